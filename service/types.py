@@ -1,0 +1,146 @@
+"""The records that travel through the pipeline.
+
+Times ending in ``_pts`` are seconds of media time counted from the first frame of the source;
+``captured_at`` is ``time.monotonic()`` in seconds. Images are H×W×3 ``uint8`` in OpenCV's channel
+order (blue, green, red). Probabilities are ``float32`` of shape (classes,) that sum to 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+Probabilities = npt.NDArray[np.float32]
+
+BACKGROUND = "background"
+"""The class for "none of the labels": a label of the model, never an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceProperties:
+    """What is known of a source once its first frame has been decoded.
+
+    ``frame_count`` is the container's claim, or ``None`` where it is missing or absurd: a hint for a
+    progress bar, never a promise.
+    """
+
+    width: int
+    height: int
+    fps: float
+    frame_count: int | None
+    is_live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded image of a source; ``index`` counts from 0 without holes for a file."""
+
+    source_id: str
+    index: int
+    pts: float
+    captured_at: float
+    image: Image
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says of one frame."""
+
+    index: int
+    pts: float
+    probabilities: Probabilities
+
+
+@dataclass(frozen=True, slots=True)
+class SmoothedPrediction:
+    """Mean of the last ``window`` predictions, with its top label; ``raw`` is the newest of them."""
+
+    raw: Prediction
+    probabilities: Probabilities
+    label: str
+    confidence: float
+
+    @property
+    def index(self) -> int:
+        return self.raw.index
+
+    @property
+    def pts(self) -> float:
+        return self.raw.pts
+
+
+class EndReason(StrEnum):
+    EXIT = "exit"
+    LABEL_CHANGE = "label_change"
+    SOURCE_LOST = "source_lost"
+    BLIND = "blind"
+    END_OF_STREAM = "end_of_stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A label over the half-open interval [``start_pts``, ``end_pts``) of media time.
+
+    ``end_pts`` and ``end_reason`` are ``None`` while the event goes on. ``peak_confidence`` and
+    ``mean_confidence`` are taken over the smoothed probability of the label from detection on.
+    ``detect_delay`` is the media time in seconds from ``start_pts`` to the frame at which the event
+    was announced: what smoothing and the minimum duration cost.
+    """
+
+    id: str
+    stream: str
+    label: str
+    start_pts: float
+    end_pts: float | None
+    peak_confidence: float
+    mean_confidence: float
+    detect_delay: float
+    end_reason: EndReason | None = None
+
+
+class EventPhase(StrEnum):
+    STARTED = "started"
+    UPDATED = "updated"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class EventMessage:
+    """One step in the life of an event; ``seq`` rises by one per message of a stream."""
+
+    seq: int
+    phase: EventPhase
+    event: Event
+
+
+class StreamState(StrEnum):
+    CONNECTING = "connecting"
+    LIVE = "live"
+    STALLED = "stalled"
+    FROZEN = "frozen"
+    BLIND = "blind"
+    LOST = "lost"
+    ENDED = "ended"
+    FAILED = "failed"
+
+
+class Classifier(Protocol):
+    """Turns a batch of model inputs into probabilities: the seam between a stream and inference."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the probabilities."""
+        ...
+
+    def model_input(self, image: Image) -> Image:
+        """Resize an H×W×3 image of any size to the h×w×3 ``uint8`` input of the model (BGR)."""
+        ...
+
+    def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return (N, classes) probabilities for (N, h, w, 3) model inputs."""
+        ...
