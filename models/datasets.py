@@ -1,0 +1,187 @@
+"""Labelled images on disk: which there are, which split each belongs to, and batches of them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import DatasetError
+
+Image = npt.NDArray[np.uint8]
+View = Callable[[Image, np.random.Generator], Image]
+
+BACKGROUND = "background"
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled image; ``split`` is ``train``, ``valid``, ``test`` or any name to leave it out."""
+
+    path: Path
+    label: str
+    split: str
+
+
+def load_folder(
+    root: Path,
+    splits: Path | None = None,
+    *,
+    valid_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    seed: int = 1,
+) -> list[Sample]:
+    """Read ``root/<label>/<image>``, with the splits of a CSV (path, label, split) where there is one.
+
+    ``splits`` defaults to ``root/splits.csv``. Without such a file each label is divided at random but
+    reproducibly by ``seed``. Raises DatasetError if nothing is found or a listed image is missing.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"{root} is not a folder; expected <label>/<image> inside it")
+    splits = splits or (root / "splits.csv" if (root / "splits.csv").is_file() else None)
+    if splits is not None:
+        return _read_splits(root, splits)
+    samples = []
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        order = np.random.default_rng([seed, *folder.name.encode()]).permutation(len(paths))
+        tests = round(test_fraction * len(paths))
+        valids = round(valid_fraction * len(paths))
+        for rank, index in enumerate(order):
+            split = "test" if rank < tests else "valid" if rank < tests + valids else "train"
+            samples.append(Sample(paths[index], folder.name, split))
+    if not samples:
+        raise DatasetError(f"{root} holds no images; expected <label>/<image> with {_suffixes()}")
+    return samples
+
+
+def load_groups(
+    root: Path, label: str, *, valid_groups: Iterable[str] = (), test_groups: Iterable[str] = ()
+) -> list[Sample]:
+    """Read ``root/<group>/<image>`` as one ``label``, split by whole groups.
+
+    Images of one group (a camera, a collection) resemble each other, so a group is never divided.
+    Raises DatasetError for a group that is not there.
+    """
+    split_of = dict.fromkeys(valid_groups, "valid") | dict.fromkeys(test_groups, "test")
+    if not root.is_dir():
+        raise DatasetError(f"{root} is not a folder; expected <group>/<image> inside it")
+    groups = {folder.name: folder for folder in sorted(root.iterdir()) if folder.is_dir()}
+    unknown = sorted(split_of.keys() - groups.keys())
+    if unknown:
+        raise DatasetError(f"{root} has no group {', '.join(unknown)}; there are {', '.join(groups)}")
+    samples = [
+        Sample(path, label, split_of.get(name, "train"))
+        for name, folder in groups.items()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in IMAGE_SUFFIXES
+    ]
+    if not samples:
+        raise DatasetError(f"{root} holds no images; expected <group>/<image> with {_suffixes()}")
+    return samples
+
+
+def _read_splits(root: Path, splits: Path) -> list[Sample]:
+    try:
+        with splits.open(newline="") as file:
+            samples = [Sample(root / row["path"], row["label"], row["split"]) for row in csv.DictReader(file)]
+    except (OSError, KeyError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{splits} is not a CSV with columns path, label, split: {error}") from error
+    missing = [sample.path for sample in samples if not sample.path.is_file()]
+    if missing or not samples:
+        what = f"{len(missing)} images that are not there, {missing[0]} first" if missing else "no image"
+        raise DatasetError(f"{splits} lists {what}")
+    return samples
+
+
+def _suffixes() -> str:
+    return ", ".join(sorted(IMAGE_SUFFIXES))
+
+
+def of_split(samples: Iterable[Sample], split: str) -> list[Sample]:
+    return [sample for sample in samples if sample.split == split]
+
+
+def counts(samples: Iterable[Sample]) -> dict[str, dict[str, int]]:
+    """Number of images by split, then label."""
+    table: dict[str, Counter[str]] = {}
+    for sample in samples:
+        table.setdefault(sample.split, Counter())[sample.label] += 1
+    return {split: dict(sorted(row.items())) for split, row in table.items()}
+
+
+def read_image(path: Path) -> Image:
+    """Read an image as H×W×3 ``uint8`` BGR; raises DatasetError where that fails."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise DatasetError(f"{path} is not an image that OpenCV can read")
+    return np.asarray(image, np.uint8)
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of (images, one-hot labels) for ``fit``, the same for the same seed and epoch.
+
+    ``view`` turns a decoded image into an h×w×3 model input. Images are (batch, h, w, 3) ``uint8`` BGR,
+    labels (batch, classes) ``float32``, softened by ``label_smoothing`` (Szegedy et al., 2016).
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        labels: Sequence[str],
+        view: View,
+        *,
+        batch_size: int = 32,
+        shuffle: bool = False,
+        seed: int = 1,
+        label_smoothing: float = 0.0,
+        first_epoch: int = 0,
+        workers: int = 1,
+    ) -> None:
+        super().__init__(workers=workers, max_queue_size=8)
+        self._samples = list(samples)
+        self._index_of = {label: index for index, label in enumerate(labels)}
+        unknown = {sample.label for sample in samples} - self._index_of.keys()
+        if unknown:
+            raise DatasetError(f"labels {sorted(unknown)} are not among {list(labels)}")
+        self._view = view
+        self._batch_size = batch_size
+        self._shuffle = shuffle
+        self._seed = seed
+        self._smoothing = label_smoothing
+        self._epoch = first_epoch
+        self._order = self._make_order()
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._samples) / self._batch_size)
+
+    def __getitem__(self, batch: int) -> tuple[Image, npt.NDArray[np.float32]]:
+        chosen = self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
+        images = [
+            self._view(read_image(self._samples[i].path), np.random.default_rng([self._seed, self._epoch, i]))
+            for i in chosen
+        ]
+        classes = len(self._index_of)
+        targets = np.full((len(chosen), classes), self._smoothing / classes, np.float32)
+        for row, i in enumerate(chosen):
+            targets[row, self._index_of[self._samples[i].label]] += 1 - self._smoothing
+        return np.stack(images), targets
+
+    def on_epoch_end(self) -> None:
+        self._epoch += 1
+        self._order = self._make_order()
+
+    def _make_order(self) -> npt.NDArray[np.int64]:
+        if not self._shuffle:
+            return np.arange(len(self._samples))
+        return np.random.default_rng([self._seed, self._epoch]).permutation(len(self._samples))

@@ -1,0 +1,17 @@
+"""What can go wrong with models and their data in a way a user can act upon."""
+
+
+class ModelError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class ArtifactError(ModelError):
+    """A stored model is missing, damaged or of another format."""
+
+
+class DatasetError(ModelError):
+    """Training or evaluation data is missing or inconsistent."""
+
+
+class WeightsError(ModelError):
+    """Pretrained weights are missing or do not fit the network."""

@@ -1,0 +1,87 @@
+"""From an image of any size to the input of a network: one code for training and serving."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import ArtifactError
+
+Image = npt.NDArray[np.uint8]
+
+
+class Fit(StrEnum):
+    """How an image that is not square becomes the square that the network wants."""
+
+    SQUEEZE = "squeeze"
+    """Scale both sides independently: nothing is lost, proportions are."""
+    CROP = "crop"
+    """Scale the short side, keep the middle: proportions stay, the edges are lost."""
+    LETTERBOX = "letterbox"
+    """Scale the long side, fill the rest with black: nothing is lost but resolution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What happens to an image before the first layer.
+
+    ``height`` and ``width`` are pixels. ``mean`` is subtracted from each channel in the order of
+    ``channels`` (``bgr`` or ``rgb``), in units of 0 to 255; ``scale`` multiplies the difference.
+    The means of ImageNet in OpenCV's order are those of the Caffe ResNet (He et al., 2015).
+    """
+
+    height: int = 224
+    width: int = 224
+    fit: Fit = Fit.SQUEEZE
+    channels: str = "bgr"
+    mean: tuple[float, float, float] = (103.939, 116.779, 123.68)
+    scale: float = 1.0
+
+    def model_input(self, image: Image) -> Image:
+        """Resize an H×W×3 ``uint8`` BGR image to ``height``×``width``×3, still ``uint8`` BGR."""
+        return fit_image(image, self.height, self.width, self.fit)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Preprocessing:
+        """Raises ArtifactError for unknown fields or values."""
+        try:
+            return cls(**{**fields, "fit": Fit(fields["fit"]), "mean": tuple(fields["mean"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"preprocessing {fields!r} cannot be understood: {error}") from error
+
+
+def fit_image(image: Image, height: int, width: int, fit: Fit) -> Image:
+    """Bring an H×W×3 image to ``height``×``width`` in the way that ``fit`` names."""
+    source_height, source_width = image.shape[:2]
+    if fit is Fit.SQUEEZE:
+        return resize(image, height, width)
+    if fit is Fit.CROP:
+        scale = max(height / source_height, width / source_width)
+        crop_height = min(source_height, max(1, round(height / scale)))
+        crop_width = min(source_width, max(1, round(width / scale)))
+        top = (source_height - crop_height) // 2
+        left = (source_width - crop_width) // 2
+        return resize(image[top : top + crop_height, left : left + crop_width], height, width)
+    scale = min(height / source_height, width / source_width)
+    inner_height = min(height, max(1, round(source_height * scale)))
+    inner_width = min(width, max(1, round(source_width * scale)))
+    top = (height - inner_height) // 2
+    left = (width - inner_width) // 2
+    canvas = np.zeros((height, width, 3), np.uint8)
+    canvas[top : top + inner_height, left : left + inner_width] = resize(image, inner_height, inner_width)
+    return canvas
+
+
+def resize(image: Image, height: int, width: int) -> Image:
+    """Resize without aliasing: area averaging to shrink, bilinear to enlarge."""
+    shrinks = image.shape[0] >= height and image.shape[1] >= width
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)

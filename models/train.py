@@ -1,0 +1,327 @@
+"""Fine-tune a network on labelled images in two stages: the head on frozen features, then top blocks.
+
+Each stage can be resumed: what is done lies in the run's folder and is not done again. The code is plain
+Keras 3 and runs with the TensorFlow and the JAX backend (``KERAS_BACKEND``), on a GPU when there is one.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from models import augmentation
+from models.architectures import resnet50
+from models.datasets import Batches, Image, Sample, View, counts, of_split
+from models.errors import DatasetError, ModelError
+from models.imagenet import load_imagenet_weights
+from models.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """Everything that decides how a training run goes; stored with its result.
+
+    ``train_size`` may be smaller than the serving size: random crops make objects look larger in
+    training than at serving, and a smaller crop cancels that (Touvron et al., 2019, FixRes) while it
+    halves the cost. ``unfreeze`` names the first trainable stage of stage two, or is empty to skip it.
+    Batch normalisation stays as ImageNet left it.
+    """
+
+    preset: str = "video"
+    seed: int = 1
+    batch_size: int = 32
+    train_size: int = 160
+    augmentation: str = "video"
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    dense: int = 512
+    dropout: float = 0.5
+    label_smoothing: float = 0.1
+    head_views: int = 1
+    head_epochs: int = 12
+    head_optimizer: str = "adamw"
+    head_learning_rate: float = 1e-3
+    unfreeze: str = "conv4"
+    epochs: int = 5
+    learning_rate: float = 1.5e-4
+    weight_decay: float = 0.02
+
+
+PRESETS = {
+    "video": TrainingSettings(),
+    "lecture": TrainingSettings(
+        preset="lecture",
+        train_size=224,
+        augmentation="lecture",
+        preprocessing=Preprocessing(channels="rgb", mean=(123.68, 116.779, 103.939)),
+        label_smoothing=0.0,
+        head_views=5,
+        head_epochs=25,
+        head_optimizer="lecture_sgd",
+        head_learning_rate=1e-4,
+        unfreeze="",
+    ),
+}
+
+
+def views(settings: TrainingSettings) -> tuple[View, View]:
+    """The random view of a training image and the fixed view of a validation image."""
+    makers = {"video": augmentation.video_view, "lecture": augmentation.lecture_view}
+    try:
+        make = makers[settings.augmentation]
+    except KeyError:
+        known = ", ".join(makers)
+        raise ModelError(f"no augmentation {settings.augmentation!r}; there are {known}") from None
+    return partial(_sized, make, settings.train_size), partial(_plain, settings.preprocessing)
+
+
+def _sized(make: Any, size: int, image: Image, rng: np.random.Generator) -> Image:
+    view: Image = make(image, rng, size)
+    return view
+
+
+def _plain(preprocessing: Preprocessing, image: Image, rng: np.random.Generator) -> Image:
+    return preprocessing.model_input(image)
+
+
+class Training:
+    """One run in ``folder``: stages, checkpoints and logs.
+
+    ``samples`` must hold the splits ``train`` and ``valid``. ``fit`` returns the model of the epoch
+    with the lowest validation loss, which lies in ``best.keras`` too.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        folder: Path,
+        settings: TrainingSettings,
+        *,
+        imagenet_weights: Path | None = None,
+        verbose: int | str = "auto",
+    ) -> None:
+        self.train = of_split(samples, "train")
+        self.valid = of_split(samples, "valid")
+        if not self.train or not self.valid:
+            raise DatasetError(f"training needs the splits train and valid; found {counts(samples)}")
+        self.labels = tuple(sorted({sample.label for sample in self.train}))
+        strangers = sorted({sample.label for sample in self.valid} - set(self.labels))
+        if strangers:
+            raise DatasetError(f"validation images have labels without training images: {strangers}")
+        self.folder = folder
+        self.settings = settings
+        self.counts = counts([*self.train, *self.valid])
+        self._imagenet_weights = imagenet_weights
+        self._verbose = verbose
+        self._train_view, self._valid_view = views(settings)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def fit(self) -> Any:
+        keras.utils.set_random_seed(self.settings.seed)
+        started = time.monotonic()
+        if not (self.folder / "head.keras").is_file():
+            self._fit_head()
+        if self.settings.unfreeze and self.settings.epochs:
+            self._fit_top()
+            best = self.folder / "best.keras"
+        else:
+            best = self.folder / "head.keras"
+        self._note(seconds=round(time.monotonic() - started, 1))
+        return keras.models.load_model(best, compile=False)
+
+    def _build(self) -> Any:
+        pre = self.settings.preprocessing
+        model = resnet50.build(
+            len(self.labels),
+            mean=pre.mean,
+            scale=pre.scale,
+            channels=pre.channels,
+            dense=self.settings.dense,
+            dropout=self.settings.dropout,
+        )
+        load_imagenet_weights(model, self._imagenet_weights)
+        return model
+
+    def _batches(self, samples: Sequence[Sample], view: View, **options: Any) -> Batches:
+        return Batches(
+            samples, self.labels, view, batch_size=self.settings.batch_size, seed=self.settings.seed, **options
+        )
+
+    def _fit_head(self) -> None:
+        """Stage one: pass every image through the frozen base once per view, then fit the head on that."""
+        settings = self.settings
+        model = self._build()
+        base = keras.Model(model.input, model.get_layer("avg_pool").output)
+        inputs = keras.Input(base.output.shape[1:])
+        x = inputs
+        for layer in model.layers[model.layers.index(model.get_layer("avg_pool")) + 1 :]:
+            x = layer(x)
+        head = keras.Model(inputs, x)
+        features, targets = [], []
+        for number in range(settings.head_views):
+            batches = self._batches(
+                self.train, self._train_view, first_epoch=number, label_smoothing=settings.label_smoothing
+            )
+            some_features, some_targets = self._features(base, batches)
+            features.append(some_features)
+            targets.append(some_targets)
+        valid = self._features(base, self._batches(self.valid, self._valid_view))
+        head.compile(
+            optimizer=_head_optimizer(settings),
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+        best = keras.callbacks.ModelCheckpoint(
+            self.folder / "head_only.weights.h5",
+            monitor="val_loss",
+            save_best_only=True,
+            save_weights_only=True,
+        )
+        for epoch in range(settings.head_epochs):
+            number = epoch % settings.head_views
+            head.fit(
+                features[number],
+                targets[number],
+                batch_size=settings.batch_size,
+                initial_epoch=epoch,
+                epochs=epoch + 1,
+                validation_data=valid,
+                callbacks=[best, keras.callbacks.CSVLogger(self.folder / "head_log.csv", append=epoch > 0)],
+                verbose=self._verbose,
+            )
+        head.load_weights(self.folder / "head_only.weights.h5")
+        model.save(self.folder / "head.keras")
+
+    def _features(
+        self, base: Any, batches: Batches
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        bar = keras.utils.Progbar(len(batches), unit_name="batch", verbose=1 if self._verbose != 0 else 0)
+        features, targets = [], []
+        for number in range(len(batches)):
+            images, some_targets = batches[number]
+            features.append(np.asarray(base.predict_on_batch(images.astype(np.float32))))
+            targets.append(some_targets)
+            bar.add(1)
+        return np.concatenate(features), np.concatenate(targets)
+
+    def _fit_top(self) -> None:
+        """Stage two: train from ``unfreeze`` upwards, with a warm-up and a cosine decay."""
+        settings = self.settings
+        last, state = self.folder / "last.keras", self.folder / "state.json"
+        if last.is_file() and state.is_file():
+            model = keras.models.load_model(last)
+            saved = json.loads(state.read_text())
+        else:
+            model = keras.models.load_model(self.folder / "head.keras", compile=False)
+            _unfreeze(model, settings.unfreeze)
+            steps = settings.epochs * len(self._batches(self.train, self._train_view))
+            schedule = keras.optimizers.schedules.CosineDecay(
+                settings.learning_rate / 20,
+                max(1, steps - steps // 20),
+                alpha=0.02,
+                warmup_target=settings.learning_rate,
+                warmup_steps=max(1, steps // 20),
+            )
+            optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
+            model.compile(
+                optimizer=optimizer,
+                loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+                metrics=["accuracy"],
+                jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+            )
+            saved = {"epoch": 0, "best": None}
+        if saved["epoch"] >= settings.epochs:
+            return
+        best = keras.callbacks.ModelCheckpoint(
+            self.folder / "best.keras",
+            monitor="val_loss",
+            save_best_only=True,
+            initial_value_threshold=saved["best"],
+        )
+        model.fit(
+            self._batches(
+                self.train,
+                self._train_view,
+                shuffle=True,
+                label_smoothing=settings.label_smoothing,
+                first_epoch=saved["epoch"],
+            ),
+            validation_data=self._batches(self.valid, self._valid_view),
+            initial_epoch=saved["epoch"],
+            epochs=settings.epochs,
+            callbacks=[
+                best,
+                keras.callbacks.CSVLogger(self.folder / "log.csv", append=saved["epoch"] > 0),
+                _Resume(last, state, best),
+            ],
+            verbose=self._verbose,
+        )
+
+    def _note(self, **facts: Any) -> None:
+        path = self.folder / "training.json"
+        seconds = facts["seconds"] + (json.loads(path.read_text())["seconds"] if path.is_file() else 0)
+        record = {
+            "settings": asdict(self.settings),
+            "labels": self.labels,
+            "images": self.counts,
+            "backend": keras.backend.backend(),
+            "keras": keras.__version__,
+            "seconds": round(seconds, 1),
+        }
+        path.write_text(json.dumps(record, indent=1) + "\n")
+
+
+class _Resume(keras.callbacks.Callback):
+    """After each epoch, store the model with its optimizer, then the number of epochs done."""
+
+    def __init__(self, model_path: Path, state_path: Path, best: Any) -> None:
+        super().__init__()
+        self._model_path = model_path
+        self._state_path = state_path
+        self._best = best
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        unfinished = self._model_path.with_suffix(".new.keras")
+        self.model.save(unfinished)
+        unfinished.replace(self._model_path)
+        self._state_path.write_text(json.dumps({"epoch": epoch + 1, "best": float(self._best.best)}))
+
+
+def _head_optimizer(settings: TrainingSettings) -> Any:
+    rate = settings.head_learning_rate
+    if settings.head_optimizer == "lecture_sgd":
+        # Keras 2's ``decay``: the rate at step t is rate / (1 + decay · t)
+        schedule = keras.optimizers.schedules.InverseTimeDecay(rate, 1, rate / settings.head_epochs)
+        return keras.optimizers.SGD(schedule, momentum=0.9)
+    return keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
+
+
+def _unfreeze(model: Any, stage: str) -> None:
+    try:
+        first = resnet50.FIRST_LAYER_OF_STAGE[stage]
+    except KeyError:
+        known = ", ".join(resnet50.FIRST_LAYER_OF_STAGE)
+        raise ModelError(f"no stage {stage!r} to unfreeze; there are {known}") from None
+    trainable = False
+    for layer in model.layers:
+        trainable = trainable or layer.name == first
+        layer.trainable = trainable and not isinstance(layer, keras.layers.BatchNormalization)
+
+
+def with_overrides(preset: str, **values: Any) -> TrainingSettings:
+    """The settings of ``preset`` with the values that are not None put in their place."""
+    try:
+        settings = PRESETS[preset]
+    except KeyError:
+        raise ModelError(f"no preset {preset!r}; there are {', '.join(PRESETS)}") from None
+    return replace(settings, **{name: value for name, value in values.items() if value is not None})
+
+
