@@ -83,7 +83,7 @@ def change_light(image: Image, rng: np.random.Generator) -> Image:
     contrast = rng.uniform(0.6, 1.4)
     level = float(grey.mean())
     pixels = (pixels - level) * contrast + level * rng.uniform(0.55, 1.4)
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(pixels, 0, 255), np.uint8)
 
 
 def overlay_text(image: Image, rng: np.random.Generator) -> Image:

@@ -6,7 +6,7 @@ import csv
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -91,6 +91,39 @@ def load_groups(
     return samples
 
 
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Where the images of a training or an evaluation lie.
+
+    ``data`` is a folder of labels (see ``load_folder``). ``background`` is a folder of groups that
+    become the class ``background``, of which ``valid_groups`` and ``test_groups`` are kept apart (see
+    ``load_groups``). Every image of ``extra``, more folders of labels, is for training.
+    """
+
+    data: Path
+    splits: Path | None = None
+    background: Path | None = None
+    valid_groups: tuple[str, ...] = ()
+    test_groups: tuple[str, ...] = ()
+    extra: tuple[Path, ...] = ()
+
+    def load(self, labels: Sequence[str] | None = None, seed: int = 1) -> list[Sample]:
+        """All samples, or those of ``labels``. Raises DatasetError for what is missing."""
+        samples = load_folder(self.data, self.splits, seed=seed)
+        if self.background is not None:
+            samples += load_groups(
+                self.background, BACKGROUND, valid_groups=self.valid_groups, test_groups=self.test_groups
+            )
+        for folder in self.extra:
+            samples += [replace(sample, split="train") for sample in load_folder(folder)]
+        if labels is None:
+            return samples
+        missing = sorted(set(labels) - {sample.label for sample in samples})
+        if missing:
+            raise DatasetError(f"{self.data} has no images of {', '.join(missing)}")
+        return [sample for sample in samples if sample.label in labels]
+
+
 def _read_splits(root: Path, splits: Path) -> list[Sample]:
     try:
         with splits.open(newline="") as file:
@@ -128,7 +161,7 @@ def read_image(path: Path) -> Image:
     return np.asarray(image, np.uint8)
 
 
-class Batches(keras.utils.PyDataset):
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """Batches of (images, one-hot labels) for ``fit``, the same for the same seed and epoch.
 
     ``view`` turns a decoded image into an h×w×3 model input. Images are (batch, h, w, 3) ``uint8`` BGR,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -50,7 +50,7 @@ class TrainingSettings:
     head_optimizer: str = "adamw"
     head_learning_rate: float = 1e-3
     unfreeze: str = "conv4"
-    epochs: int = 5
+    epochs: int = 6
     learning_rate: float = 1.5e-4
     weight_decay: float = 0.02
 
@@ -83,9 +83,13 @@ def views(settings: TrainingSettings) -> tuple[View, View]:
     return partial(_sized, make, settings.train_size), partial(_plain, settings.preprocessing)
 
 
-def _sized(make: Any, size: int, image: Image, rng: np.random.Generator) -> Image:
-    view: Image = make(image, rng, size)
-    return view
+def _sized(
+    make: Callable[[Image, np.random.Generator, int], Image],
+    size: int,
+    image: Image,
+    rng: np.random.Generator,
+) -> Image:
+    return make(image, rng, size)
 
 
 def _plain(preprocessing: Preprocessing, image: Image, rng: np.random.Generator) -> Image:
@@ -96,7 +100,8 @@ class Training:
     """One run in ``folder``: stages, checkpoints and logs.
 
     ``samples`` must hold the splits ``train`` and ``valid``. ``fit`` returns the model of the epoch
-    with the lowest validation loss, which lies in ``best.keras`` too.
+    with the lowest validation loss, which lies in ``best.keras`` too. ``initialise`` fills the network
+    with the weights to start from.
     """
 
     def __init__(
@@ -105,7 +110,7 @@ class Training:
         folder: Path,
         settings: TrainingSettings,
         *,
-        imagenet_weights: Path | None = None,
+        initialise: Callable[[Any], None] = load_imagenet_weights,
         verbose: int | str = "auto",
     ) -> None:
         self.train = of_split(samples, "train")
@@ -119,13 +124,15 @@ class Training:
         self.folder = folder
         self.settings = settings
         self.counts = counts([*self.train, *self.valid])
-        self._imagenet_weights = imagenet_weights
+        self._initialise = initialise
         self._verbose = verbose
         self._train_view, self._valid_view = views(settings)
         folder.mkdir(parents=True, exist_ok=True)
 
     def fit(self) -> Any:
+        """Do what is left of the stages and return the best network (its output is logits)."""
         keras.utils.set_random_seed(self.settings.seed)
+        self._check_settings()
         started = time.monotonic()
         if not (self.folder / "head.keras").is_file():
             self._fit_head()
@@ -134,8 +141,26 @@ class Training:
             best = self.folder / "best.keras"
         else:
             best = self.folder / "head.keras"
-        self._note(seconds=round(time.monotonic() - started, 1))
+        self._note(time.monotonic() - started)
         return keras.models.load_model(best, compile=False)
+
+    def _check_settings(self) -> None:
+        """A run goes on only with the settings that it was begun with."""
+        path = self.folder / "settings.json"
+        wanted = json.loads(json.dumps(asdict(self.settings)))
+        if not path.is_file():
+            path.write_text(json.dumps(wanted, indent=1) + "\n")
+        found = json.loads(path.read_text())
+        if found != wanted:
+            other = ", ".join(name for name in wanted if found.get(name) != wanted[name])
+            raise ModelError(
+                f"{self.folder} holds a run with another {other}; choose another folder or remove this one"
+            )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the architecture has to be told to build this run's network again."""
+        return {"dense": self.settings.dense, "dropout": self.settings.dropout}
 
     def _build(self) -> Any:
         pre = self.settings.preprocessing
@@ -144,15 +169,19 @@ class Training:
             mean=pre.mean,
             scale=pre.scale,
             channels=pre.channels,
-            dense=self.settings.dense,
-            dropout=self.settings.dropout,
+            **self.options,
         )
-        load_imagenet_weights(model, self._imagenet_weights)
+        self._initialise(model)
         return model
 
     def _batches(self, samples: Sequence[Sample], view: View, **options: Any) -> Batches:
         return Batches(
-            samples, self.labels, view, batch_size=self.settings.batch_size, seed=self.settings.seed, **options
+            samples,
+            self.labels,
+            view,
+            batch_size=self.settings.batch_size,
+            seed=self.settings.seed,
+            **options,
         )
 
     def _fit_head(self) -> None:
@@ -265,9 +294,15 @@ class Training:
             verbose=self._verbose,
         )
 
-    def _note(self, **facts: Any) -> None:
+    def record(self) -> dict[str, Any]:
+        """The training record: settings, data, versions, seconds of all sittings."""
+        record: dict[str, Any] = json.loads((self.folder / "training.json").read_text())
+        return record
+
+    def _note(self, seconds: float) -> None:
         path = self.folder / "training.json"
-        seconds = facts["seconds"] + (json.loads(path.read_text())["seconds"] if path.is_file() else 0)
+        if path.is_file():
+            seconds += self.record()["seconds"]
         record = {
             "settings": asdict(self.settings),
             "labels": self.labels,
@@ -279,7 +314,7 @@ class Training:
         path.write_text(json.dumps(record, indent=1) + "\n")
 
 
-class _Resume(keras.callbacks.Callback):
+class _Resume(keras.callbacks.Callback):  # type: ignore[misc]
     """After each epoch, store the model with its optimizer, then the number of epochs done."""
 
     def __init__(self, model_path: Path, state_path: Path, best: Any) -> None:
@@ -323,5 +358,3 @@ def with_overrides(preset: str, **values: Any) -> TrainingSettings:
     except KeyError:
         raise ModelError(f"no preset {preset!r}; there are {', '.join(PRESETS)}") from None
     return replace(settings, **{name: value for name, value in values.items() if value is not None})
-
-

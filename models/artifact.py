@@ -1,0 +1,197 @@
+"""A trained model on disk: weights, labels, preprocessing, calibration, and how all that came about.
+
+A folder holds ``artifact.json`` (the model card that a program reads, with the checksum of every other
+file), ``weights.safetensors`` (kernels in half precision, vectors in single), ``training.json`` and
+``metrics.json``. No file can run code when it is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import ArtifactError
+from models.preprocessing import Preprocessing
+
+FORMAT = 1
+ARTIFACTS = Path(__file__).parent / "artifacts"
+CARD = "artifact.json"
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A model card. ``temperature`` divides the logits before the softmax (Guo et al., 2017)."""
+
+    folder: Path
+    name: str
+    version: str
+    architecture: str
+    options: Mapping[str, Any]
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    temperature: float
+
+    def build(self) -> Any:
+        """Return a Keras model from (N, height, width, 3) BGR images to (N, classes) probabilities.
+
+        Raises ArtifactError if the weights do not fit the architecture.
+        """
+        import keras
+
+        network = self.build_network()
+        logits = keras.layers.Rescaling(1 / self.temperature, dtype="float32", name="calibrate")(
+            network.output
+        )
+        probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
+        return keras.Model(network.input, probabilities, name=self.name)
+
+    def build_network(self) -> Any:
+        """Return the network alone, whose output is logits, with its weights."""
+        from safetensors.numpy import load_file
+
+        from models import architectures
+
+        network = architectures.build(
+            self.architecture,
+            len(self.labels),
+            mean=self.preprocessing.mean,
+            scale=self.preprocessing.scale,
+            channels=self.preprocessing.channels,
+            height=self.preprocessing.height,
+            width=self.preprocessing.width,
+            **self.options,
+        )
+        arrays = load_file(self.folder / WEIGHTS)
+        for variable in network.weights:
+            array = arrays.pop(variable.path, None)
+            if array is None or array.shape != tuple(variable.shape):
+                found = "nothing" if array is None else f"shape {array.shape}"
+                raise ArtifactError(
+                    f"{self.folder / WEIGHTS}: {variable.path} should have shape "
+                    f"{tuple(variable.shape)}, found {found}"
+                )
+            variable.assign(array.astype(np.float32))
+        if arrays:
+            raise ArtifactError(f"{self.folder / WEIGHTS} holds arrays that the network lacks: {min(arrays)}")
+        return network
+
+    def record(self, name: str) -> dict[str, Any]:
+        """Read ``metrics`` or ``training``: how good the model is, how it came about."""
+        path = self.folder / f"{name}.json"
+        try:
+            content: dict[str, Any] = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{path} cannot be read: {error}") from error
+        return content
+
+
+def list_artifacts() -> list[str]:
+    """Names of the models that ship."""
+    return sorted(path.parent.name for path in ARTIFACTS.glob(f"*/{CARD}"))
+
+
+def load_artifact(name_or_path: str | Path) -> Artifact:
+    """Find a model by its name or its folder, and verify every file against its checksum.
+
+    Raises ArtifactError where it is missing, damaged or of a format that this version does not know.
+    """
+    folder = Path(name_or_path)
+    if not (folder / CARD).is_file():
+        folder = ARTIFACTS / str(name_or_path)
+    if not (folder / CARD).is_file() or Path(name_or_path).name in ("", ".."):
+        names = ", ".join(list_artifacts()) or "none"
+        raise ArtifactError(
+            f"no model {str(name_or_path)!r}: there ship {names}; or give a folder that holds {CARD}"
+        )
+    try:
+        card = json.loads((folder / CARD).read_text())
+        if card["format"] != FORMAT:
+            raise ArtifactError(f"{folder / CARD} has format {card['format']}, this version reads {FORMAT}")
+        artifact = Artifact(
+            folder=folder,
+            name=card["name"],
+            version=card["version"],
+            architecture=card["architecture"]["name"],
+            options=card["architecture"]["options"],
+            labels=tuple(card["labels"]),
+            preprocessing=Preprocessing.from_dict(card["preprocessing"]),
+            temperature=float(card["temperature"]),
+        )
+        files: dict[str, str] = card["files"]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{folder / CARD} is not a model card: {error!r}") from error
+    for file, expected in files.items():
+        _verify(folder / file, expected)
+    if WEIGHTS not in files:
+        raise ArtifactError(f"{folder / CARD} lists no {WEIGHTS}")
+    return artifact
+
+
+def save_artifact(
+    folder: Path,
+    network: Any,
+    *,
+    name: str,
+    version: str,
+    architecture: str,
+    options: Mapping[str, Any],
+    labels: tuple[str, ...],
+    preprocessing: Preprocessing,
+    temperature: float,
+    records: Mapping[str, Mapping[str, Any]],
+) -> Artifact:
+    """Write ``network`` (whose output is logits) and its ``records`` (by name) as an artifact."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {variable.path: _stored(np.asarray(variable)) for variable in network.weights}, folder / WEIGHTS
+    )
+    for record, content in records.items():
+        write_json(folder / f"{record}.json", content)
+    card = {
+        "format": FORMAT,
+        "name": name,
+        "version": version,
+        "architecture": {"name": architecture, "options": dict(options)},
+        "labels": list(labels),
+        "preprocessing": preprocessing.to_dict(),
+        "temperature": temperature,
+        "files": {file: _sha256(folder / file) for file in [WEIGHTS, *(f"{key}.json" for key in records)]},
+    }
+    write_json(folder / CARD, card)
+    return load_artifact(folder)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _stored(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Half precision for kernels; vectors (biases, batch statistics) are small and need their range."""
+    return np.ascontiguousarray(array, np.float16 if array.ndim > 1 else np.float32)
+
+
+def _verify(path: Path, expected: str) -> None:
+    if not path.is_file():
+        raise ArtifactError(f"{path} is missing; install the model again")
+    if path.stat().st_size < 1000 and path.read_bytes().startswith(b"version https://git-lfs"):
+        raise ArtifactError(f"{path} is a Git LFS pointer, not the file; run: git lfs pull")
+    found = _sha256(path)
+    if found != expected:
+        raise ArtifactError(
+            f"{path} is damaged: its SHA-256 is {found[:12]}…, not {expected[:12]}…; install it again"
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

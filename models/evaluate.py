@@ -1,0 +1,163 @@
+"""How good a model is: tables, curves and calibration from labelled images that it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.datasets import BACKGROUND, Sample, read_image
+from models.errors import DatasetError
+from models.preprocessing import Image
+
+Floats = npt.NDArray[np.float32]
+Classify = Callable[[npt.NDArray[np.uint8]], Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Probabilities (images, labels) of a model for images of known labels.
+
+    ``truth`` holds indices into ``labels``.
+    """
+
+    labels: tuple[str, ...]
+    truth: npt.NDArray[np.int64]
+    probabilities: Floats
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        return np.asarray(self.probabilities.argmax(axis=1), np.int64)
+
+    @property
+    def accuracy(self) -> float:
+        return float((self.predicted == self.truth).mean())
+
+    def restricted(self, labels: Sequence[str]) -> Evaluation:
+        """Only the images of ``labels``, probabilities renormalised over ``labels``, in that order."""
+        columns = [self.labels.index(label) for label in labels]
+        rows = np.isin(self.truth, columns)
+        position = np.full(len(self.labels), -1, np.int64)
+        position[columns] = np.arange(len(columns))
+        return Evaluation(
+            tuple(labels), position[self.truth[rows]], renormalise(self.probabilities[rows][:, columns])
+        )
+
+    def per_label(self) -> dict[str, dict[str, float]]:
+        """Precision, recall, F1 and support of each label."""
+        from sklearn.metrics import precision_recall_fscore_support
+
+        rows = precision_recall_fscore_support(
+            self.truth, self.predicted, labels=np.arange(len(self.labels)), zero_division=0.0
+        )
+        return {
+            label: {
+                "precision": round(float(precision), 4),
+                "recall": round(float(recall), 4),
+                "f1": round(float(f1), 4),
+                "support": int(support),
+            }
+            for label, precision, recall, f1, support in zip(self.labels, *rows, strict=True)
+        }
+
+    def confusion_matrix(self) -> list[list[int]]:
+        """Rows are the true labels, columns the predicted ones."""
+        from sklearn.metrics import confusion_matrix
+
+        matrix: list[list[int]] = confusion_matrix(
+            self.truth, self.predicted, labels=np.arange(len(self.labels))
+        ).tolist()
+        return matrix
+
+    def calibration_error(self, bins: int = 15) -> float:
+        """Expected calibration error: mean gap of confidence and accuracy (Naeini et al., 2015)."""
+        confidence = self.probabilities.max(axis=1)
+        right = self.predicted == self.truth
+        bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+        gaps = [
+            abs(float(right[bin_of == b].sum()) - float(confidence[bin_of == b].sum())) for b in range(bins)
+        ]
+        return sum(gaps) / len(self.truth)
+
+    def event_rates(self, enter: float) -> dict[str, float]:
+        """Share of images whose best label but background reaches ``enter``: of background, of the rest."""
+        if BACKGROUND not in self.labels:
+            return {}
+        index = self.labels.index(BACKGROUND)
+        foreground = np.delete(self.probabilities, index, axis=1).max(axis=1) >= enter
+        is_background = self.truth == index
+        return {
+            name: round(float(foreground[rows].mean()), 4)
+            for name, rows in (("background", is_background), ("labels", ~is_background))
+            if rows.any()
+        }
+
+    def summary(self, enter: float = 0.6) -> dict[str, Any]:
+        """All figures by name, as ``video-events evaluate --json`` prints them."""
+        return {
+            "labels": list(self.labels),
+            "n": len(self.truth),
+            "accuracy": round(self.accuracy, 4),
+            "calibration_error": round(self.calibration_error(), 4),
+            "event_rates": {"enter": enter, **self.event_rates(enter)},
+            "per_label": self.per_label(),
+            "confusion_matrix": self.confusion_matrix(),
+        }
+
+
+def renormalise(probabilities: Floats) -> Floats:
+    """Make rows sum to 1; a row of zeros becomes uniform."""
+    totals = probabilities.sum(axis=1, keepdims=True)
+    width = probabilities.shape[1]
+    shares = np.where(totals > 0, probabilities / np.where(totals > 0, totals, 1), 1 / width)
+    return np.asarray(shares, np.float32)
+
+
+def evaluate(
+    samples: Sequence[Sample],
+    labels: Sequence[str],
+    model_input: Callable[[Image], Image],
+    classify: Classify,
+    *,
+    batch_size: int = 16,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Evaluation:
+    """Classify every sample; ``progress`` is told the number done after each batch.
+
+    Raises DatasetError where a sample's label is not one of the model's.
+    """
+    index_of = {label: index for index, label in enumerate(labels)}
+    strangers = sorted({sample.label for sample in samples} - index_of.keys())
+    if strangers or not samples:
+        what = f"labels that the model lacks: {', '.join(strangers)}" if strangers else "no image"
+        raise DatasetError(f"the images to evaluate on hold {what}")
+    rows = []
+    for start in range(0, len(samples), batch_size):
+        batch = samples[start : start + batch_size]
+        inputs = np.stack([model_input(read_image(sample.path)) for sample in batch])
+        rows.append(classify(inputs))
+        progress(start + len(batch))
+    truth = np.array([index_of[sample.label] for sample in samples], np.int64)
+    return Evaluation(tuple(labels), truth, np.concatenate(rows))
+
+
+def fit_temperature(logits: Floats, truth: npt.NDArray[np.int64]) -> float:
+    """The temperature that minimises the negative log-likelihood of ``truth`` (Guo et al., 2017)."""
+    from scipy.optimize import minimize_scalar
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits.astype(np.float64) / np.exp(log_temperature)
+        scaled -= scaled.max(axis=1, keepdims=True)
+        log_sum = np.log(np.exp(scaled).sum(axis=1))
+        return float((log_sum - scaled[np.arange(len(truth)), truth]).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+def softmax(logits: Floats, temperature: float = 1.0) -> Floats:
+    scaled = logits.astype(np.float64) / temperature
+    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), np.float32)

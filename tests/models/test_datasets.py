@@ -1,0 +1,117 @@
+"""Which images there are, how they are split, and the batches made of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.datasets import Batches, Collection, counts, load_folder, load_groups, of_split
+from models.errors import DatasetError
+
+
+def same(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return image
+
+
+def noisy(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return image // 2 + rng.integers(0, 100, image.shape, np.uint8)
+
+
+def test_random_splits_are_stratified_and_reproducible(color_folder: Path) -> None:
+    """Without a splits file each label is divided alike, and again alike the next time."""
+    samples = load_folder(color_folder, seed=3)
+    table = counts(samples)
+    assert table == {
+        "train": {"blue": 14, "green": 14, "red": 14},
+        "valid": {"blue": 2, "green": 2, "red": 2},
+        "test": {"blue": 4, "green": 4, "red": 4},
+    }
+    assert samples == load_folder(color_folder, seed=3)
+    assert samples != load_folder(color_folder, seed=4)
+
+
+def test_splits_file_is_binding(color_folder: Path, tmp_path: Path) -> None:
+    """What the file calls excluded is in no split."""
+    splits = tmp_path / "splits.csv"
+    splits.write_text(
+        "path,label,split\nred/00.png,red,train\nred/01.png,red,excluded\nblue/02.png,blue,test\n"
+    )
+    samples = load_folder(color_folder, splits)
+    assert [len(of_split(samples, name)) for name in ("train", "valid", "test")] == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("path,label,split\nred/99.png,red,train\n", "not there"),
+        ("a,b\n1,2\n", "columns"),
+        ("path,label,split\n", "no image"),
+    ],
+)
+def test_bad_splits_files_are_explained(
+    color_folder: Path, tmp_path: Path, content: str, message: str
+) -> None:
+    """A splits file that does not fit the folder stops the work before it begins."""
+    splits = tmp_path / "splits.csv"
+    splits.write_text(content)
+    with pytest.raises(DatasetError, match=message):
+        load_folder(color_folder, splits)
+
+
+def test_groups_are_never_divided(group_folder: Path) -> None:
+    """Images of one camera are all in one split, or the test would be too easy."""
+    samples = load_groups(group_folder, "background", valid_groups=["room"], test_groups=["field"])
+    assert {(s.path.parent.name, s.split) for s in samples} == {
+        ("street", "train"),
+        ("room", "valid"),
+        ("field", "test"),
+    }
+    with pytest.raises(DatasetError, match=r"no group attic; there are field, room, street"):
+        load_groups(group_folder, "background", test_groups=["attic"])
+
+
+def test_empty_and_missing_folders_are_explained(tmp_path: Path) -> None:
+    """The message says what layout is expected."""
+    with pytest.raises(DatasetError, match="<label>/<image>"):
+        load_folder(tmp_path)
+    with pytest.raises(DatasetError, match="not a folder"):
+        load_folder(tmp_path / "nowhere")
+
+
+def test_collection_joins_its_parts(color_folder: Path, group_folder: Path) -> None:
+    """Background joins as a label, extra folders join the training images only."""
+    collection = Collection(
+        color_folder, background=group_folder, test_groups=("field",), extra=(color_folder,)
+    )
+    table = counts(collection.load())
+    assert table["train"] == {"background": 20, "blue": 34, "green": 34, "red": 34}
+    assert table["test"] == {"background": 10, "blue": 4, "green": 4, "red": 4}
+    assert set(counts(collection.load(["red"]))["train"]) == {"red"}
+    with pytest.raises(DatasetError, match="no images of pink"):
+        collection.load(["pink"])
+
+
+def test_batches_repeat_for_the_same_seed_and_epoch(color_folder: Path) -> None:
+    """A resumed run sees the views that an uninterrupted one would have seen."""
+    samples = load_folder(color_folder)
+    labels = ("blue", "green", "red")
+    first = Batches(samples, labels, noisy, batch_size=16, shuffle=True, seed=2)
+    before = first[1]
+    first.on_epoch_end()
+    resumed = Batches(samples, labels, noisy, batch_size=16, shuffle=True, seed=2, first_epoch=1)
+    np.testing.assert_array_equal(first[1][0], resumed[1][0])
+    np.testing.assert_array_equal(first[1][1], resumed[1][1])
+    assert not np.array_equal(before[0], first[1][0])
+
+
+def test_batches_cover_every_image_once(color_folder: Path) -> None:
+    """The last, smaller batch is not lost, and softened labels still sum to one."""
+    samples = load_folder(color_folder)
+    batches = Batches(
+        samples, ("blue", "green", "red"), same, batch_size=16, shuffle=True, label_smoothing=0.1
+    )
+    parts = [batches[number] for number in range(len(batches))]
+    targets = np.concatenate([part[1] for part in parts])
+    assert [len(part[0]) for part in parts] == [16, 16, 16, 12]
+    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
+    assert np.bincount(targets.argmax(axis=1)).tolist() == [20, 20, 20]

@@ -1,0 +1,76 @@
+"""Figures of merit against values worked out by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from models.evaluate import Evaluation, fit_temperature, renormalise, softmax
+
+
+@pytest.fixture
+def evaluation() -> Evaluation:
+    """Six images of three labels, of which one 'a' is taken for 'b' and one 'background' for 'a'."""
+    probabilities = np.array(
+        [
+            [0.7, 0.2, 0.1],
+            [0.3, 0.6, 0.1],
+            [0.1, 0.8, 0.1],
+            [0.2, 0.7, 0.1],
+            [0.1, 0.1, 0.8],
+            [0.65, 0.05, 0.3],
+        ],
+        np.float32,
+    )
+    return Evaluation(("a", "b", "background"), np.array([0, 0, 1, 1, 2, 2]), probabilities)
+
+
+def test_accuracy_table_and_matrix(evaluation: Evaluation) -> None:
+    """Rows of the matrix are the true labels; precision and recall are not swapped."""
+    assert evaluation.accuracy == pytest.approx(4 / 6)
+    assert evaluation.confusion_matrix() == [[1, 1, 0], [0, 2, 0], [1, 0, 1]]
+    assert evaluation.per_label()["b"] == {"precision": 0.6667, "recall": 1.0, "f1": 0.8, "support": 2}
+
+
+def test_restricting_renormalises_and_keeps_only_those_images(evaluation: Evaluation) -> None:
+    """A restricted judgement is over the given labels alone, in the given order."""
+    restricted = evaluation.restricted(["b", "a"])
+    assert restricted.truth.tolist() == [1, 1, 0, 0]
+    np.testing.assert_allclose(restricted.probabilities[0], [0.2 / 0.9, 0.7 / 0.9], rtol=1e-6)
+    assert restricted.accuracy == 0.75
+
+
+def test_event_rates(evaluation: Evaluation) -> None:
+    """Half of the background would start an event at 0.6, and every other image would."""
+    assert evaluation.event_rates(0.6) == {"background": 0.5, "labels": 1.0}
+    assert evaluation.event_rates(0.7) == {"background": 0.0, "labels": 0.75}
+
+
+def test_calibration_error_of_known_cases() -> None:
+    """A model that says 0.8 and is right in 8 of 10 cases is calibrated; one that says 1.0 is off by 0.2."""
+    truth = np.array([0] * 8 + [1] * 2)
+    calibrated = Evaluation(("a", "b"), truth, np.tile(np.array([[0.8, 0.2]], np.float32), (10, 1)))
+    boastful = Evaluation(("a", "b"), truth, np.tile(np.array([[1.0, 0.0]], np.float32), (10, 1)))
+    assert calibrated.calibration_error() == pytest.approx(0, abs=1e-6)
+    assert boastful.calibration_error() == pytest.approx(0.2)
+
+
+def test_summary_is_plain_json(evaluation: Evaluation) -> None:
+    """Nothing of NumPy leaks into what a program will read."""
+    summary = json.loads(json.dumps(evaluation.summary()))
+    assert summary["n"] == 6
+    assert set(summary) >= {"labels", "accuracy", "per_label", "confusion_matrix", "calibration_error"}
+
+
+def test_temperature_is_found_again() -> None:
+    """Labels drawn from softmax(logits / 2.5) are best explained by a temperature of 2.5."""
+    rng = np.random.default_rng(4)
+    logits = rng.normal(0, 4, (20000, 5)).astype(np.float32)
+    probabilities = softmax(logits, 2.5)
+    truth = (probabilities.cumsum(axis=1) < rng.random((20000, 1))).sum(axis=1).clip(0, 4)
+    assert fit_temperature(logits, truth) == pytest.approx(2.5, rel=0.05)
+
+
+def test_renormalising_nothing_is_uniform() -> None:
+    """A frame of which the chosen labels got no probability at all favours none of them."""
+    np.testing.assert_allclose(renormalise(np.zeros((1, 4), np.float32)), 0.25)

@@ -1,0 +1,58 @@
+"""From images of any shape to the input of a network."""
+
+import numpy as np
+import pytest
+
+from models.errors import ArtifactError
+from models.preprocessing import Fit, Preprocessing, fit_image
+
+
+def gradient(height: int, width: int) -> np.ndarray:
+    row = np.linspace(0, 255, width).astype(np.uint8)
+    return np.repeat(np.repeat(row[None, :, None], height, axis=0), 3, axis=2)
+
+
+@pytest.mark.parametrize("fit", Fit)
+@pytest.mark.parametrize(
+    ("height", "width"), [(720, 1280), (1280, 720), (240, 320), (224, 224), (1, 1), (8, 900)]
+)
+def test_every_shape_becomes_the_input_shape(fit: Fit, height: int, width: int) -> None:
+    """16:9, portrait, 4:3 and absurd frames must all reach the network."""
+    result = fit_image(gradient(height, width), 224, 224, fit)
+    assert result.shape == (224, 224, 3)
+    assert result.dtype == np.uint8
+
+
+def test_squeeze_keeps_both_edges() -> None:
+    """Squeezing loses no part of the image."""
+    result = fit_image(gradient(100, 400), 50, 50, Fit.SQUEEZE)
+    assert result[0, 0, 0] < 10
+    assert result[0, -1, 0] > 245
+
+
+def test_crop_keeps_the_middle_at_its_proportions() -> None:
+    """Cropping a wide image loses its left and right thirds and nothing of its middle."""
+    image = gradient(100, 300)
+    result = fit_image(image, 100, 100, Fit.CROP)
+    np.testing.assert_array_equal(result, image[:, 100:200])
+
+
+def test_letterbox_fills_with_black() -> None:
+    """Letterboxing a wide image leaves black bars above and below, of equal height."""
+    result = fit_image(np.full((100, 200, 3), 255, np.uint8), 100, 100, Fit.LETTERBOX)
+    assert (result[25:75] == 255).all()
+    assert not result[:25].any()
+    assert not result[75:].any()
+
+
+def test_round_trip_through_a_dictionary() -> None:
+    """What training recorded is what serving does."""
+    preprocessing = Preprocessing(height=96, width=128, fit=Fit.CROP, channels="rgb", mean=(1.0, 2.0, 3.0))
+    assert Preprocessing.from_dict(preprocessing.to_dict()) == preprocessing
+
+
+@pytest.mark.parametrize("change", [{"fit": "stretch"}, {"colour": "bgr"}, {"mean": 3}])
+def test_unknown_values_are_refused(change: dict) -> None:
+    """A model card of a later version is not misread."""
+    with pytest.raises(ArtifactError, match="cannot be understood"):
+        Preprocessing.from_dict(Preprocessing().to_dict() | change)

@@ -1,0 +1,189 @@
+"""From a folder of images to a stored model and back, on a network of real depth and tiny images."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import architectures
+from models.artifact import CARD, WEIGHTS, Artifact, list_artifacts, load_artifact
+from models.datasets import Sample, load_folder, of_split
+from models.errors import ArtifactError, DatasetError, ModelError, WeightsError
+from models.export import choose_fit, export, judge
+from models.imagenet import load_imagenet_weights, read_tensorflowjs
+from models.preprocessing import Preprocessing
+from models.report import plot_learning_curves, write_report
+from models.train import PRESETS, Training, with_overrides
+
+SETTINGS = replace(
+    PRESETS["video"],
+    batch_size=16,
+    train_size=32,
+    preprocessing=Preprocessing(height=32, width=32),
+    dense=8,
+    head_epochs=3,
+    epochs=1,
+    unfreeze="conv5",
+)
+
+
+@pytest.fixture(scope="module")
+def run(
+    color_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Training, object, list[Sample]]:
+    """One small run from random weights, judged and exported."""
+    samples = load_folder(color_folder)
+    training = Training(
+        samples, tmp_path_factory.mktemp("run"), SETTINGS, initialise=lambda model: None, verbose=0
+    )
+    return training, training.fit(), samples
+
+
+@pytest.fixture(scope="module")
+def artifact(run, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    training, network, samples = run
+    preprocessing, fits = choose_fit(network, training.labels, training.valid, SETTINGS.preprocessing)
+    judged = {
+        split: judge(network, training.labels, of_split(samples, split), preprocessing)
+        for split in ("valid", "test")
+    }
+    folder = tmp_path_factory.mktemp("artifacts") / "colors"
+    stored = export(
+        network,
+        folder,
+        name="colors",
+        version="1",
+        labels=training.labels,
+        options=training.options,
+        preprocessing=preprocessing,
+        training=training.record() | {"fit_accuracy_on_valid": fits},
+        **judged,
+    )
+    report = folder.parent / "report"
+    write_report(report, judged["test"].evaluation(stored.temperature), judged["test"].samples)
+    plot_learning_curves(
+        [training.folder / "head_log.csv", training.folder / "log.csv"], report / "curves.png"
+    )
+    return stored
+
+
+def test_both_stages_leave_their_logs_and_are_not_repeated(run) -> None:
+    """A finished run that is started again does no epoch twice."""
+    training, _, samples = run
+    logs = [(training.folder / name).read_text() for name in ("head_log.csv", "log.csv")]
+    assert [len(log.splitlines()) for log in logs] == [4, 2]
+    Training(samples, training.folder, SETTINGS, initialise=lambda model: None, verbose=0).fit()
+    assert [(training.folder / name).read_text() for name in ("head_log.csv", "log.csv")] == logs
+
+
+def test_a_run_does_not_go_on_with_other_settings(run) -> None:
+    """Results never stem from a mixture of settings."""
+    training, _, samples = run
+    with pytest.raises(ModelError, match="another learning_rate"):
+        Training(samples, training.folder, replace(SETTINGS, learning_rate=1.0), verbose=0).fit()
+
+
+def test_stored_model_gives_the_probabilities_of_the_trained_one(run, artifact: Artifact) -> None:
+    """Half precision of the weights costs less than a hundredth of probability, and rows sum to one."""
+    training, network, samples = run
+    images = judge(network, training.labels, of_split(samples, "test"), artifact.preprocessing)
+    expected = images.evaluation(artifact.temperature).probabilities
+    model = artifact.build()
+    from models.datasets import read_image
+
+    inputs = np.stack(
+        [artifact.preprocessing.model_input(read_image(sample.path)) for sample in images.samples]
+    )
+    found = np.asarray(model.predict_on_batch(inputs.astype(np.float32)))
+    np.testing.assert_allclose(found, expected, atol=0.01)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_artifact_tells_how_it_came_about(artifact: Artifact) -> None:
+    """A model card without its figures, data and settings could not be trusted."""
+    metrics, training = artifact.record("metrics"), artifact.record("training")
+    assert metrics["test"]["all"]["n"] == 12
+    assert training["settings"]["seed"] == SETTINGS.seed
+    assert training["images"]["train"] == {"blue": 14, "green": 14, "red": 14}
+    assert set(training["fit_accuracy_on_valid"]) == {"squeeze", "crop", "letterbox"}
+
+
+def test_report_is_complete(artifact: Artifact) -> None:
+    """Everything that a person wants to see of a training lies in the report folder."""
+    names = {path.name for path in (artifact.folder.parent / "report").iterdir()}
+    assert names >= {
+        "per_label.csv",
+        "confusion_matrix.png",
+        "roc.png",
+        "precision_recall.png",
+        "wrong.csv",
+        "curves.png",
+    }
+
+
+@pytest.mark.parametrize("file", [WEIGHTS, "metrics.json"])
+def test_damage_is_noticed(artifact: Artifact, tmp_path: Path, file: str) -> None:
+    """One changed byte in any file of a model stops it from being loaded."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in artifact.folder.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    data = bytearray((copy / file).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / file).write_bytes(data)
+    with pytest.raises(ArtifactError, match=f"{file} is damaged"):
+        load_artifact(copy)
+    (copy / file).unlink()
+    with pytest.raises(ArtifactError, match=f"{file} is missing"):
+        load_artifact(copy)
+
+
+@pytest.mark.parametrize("card", ["", "{}", '{"format": 99}', "[]"])
+def test_bad_cards_are_explained(tmp_path: Path, card: str) -> None:
+    """A file that is not a model card of this format gives a clear error."""
+    (tmp_path / CARD).write_text(card)
+    with pytest.raises(ArtifactError, match=CARD):
+        load_artifact(tmp_path)
+
+
+def test_unknown_models_are_told_with_those_there_are() -> None:
+    """A typing mistake in a model's name is answered with the names that exist."""
+    with pytest.raises(ArtifactError, match="no model 'sprots'"):
+        load_artifact("sprots")
+    assert list_artifacts() == sorted(list_artifacts())
+
+
+def test_mistakes_in_settings_are_explained(color_folder: Path, tmp_path: Path) -> None:
+    """Unknown presets, stages and architectures name what there is."""
+    with pytest.raises(ModelError, match="there are video, lecture"):
+        with_overrides("radio")
+    with pytest.raises(ModelError, match="resnet50"):
+        architectures.build("resnet51", 3)
+    with pytest.raises(DatasetError, match="splits train and valid"):
+        Training(
+            [sample for sample in load_folder(color_folder) if sample.split == "train"], tmp_path, SETTINGS
+        )
+
+
+def test_tensorflowjs_weights_find_their_layers(tmp_path: Path) -> None:
+    """Old layer names are translated, and an incomplete set is refused instead of half used."""
+    kernel = np.arange(7 * 7 * 3 * 64, dtype=np.float32).reshape(7, 7, 3, 64)
+    gamma = np.full(256, 2, np.float32)
+    specs = [
+        {"name": "conv1/kernel", "shape": list(kernel.shape), "dtype": "float32"},
+        {"name": "bn2a_branch1/gamma", "shape": [256], "dtype": "float32"},
+    ]
+    data = kernel.tobytes() + gamma.tobytes()
+    (tmp_path / "a.bin").write_bytes(data[:1000])
+    (tmp_path / "b.bin").write_bytes(data[1000:])
+    manifest = [{"paths": ["a.bin", "b.bin"], "weights": specs}]
+    (tmp_path / "model.json").write_text(json.dumps({"weightsManifest": manifest}))
+    arrays = read_tensorflowjs(tmp_path)
+    np.testing.assert_array_equal(arrays["conv1_conv/kernel"], kernel)
+    np.testing.assert_array_equal(arrays["conv2_block1_0_bn/gamma"], gamma)
+    with pytest.raises(WeightsError, match="2 of 318"):
+        load_imagenet_weights(architectures.build("resnet50", 2), tmp_path)
+    with pytest.raises(WeightsError, match="no TensorFlow"):
+        read_tensorflowjs(tmp_path / "nowhere")
