@@ -1,0 +1,141 @@
+"""Reading policies: how the frames of a source reach the one who works on them.
+
+``ReadAhead`` hands over every frame (files). ``NewestFrame`` hands over the newest and counts the others
+(live sources, where an old frame is worth nothing). Both decode in a thread of their own; OpenCV releases
+the interpreter lock meanwhile. The source stays the caller's to close, after the policy has been closed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Self
+
+from service.errors import ConfigurationError
+from service.sources import Source
+from service.types import Frame
+
+_JOIN_TIMEOUT = 15.0
+
+
+class _Reader:
+    """A thread that reads a source into a bounded buffer; a context manager that stops it."""
+
+    def __init__(self, source: Source, size: int) -> None:
+        if size < 1:
+            raise ConfigurationError(f"the queue must hold at least 1 frame, got {size!r}")
+        self._source = source
+        self._size = size
+        self._frames: deque[Frame] = deque()
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._finished = False
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop reading and drop what is buffered; returns when the thread has ended.
+
+        A read in progress is waited for, up to 15 s: longer than a source's own timeout.
+        """
+        with self._changed:
+            self._stopping = True
+            self._frames.clear()
+            self._changed.notify_all()
+        self._thread.join(_JOIN_TIMEOUT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _take(self, timeout: float | None = None) -> Frame | None:
+        """Return the oldest buffered frame, or None at the end; raise the failure of the source."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._frames or self._finished or self._stopping, timeout):
+                raise TimeoutError(f"no new frame within {timeout:g} s")
+            if self._frames:
+                frame = self._frames.popleft()
+                self._changed.notify_all()
+                return frame
+            if self._failure is not None:
+                raise self._failure
+            return None
+
+    def _make_room(self) -> None:
+        """Called with the lock held before a frame is buffered: the policy for a full buffer."""
+        raise NotImplementedError
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping and (frame := self._source.read()) is not None:
+                with self._changed:
+                    self._make_room()
+                    if self._stopping:
+                        return
+                    self._frames.append(frame)
+                    self._changed.notify_all()
+        except BaseException as error:  # carried over to the thread that takes the frames
+            self._failure = error
+        finally:
+            with self._changed:
+                self._finished = True
+                self._changed.notify_all()
+
+
+class ReadAhead(_Reader):
+    """Every frame of a source in order, decoded ahead of the one who iterates.
+
+    Waits while ``size`` frames are buffered. A failure of the source is raised by the iteration, after
+    the frames that came before it. ::
+
+        with open_source("clip.mp4") as source, read_all(source) as frames:
+            for frame in frames: ...
+    """
+
+    def __init__(self, source: Source, size: int = 16) -> None:
+        """Start reading. ``size`` bounds the frames held in memory."""
+        super().__init__(source, size)
+
+    def __iter__(self) -> Iterator[Frame]:
+        while (frame := self._take()) is not None:
+            yield frame
+
+    def _make_room(self) -> None:
+        self._changed.wait_for(lambda: len(self._frames) < self._size or self._stopping)
+
+
+def read_all(source: Source, queue_size: int = 16) -> ReadAhead:
+    """Read every frame of ``source`` ahead of the one who iterates over the result."""
+    return ReadAhead(source, queue_size)
+
+
+class NewestFrame(_Reader):
+    """The newest frame of a live source, which is drained without pause; older ones are dropped.
+
+    ``dropped`` counts the frames that nobody took, ``newest_at`` is when the last one arrived
+    (``time.monotonic()`` seconds), by which an onlooker tells a stalled source.
+    """
+
+    def __init__(self, source: Source) -> None:
+        """Start reading."""
+        self.dropped = 0
+        self.newest_at = time.monotonic()
+        super().__init__(source, size=1)
+
+    def take(self, timeout: float | None = None) -> Frame | None:
+        """Wait for a frame that has not been taken yet; None when the source has ended.
+
+        Raises TimeoutError after ``timeout`` seconds, and whatever SourceError the source failed with.
+        """
+        return self._take(timeout)
+
+    def _make_room(self) -> None:
+        self.newest_at = time.monotonic()
+        if len(self._frames) == self._size:
+            self._frames.popleft()
+            self.dropped += 1

@@ -1,0 +1,126 @@
+"""A folder or a numbered pattern of still images, read as video."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import cv2
+import numpy as np
+
+from service.errors import NoFramesError, SourceError
+from service.types import Frame, Image, SourceProperties
+
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".jp2"})
+
+
+def find_images(path: Path) -> list[Path]:
+    """Return the images that ``path`` stands for in order of their numbers; empty if it names none.
+
+    ``path`` is one image, a directory of images, or a pattern with one number (``frames/%04d.jpg``).
+    """
+    if path.suffix.lower() in _SUFFIXES and path.is_file():
+        return [path]
+    if path.is_dir():
+        found = [child for child in path.iterdir() if child.suffix.lower() in _SUFFIXES and child.is_file()]
+        return sorted(found, key=_by_number)
+    parts = re.split(r"%0?\d*d", path.name)
+    if len(parts) != 2 or path.suffix.lower() not in _SUFFIXES or not path.parent.is_dir():
+        return []
+    pattern = re.compile(re.escape(parts[0]) + r"\d+" + re.escape(parts[1]))
+    return sorted((child for child in path.parent.iterdir() if pattern.fullmatch(child.name)), key=_by_number)
+
+
+def as_bgr(image: Any) -> Image:
+    """Return a decoded image (grey, BGR or BGRA; 8 or 16 bits) as H×W×3 ``uint8`` in BGR."""
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    elif image.dtype != np.uint8:
+        image = np.clip(image, 0, 255).astype(np.uint8)
+    if image.ndim == 2 or image.shape[2] == 1:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    elif image.shape[2] == 4:
+        image = cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)
+    result: Image = image
+    return result
+
+
+class ImageSequence:
+    """Reads images one after another at a fixed rate; those that cannot be decoded are left out.
+
+    Meets the Protocol ``Source``. Leaving images out counts as having ended early.
+    """
+
+    def __init__(self, paths: list[Path], name: str, fps: float) -> None:
+        """Raise NoFramesError if not one of ``paths`` can be decoded."""
+        self._paths = paths
+        self._name = name
+        self._position = 0
+        self._ended = False
+        self.frames_read = 0
+        self._fps = fps
+        self._first = self._decode()
+        if self._first is None:
+            raise NoFramesError(f"{name}: not one of {len(paths)} images can be decoded; are they complete?")
+        height, width = self._first.shape[:2]
+        self.properties = SourceProperties(width, height, fps, len(paths), is_live=False)
+
+    def read(self) -> Frame | None:
+        """Return the next image, or None at the end. Raises SourceError after ``close``."""
+        image, self._first = self._first, None
+        if image is None:
+            image = self._decode()
+        if image is None:
+            self._ended = True
+            return None
+        index = self.frames_read
+        self.frames_read += 1
+        return Frame(self._name, index, index / self._fps, time.monotonic(), image)
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether images had to be left out."""
+        return self._ended and self.frames_read < len(self._paths)
+
+    @property
+    def ending(self) -> str | None:
+        """Say how many images were left out, or None."""
+        if not self.ended_early:
+            return None
+        return f"{self._name}: only {self.frames_read} of {len(self._paths)} images could be decoded"
+
+    def close(self) -> None:
+        """Read no more."""
+        self._position = -1
+        self._first = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _decode(self) -> Image | None:
+        if self._position < 0:
+            raise SourceError(f"{self._name}: read after close")
+        while self._position < len(self._paths):
+            path = self._paths[self._position]
+            self._position += 1
+            try:
+                image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            except cv2.error as error:
+                raise SourceError(f"{self._name}: {path.name} cannot be decoded ({error.err})") from error
+            if image is not None:
+                return as_bgr(image)
+        return None
+
+
+def _by_number(path: Path) -> list[tuple[int, int, str]]:
+    """Sort key by which 2.jpg comes before 10.jpg."""
+    return [
+        (0, int(part), "") if part.isdecimal() else (1, 0, part)
+        for part in re.split(r"(\d+)", path.name)
+        if part
+    ]

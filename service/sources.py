@@ -1,0 +1,201 @@
+"""Opens what a person can name as video: files, image sequences, RTSP and HTTP addresses, cameras.
+
+``open_source`` decodes the first frame before it returns, so that whatever cannot be read fails there and
+then, with a typed error of ``service.errors`` that says what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import threading
+import time
+from pathlib import Path
+from typing import Protocol, Self
+from urllib.parse import unquote, urlsplit
+
+# FFmpeg's own complaints go to stderr unless this is set before OpenCV first opens something.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+import cv2
+
+from service.errors import NotAVideoError, SourceError, SourceNotFoundError, SourceTimeoutError
+from service.images import ImageSequence, find_images
+from service.probing import reason_of_address, reason_of_file, refusal_of_file
+from service.types import Frame, SourceProperties
+from service.video import FALLBACK_FPS, VideoSource
+
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+# Containers that hold their own video. What is missing is the point: concat, hls, dash, sdp and their kind
+# name other files and addresses, whatever the name of the file that they hide in.
+_CONTAINERS = (
+    "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,live_flv,kux,asf,asf_o,ogg,mxf,nut,rm,wtv,dv,gxf,"
+    "nsv,ivf,obu,av1,h264,hevc,vvc,vc1,gif,apng,mjpeg,mjpeg_2000,yuv4mpegpipe,swf,cavsvideo,dnxhd,webp_pipe"
+)
+_FILE_OPTIONS = f"protocol_whitelist;file|format_whitelist;{_CONTAINERS}"
+_RTSP_OPTIONS = "rtsp_transport;tcp|protocol_whitelist;rtsp,rtsps,rtp,srtp,udp,tcp,tls,crypto"
+_HTTP_OPTIONS = "protocol_whitelist;http,https,httpproxy,tcp,tls,crypto"
+
+_opening = threading.Lock()  # FFmpeg's options travel in the environment, which all threads share.
+
+
+class Source(Protocol):
+    """Frames one after another; a context manager that closes.
+
+    After ``read`` has returned ``None``, ``ended_early`` says whether there should have been more, and
+    ``ending`` says it in a sentence for a person (``None`` when all is well).
+    """
+
+    @property
+    def properties(self) -> SourceProperties: ...
+    @property
+    def frames_read(self) -> int: ...
+    @property
+    def ended_early(self) -> bool: ...
+    @property
+    def ending(self) -> str | None: ...
+    def read(self) -> Frame | None:
+        """Return the next frame, or None at the end. Raises SourceError."""
+        ...
+
+    def close(self) -> None:
+        """Release the source; waits for a read in progress. May be called twice."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+
+def open_source(
+    source: str | int,
+    *,
+    open_timeout: float = 10.0,
+    read_timeout: float = 10.0,
+    allow_network: bool = True,
+    source_id: str | None = None,
+) -> Source:
+    """Open a file, a directory or pattern of images, an address or a device number.
+
+    A path that exists is taken literally, whatever signs are in it. Then come ``rtsp``, ``rtsps``,
+    ``http``, ``https`` and ``file`` addresses, device numbers (``0``) and patterns (``frames/%04d.jpg``).
+    Timeouts are in seconds. ``source_id`` names the frames' source; default is the redacted ``source``.
+
+    Raises SourceNotFoundError, NotAVideoError, NoFramesError, SourceTimeoutError,
+    SourceAuthenticationError, or SourceError for anything else.
+    """
+    text = str(source)
+    name = source_id or redact(text)
+    if not text or any(ord(letter) < 32 for letter in text):
+        raise SourceNotFoundError(f"{name!r}: not the name of a source; give a file, an address or a device")
+    path = Path(text)
+    if isinstance(source, str) and _exists(path):
+        return _open_path(path, name, open_timeout)
+    scheme = text.partition("://")[0].lower() if "://" in text else None
+    if scheme in ("rtsp", "rtsps", "http", "https"):
+        if not allow_network:
+            raise SourceError(f"{name}: network addresses are not allowed here; give a file")
+        return _open_address(text, scheme, name, open_timeout, read_timeout)
+    if scheme == "file":
+        return _open_path(Path(unquote(urlsplit(text).path)), name, open_timeout)
+    if scheme is not None:
+        raise SourceError(f"{name}: addresses of this kind cannot be opened; use rtsp, rtsps, http or https")
+    if text.isascii() and text.isdigit():
+        return _open_device(int(text), name, open_timeout, read_timeout)
+    images = find_images(path)
+    if images:
+        return ImageSequence(images, name, FALLBACK_FPS)
+    raise SourceNotFoundError(f"{name}: there is no such file or directory; check the path")
+
+
+def redact(source: str) -> str:
+    """Return ``source`` without credentials: for messages, logs and file names."""
+    if "://" not in source:
+        return source
+    scheme, _, rest = source.partition("://")
+    rest = re.sub(r"^[^/?#]*@", "***@", rest)
+    # A password with a slash in it: what looks like a port is not a number, and an @ follows later.
+    rest = re.sub(r"^(?!\*\*\*@)[^/?#@]*:(?!\d*(?:[/?#]|$)).*@", "***@", rest)
+    rest = re.sub(r"\?.*", "?***", rest, flags=re.DOTALL)
+    return f"{scheme}://{rest}"
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long to be one
+        return False
+
+
+def _open_path(path: Path, name: str, timeout: float) -> Source:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise SourceNotFoundError(f"{name}: cannot be found ({error.strerror}); check the path") from error
+    if stat.S_ISCHR(mode):
+        return _open_device(str(path), name, timeout, timeout)
+    images = find_images(path)
+    if images:
+        return ImageSequence(images, name, FALLBACK_FPS)
+    if stat.S_ISDIR(mode):
+        raise NotAVideoError(f"{name}: a directory without images; give a video file or a folder of images")
+    if not stat.S_ISREG(mode):
+        raise NotAVideoError(f"{name}: not a regular file; save the video to a file first")
+    if refusal := refusal_of_file(path, name):
+        raise refusal
+    # An absolute path cannot be taken for an address or an option. No read timeout: a process that was
+    # stopped for a while (Ctrl-Z) must not find its file dead.
+    capture = _capture(str(path.absolute()), _FILE_OPTIONS, timeout, 0)
+    if not capture.isOpened():
+        raise reason_of_file(path, name)
+    return _first_frame(capture, name, False, 0)
+
+
+def _open_address(address: str, scheme: str, name: str, open_timeout: float, read_timeout: float) -> Source:
+    options = _RTSP_OPTIONS if scheme.startswith("rtsp") else _HTTP_OPTIONS
+    began = time.monotonic()
+    capture = _capture(address, options, open_timeout, read_timeout)
+    if not capture.isOpened():
+        if time.monotonic() - began > 0.95 * open_timeout:
+            raise SourceTimeoutError(f"{name}: no video within {open_timeout:g} s; is the address right?")
+        raise reason_of_address(address, name, min(open_timeout, 5.0))
+    return _first_frame(capture, name, True, read_timeout)
+
+
+def _open_device(device: int | str, name: str, open_timeout: float, read_timeout: float) -> Source:
+    missing = SourceNotFoundError(f"{name}: there is no such camera, or another program uses it")
+    if isinstance(device, int) and device > 255:
+        raise missing
+    capture = cv2.VideoCapture(device, cv2.CAP_V4L2) if isinstance(device, str) else cv2.VideoCapture(device)
+    if not capture.isOpened():
+        raise missing
+    return _first_frame(capture, name, False, read_timeout)
+
+
+def _capture(target: str, options: str, open_timeout: float, read_timeout: float) -> cv2.VideoCapture:
+    parameters = [
+        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, max(1, int(open_timeout * 1000))),
+        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(read_timeout * 1000)),
+    ]
+    variable = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+    with _opening:
+        before = os.environ.get(variable)
+        os.environ[variable] = options
+        try:
+            return cv2.VideoCapture(target, cv2.CAP_FFMPEG, parameters)
+        except cv2.error as error:
+            raise SourceError(f"{redact(target)}: cannot be opened ({error.err or error})") from error
+        finally:
+            if before is None:
+                del os.environ[variable]
+            else:
+                os.environ[variable] = before
+
+
+def _first_frame(capture: cv2.VideoCapture, name: str, is_network: bool, read_timeout: float) -> Source:
+    try:
+        return VideoSource(capture, name, is_network, read_timeout)
+    except BaseException:
+        capture.release()
+        raise

@@ -1,0 +1,155 @@
+"""Decodes an opened capture: frames with a time that never runs backwards, and how it all ended."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import Self
+
+import cv2
+
+from service.errors import NoFramesError, SourceError, SourceTimeoutError
+from service.images import as_bgr
+from service.types import Frame, SourceProperties
+
+FALLBACK_FPS = 25.0
+"""Frames per second where a container states none or an absurd one (0, NaN, more than 1000)."""
+
+_LONGEST_STEP = 60.0  # Seconds; a longer gap between two frames is a broken clock, not a still picture.
+_LONGEST_SOURCE = 30 * 86400.0
+_LARGEST_REORDERING = 1.0  # Seconds; a step further back is a clock that began again.
+
+
+class VideoSource:
+    """Frames out of an opened ``cv2.VideoCapture``; meets the Protocol ``Source``.
+
+    ``pts`` of a file is the container's time where that rises, and frame rate elsewhere; the first frame
+    is at 0 (an offset or an empty edit at the start is subtracted). ``pts`` of a live source is the time
+    of arrival since its first frame, because streams such as MJPEG over HTTP carry no usable clock.
+    """
+
+    def __init__(self, capture: cv2.VideoCapture, name: str, is_network: bool, read_timeout: float) -> None:
+        """Decode the first frame. ``read_timeout`` in seconds; 0 never gives up, as for a file."""
+        self._capture = capture
+        self._name = name
+        self._read_timeout = read_timeout
+        self._reading = threading.Lock()
+        self._closed = False
+        self._ended = False
+        self.frames_read = 0
+        self._pts = 0.0
+        self._origin = 0.0
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        fps = fps if math.isfinite(fps) and 0 < fps <= 1000 else FALLBACK_FPS
+        claim = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        sane = math.isfinite(claim) and 1 <= claim <= _LONGEST_SOURCE * fps
+        # A server that states a length sends a file.
+        is_live = read_timeout > 0 and not (sane and is_network and not name.lower().startswith("rtsp"))
+        self._step = 1 / fps
+        self._is_live = is_live
+        self._started_at = 0.0
+        self._first = self._decode()
+        if self._first is None:
+            raise NoFramesError(
+                f"{name}: it opens, but not one frame of its video (codec {_codec(capture)}) can be decoded; "
+                "convert it to H.264 or VP9, or check that it is complete"
+            )
+        height, width = self._first.image.shape[:2]
+        self.properties = SourceProperties(
+            width, height, fps, int(claim) if sane and not is_live else None, is_live
+        )
+
+    def read(self) -> Frame | None:
+        """Return the next frame, or None at the end. Raises SourceError and SourceTimeoutError."""
+        frame, self._first = self._first, None
+        if frame is None:
+            frame = self._decode()
+        if frame is None:
+            self._ended = True
+        else:
+            self.frames_read = frame.index + 1
+        return frame
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether it ended well before the end that the container announces; live, whether it ended.
+
+        Well before: both frames and time are short by more than a tenth and by more than half a second.
+        Containers round, count frames that an edit list hides, and guess counts from a duration; neither
+        figure alone is evidence.
+        """
+        if not self._ended or self._is_live:
+            return self._ended
+        claim = self.properties.frame_count
+        if claim is None:
+            return False
+        missing = min(claim - self.frames_read, claim - (self._pts / self._step + 1))
+        return missing > max(0.1 * claim, 0.5 / self._step)
+
+    @property
+    def ending(self) -> str | None:
+        """Say how it ended early, or None."""
+        if not self.ended_early:
+            return None
+        if self._is_live:
+            return f"{self._name}: the stream stopped after {self.frames_read} frames"
+        return (
+            f"{self._name}: only {self.frames_read} of {self.properties.frame_count} frames decode; "
+            "it is damaged or incomplete"
+        )
+
+    def close(self) -> None:
+        """Release the capture; waits for a read in progress, as releasing under it would crash."""
+        with self._reading:
+            self._closed = True
+            self._first = None
+            self._capture.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _decode(self) -> Frame | None:
+        with self._reading:
+            if self._closed:
+                raise SourceError(f"{self._name}: read after close")
+            if self._ended:
+                return None
+            began = time.monotonic()
+            try:
+                found, image = self._capture.read()
+                position = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            except cv2.error as error:
+                raise SourceError(f"{self._name}: decoding failed ({error.err or error})") from error
+        now = time.monotonic()
+        # On a server that hangs, the first reads after the timeout still succeed: the decoder's leftovers.
+        if self._read_timeout and now - began > 0.95 * self._read_timeout:
+            raise SourceTimeoutError(f"{self._name}: no new frame within {self._read_timeout:g} s")
+        if not found or image is None or image.size == 0:
+            return None
+        index = self.frames_read
+        self._pts = self._time(index, position, now)
+        return Frame(self._name, index, self._pts, now, as_bgr(image))
+
+    def _time(self, index: int, position: float, now: float) -> float:
+        if index == 0:
+            self._origin = position if math.isfinite(position) else 0.0
+            self._started_at = now
+            return 0.0
+        if self._is_live:
+            return max(self._pts, now - self._started_at)
+        nominal = self._pts + self._step
+        step = position - self._origin - self._pts if math.isfinite(position) else 0.0
+        if 0 < step <= _LONGEST_STEP:
+            return self._pts + step
+        if math.isfinite(position) and not -_LARGEST_REORDERING < step <= 0:
+            self._origin = position - nominal
+        return nominal
+
+
+def _codec(capture: cv2.VideoCapture) -> str:
+    letters = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
+    return letters.decode("ascii", errors="replace").strip("\0 ") or "unknown"

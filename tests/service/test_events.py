@@ -1,0 +1,261 @@
+"""Event detector: rules by example, and the rules as a whole against a slow reimplementation."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.errors import ConfigurationError
+from service.events import EventDetector, EventSettings
+from service.smoothing import RollingAverage
+from service.types import EndReason, Event, EventMessage, EventPhase, Prediction, SmoothedPrediction
+from tests.service.slow_events import slow_events
+
+LABELS = ("background", "a", "b")
+FPS = 30.0
+
+
+def one_hot(names: str) -> list[Prediction]:
+    """One prediction per letter at 30 fps: ``.`` is background."""
+    rows = np.eye(3, dtype=np.float32)[[".ab".index(name) for name in names]]
+    return [Prediction(i, i / FPS, row) for i, row in enumerate(rows)]
+
+
+def smooth(predictions: list[Prediction], window: int) -> list[SmoothedPrediction]:
+    average = RollingAverage(LABELS, window)
+    return [average.update(prediction) for prediction in predictions]
+
+
+def detect(
+    frames: list[SmoothedPrediction], settings: EventSettings | None = None, close_pts: float | None = None
+) -> list[EventMessage]:
+    detector = EventDetector("cam", LABELS, settings)
+    messages = [message for frame in frames for message in detector.update(frame)]
+    end = frames[-1].pts + 1 / FPS if close_pts is None else close_pts
+    return messages + detector.close(EndReason.END_OF_STREAM, end)
+
+
+def ended(messages: list[EventMessage]) -> list[Event]:
+    return [message.event for message in messages if message.phase is EventPhase.ENDED]
+
+
+def spans(events: list[Event]) -> list[tuple[str, int, int]]:
+    return [(e.label, round(e.start_pts * FPS), round(e.end_pts * FPS)) for e in events]
+
+
+def test_clean_step_is_dated_to_its_frames() -> None:
+    """Smoothing over 32 frames moves neither the start nor the end of a clean run by a frame."""
+    (event,) = ended(detect(smooth(one_hot("." * 60 + "a" * 90 + "." * 60), 32)))
+    assert spans([event]) == [("a", 60, 150)]
+    assert event.end_reason is EndReason.EXIT
+    assert event.id == "cam-000001"
+    assert 0.5 < event.detect_delay < 1.5
+    assert event.peak_confidence == 1.0
+
+
+def test_flickers_neither_break_nor_move_an_event() -> None:
+    """Single wrong frames, at the very start too, leave one event with its true times."""
+    run = list("a" * 90)
+    for wrong in (2, 9, 30, 31, 60, 86):
+        run[wrong] = "b"
+    assert spans(ended(detect(smooth(one_hot("." * 40 + "".join(run) + "." * 60), 32)))) == [("a", 40, 130)]
+
+
+def test_label_change_leaves_neither_gap_nor_overlap() -> None:
+    """A hard cut from one label to another is one instant, and says so."""
+    first, second = ended(detect(smooth(one_hot("a" * 90 + "b" * 90), 32)))
+    assert spans([first, second]) == [("a", 0, 90), ("b", 90, 180)]
+    assert first.end_reason is EndReason.LABEL_CHANGE
+    assert second.end_reason is EndReason.END_OF_STREAM
+
+
+def test_label_that_enters_before_the_other_exits_ends_it() -> None:
+    """A low exit threshold cannot keep an event open beside another."""
+    settings = EventSettings(enter=0.5, exit=0.05, min_duration=0.0)
+    first, second = ended(detect(smooth(one_hot("a" * 60 + "b" * 60), 32), settings))
+    assert spans([first, second]) == [("a", 0, 60), ("b", 60, 120)]
+
+
+@pytest.mark.parametrize(("gap", "count"), [(24, 1), (29, 1), (31, 2), (45, 2)])
+def test_short_gaps_are_one_event(gap: int, count: int) -> None:
+    """A gap shorter than merge_gap (30 frames here) does not end an event; a longer one does."""
+    messages = detect(smooth(one_hot("a" * 90 + "." * gap + "a" * 90), 8))
+    assert len(ended(messages)) == count
+    assert spans(ended(messages))[-1][2] == 180 + gap
+
+
+def test_ended_is_told_within_the_documented_time() -> None:
+    """A listener is not kept waiting for the end while the label hovers between exit and enter."""
+    half = np.array([0.45, 0.55, 0.0], np.float32)
+    predictions = [*one_hot("a" * 60 + "." * 20), *(Prediction(i, i / FPS, half) for i in range(80, 600))]
+    detector = EventDetector("cam", LABELS)
+    told = [m.event for frame in smooth(predictions, 16) for m in detector.update(frame)]
+    assert told[-1].end_pts == pytest.approx(2.0)
+
+
+def test_updates_come_at_most_once_per_interval() -> None:
+    """A listener gets started, then an update per second, then ended, numbered without a hole."""
+    messages = detect(smooth(one_hot("a" * 150), 4))
+    assert [m.phase.value for m in messages] == [
+        "started",
+        "updated",
+        "updated",
+        "updated",
+        "updated",
+        "ended",
+    ]
+    assert [m.seq for m in messages] == [1, 2, 3, 4, 5, 6]
+    assert [m.event.end_pts for m in messages[:-1]] == [None] * 5
+
+
+def test_close_starts_afresh_and_goes_on_counting() -> None:
+    """After a lost source nothing of the past remains, and neither id nor number is used twice."""
+    detector = EventDetector("cam", LABELS, first_seq=7, first_event=3)
+    frames = smooth(one_hot("a" * 60), 4)
+    before = [m for frame in frames[:30] for m in detector.update(frame)]
+    before += detector.close(EndReason.SOURCE_LOST, frames[29].pts)
+    after = [m for frame in frames[30:] for m in detector.update(frame)]
+    assert [(m.seq, m.event.id, m.event.end_reason) for m in before + after] == [
+        (7, "cam-000003", None),
+        (8, "cam-000003", EndReason.SOURCE_LOST),
+        (9, "cam-000004", None),
+    ]
+    assert after[0].event.start_pts == frames[30].pts
+    assert detector.close(EndReason.BLIND, 5.0)[0].event.end_reason is EndReason.BLIND
+    assert detector.close(EndReason.BLIND, 6.0) == []
+
+
+def test_close_while_the_label_is_leaving_ends_where_it_left() -> None:
+    """A clip that ends just after the action does not stretch the action to the end of the clip."""
+    (event,) = ended(detect(smooth(one_hot("a" * 60 + "." * 18), 32)))
+    assert spans([event]) == [("a", 0, 60)]
+    assert event.end_reason is EndReason.END_OF_STREAM
+
+
+def test_background_is_never_an_event() -> None:
+    """Certainty that nothing happens is not an event."""
+    assert detect(smooth(one_hot("." * 90), 4)) == []
+
+
+def test_a_moment_is_not_an_event() -> None:
+    """A label that holds for less than min_duration is not announced."""
+    assert detect(smooth(one_hot("." * 30 + "a" * 14 + "." * 30), 1)) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"enter": 0.3},
+        {"exit": 0.0},
+        {"enter": 1.1},
+        {"enter": float("nan")},
+        {"min_duration": -1.0},
+        {"merge_gap": float("inf")},
+        {"update_interval": float("nan")},
+    ],
+)
+def test_settings_that_cannot_work_are_refused(wrong: dict[str, float]) -> None:
+    """A typing error in a threshold is told at the start, not by odd events."""
+    with pytest.raises(ConfigurationError):
+        EventSettings(**wrong)
+
+
+def test_bad_input_is_refused() -> None:
+    """NaN from a broken model, or a wrong number of classes, cannot pass for 'no event'."""
+    good, nan = np.array([0, 1, 0], np.float32), np.array([0, np.nan, 0], np.float32)
+    detector = EventDetector("cam", LABELS)
+    for raw, mean, pts in ((nan, good, 0.0), (good, nan, 0.0), (good[:2], good, 0.0), (good, good, np.nan)):
+        with pytest.raises(ValueError, match=r"probabilities|pts"):
+            detector.update(SmoothedPrediction(Prediction(0, pts, raw), mean, "a", 1.0))
+    with pytest.raises(ValueError, match="pts"):
+        detector.close(EndReason.EXIT, float("nan"))
+    with pytest.raises(ConfigurationError):
+        EventDetector("cam", ("a", "a"))
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Prediction]:
+    """Runs of labels of any length with any confidence, noise, and pts that may repeat or step back."""
+    predictions: list[Prediction] = []
+    pts = draw(st.sampled_from([0.0, 100.0]))
+    steps = st.sampled_from([0.0, 0.1, 0.1, 0.1, 0.2, 0.25, 1.5, -0.1])
+    for _ in range(draw(st.integers(1, 8))):
+        label, length = draw(st.integers(0, 2)), draw(st.integers(1, 9))
+        certainty = draw(st.sampled_from([1.0, 0.9, 0.7, 0.55, 0.5, 0.45]))
+        noise = draw(st.sampled_from([0.0, 0.0, 0.3]))
+        for _ in range(length):
+            row = np.full(3, (1 - certainty) / 2)
+            row[label] = certainty
+            if noise:
+                row += noise * np.array(draw(st.tuples(*[st.floats(0, 1, width=16)] * 3)))
+            predictions.append(Prediction(len(predictions), pts, (row / row.sum()).astype(np.float32)))
+            pts += draw(steps)
+    return predictions
+
+
+SETTINGS = st.builds(
+    lambda enter, exit_, minimum, gap, update: EventSettings(enter, min(enter, exit_), minimum, gap, update),
+    st.sampled_from([0.45, 0.51, 0.6, 0.8]),
+    st.sampled_from([0.1, 0.4, 0.6]),
+    st.sampled_from([0.0, 0.2, 0.5]),
+    st.sampled_from([0.0, 0.3, 1.0]),
+    st.sampled_from([0.0, 0.4]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(streams(), st.sampled_from([1, 2, 5, 32]), SETTINGS, st.sampled_from([-1.0, 0.0, 0.1]))
+def test_equals_the_slow_reimplementation(
+    predictions: list[Prediction], window: int, rules: EventSettings, after: float
+) -> None:
+    """Running sums and state give what working everything out afresh from the whole stream gives."""
+    frames = smooth(predictions, window)
+    close_pts = frames[-1].pts + after
+    got = [
+        (e.label, e.start_pts, e.end_pts, str(e.end_reason), e.peak_confidence)
+        for e in ended(detect(frames, rules, close_pts))
+    ]
+    expected = [
+        (e.label, e.start, e.end, e.reason, max(e.confidences))
+        for e in slow_events(frames, LABELS, rules, close_pts)
+    ]
+    assert got == expected
+
+
+@settings(max_examples=150, deadline=None)
+@given(streams(), st.sampled_from([1, 3, 32]), SETTINGS)
+def test_events_are_ordered_and_complete(
+    predictions: list[Prediction], window: int, rules: EventSettings
+) -> None:
+    """Events never overlap, end after they start, and each is started, updated*, ended."""
+    messages = detect(smooth(predictions, window), rules)
+    assert [m.seq for m in messages] == list(range(1, len(messages) + 1))
+    events = ended(messages)
+    for earlier, later in pairwise(events):
+        assert earlier.end_pts <= later.start_pts
+    for number, event in enumerate(events, 1):
+        assert event.id == f"cam-{number:06d}"
+        assert event.start_pts < event.end_pts
+        assert event.detect_delay >= 0
+        assert 0 < event.mean_confidence <= event.peak_confidence + 1e-12
+        life = [m.phase.value for m in messages if m.event.id == event.id]
+        assert life == ["started", *["updated"] * (len(life) - 2), "ended"]
+    assert len({m.event.id for m in messages}) == len(events)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(".ab", min_size=1, max_size=60))
+def test_without_smoothing_events_are_the_runs_of_argmax(names: str) -> None:
+    """Window 1 and no durations: the maximal runs of the raw top label, exactly."""
+    rules = EventSettings(enter=0.51, exit=0.51, min_duration=0.0, merge_gap=0.0)
+    runs, first = [], 0
+    for i in range(1, len(names) + 1):
+        if i == len(names) or names[i] != names[first]:
+            runs.append((names[first], first, i))
+            first = i
+    got = spans(ended(detect(smooth(one_hot(names), 1), rules)))
+    assert got == [run for run in runs if run[0] != "."]

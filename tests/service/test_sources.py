@@ -1,0 +1,347 @@
+"""Sources: what opens gives its frames with good times; what does not says why."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from service.errors import (
+    NoFramesError,
+    NotAVideoError,
+    SourceAuthenticationError,
+    SourceError,
+    SourceNotFoundError,
+    SourceTimeoutError,
+)
+from service.images import as_bgr
+from service.sources import Source, open_source, redact
+from service.types import Frame
+
+WriteVideo = Callable[..., Path]
+
+REFUSED: dict[str, tuple[type[SourceError], str]] = {
+    "av1.mkv": (NoFramesError, "AV01"),
+    "exo_audio_only.mp4": (NotAVideoError, "sound but no video"),
+    "fate_pmtchange.mp4": (NoFramesError, "mpg2"),
+    "lfs_pointer.mp4": (NotAVideoError, "git lfs pull"),
+    "php_wrongfile.mp4": (NotAVideoError, "48 bytes"),
+    "pp_9bytes.mpeg": (NotAVideoError, "text"),
+    "pp_corrupted.mp4": (NotAVideoError, "sound but no video"),
+    "si_broken.mp4": (NotAVideoError, "damaged"),
+    "si_empty.flv": (NotAVideoError, "13 bytes"),
+    "small.avi": (NoFramesError, "FMP4"),
+    "small_262B.mp4": (NotAVideoError, "262 bytes"),
+}
+ENDED_EARLY = {
+    "corrupt_decord.mp4",
+    "fate_displaymatrix.mp4",
+    "fate_hevc_two_first_slice.mp4",
+    "fate_init_nonkeyframe.mp4",
+    "fate_truncated_part.mp4",
+    "fate_truncated_part2.mp4",
+}
+
+
+def read_to_end(source: Source) -> list[Frame]:
+    frames = []
+    while (frame := source.read()) is not None:
+        assert frame.image.dtype == np.uint8
+        assert frame.image.ndim == 3
+        assert frame.image.shape[2] == 3
+        frames.append(Frame(frame.source_id, frame.index, frame.pts, frame.captured_at, frame.image[:1, :1]))
+    assert source.read() is None
+    assert [f.index for f in frames] == list(range(len(frames)))
+    assert frames[0].pts == 0
+    assert all(0 < later.pts - earlier.pts <= 60 for earlier, later in pairwise(frames))
+    return frames
+
+
+def test_every_damaged_odd_or_empty_file_gives_frames_or_a_clear_error(clips: Path) -> None:
+    """Robust files: as many frames as decode with rising times, ends told when early, or a typed error."""
+    table = {row["file"]: row for row in csv.DictReader((clips / "clips.csv").read_text().splitlines())}
+    early = set()
+    for path in sorted((clips / "robust").iterdir()):
+        if path.name in REFUSED:
+            kind, words = REFUSED[path.name]
+            with pytest.raises(kind, match=words) as caught:
+                open_source(str(path))
+            assert type(caught.value) is kind
+            continue
+        row = table[f"robust/{path.name}"]
+        with open_source(str(path)) as source:
+            frames = read_to_end(source)
+            assert len(frames) == source.frames_read == int(row["frames_decoded"]), path.name
+            assert (source.ending is not None) == source.ended_early
+            if source.ended_early:
+                early.add(path.name)
+            assert (source.properties.width, source.properties.height) == (
+                int(row["width"]),
+                int(row["height"]),
+            )
+            assert source.properties.fps == pytest.approx(float(row["fps"]), abs=0.01)
+            assert not source.properties.is_live
+    assert early == ENDED_EARLY
+
+
+def test_frames_hidden_by_an_edit_list_are_not_missed(clips: Path) -> None:
+    """A trimmed clip that counts the frames it no longer shows is complete."""
+    with open_source(str(clips / "fencing" / "sabre_b.mp4")) as source:
+        assert len(read_to_end(source)) == 102
+        assert not source.ended_early
+
+
+def test_a_file_cut_off_keeps_what_it_has(write_video: WriteVideo) -> None:
+    """Half a download gives its frames, and says that there should have been more."""
+    path = write_video("cut.avi", count=60)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with open_source(str(path)) as source:
+        frames = read_to_end(source)
+        assert 10 <= len(frames) < 50
+        assert source.ended_early
+        assert "of 60 frames" in str(source.ending)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["-dash.avi", "100%.avi", "a%03d.avi", 'it\'s "q".avi', "a?b&c+d.avi", "http:x.avi", "0", "ü |;.avi"],
+)
+def test_a_path_that_exists_is_taken_literally(
+    name: str, write_video: WriteVideo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No sign in a file name makes it an option, a pattern, an address or a device."""
+    write_video("plain.avi").rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    with open_source(name) as source:
+        assert [round(f.pts, 6) for f in read_to_end(source)] == [i / 10 for i in range(12)]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "m3u8", "txt"])
+def test_a_file_cannot_make_others_be_opened(suffix: str, write_video: WriteVideo, tmp_path: Path) -> None:
+    """Playlists under any name are refused, with a byte that is not text in them as well."""
+    write_video("secret.avi")
+    for text in (
+        "ffconcat version 1.0\nfile secret.avi\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nsecret.avi\n#EXT-X-ENDLIST\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+    ):
+        for tail in (b"", b"# \x00\xff\n"):
+            path = tmp_path / f"harmless.{suffix}"
+            path.write_bytes(text.encode() + tail)
+            with pytest.raises(NotAVideoError, match="playlist"):
+                open_source(str(path))
+
+
+def test_the_decoder_itself_refuses_playlists(write_video: WriteVideo, tmp_path: Path) -> None:
+    """Second line of defence: FFmpeg is told which containers and protocols it may use."""
+    from service.sources import _FILE_OPTIONS, _capture
+
+    write_video("secret.avi")
+    path = tmp_path / "list.mp4"
+    path.write_text("ffconcat version 1.0\nfile secret.avi\n")
+    before = os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS")
+    assert not _capture(str(path), _FILE_OPTIONS, 5, 0).isOpened()
+    assert os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS") == before
+
+
+def test_what_is_not_video_says_so(tmp_path: Path) -> None:
+    """Missing, empty, a folder without images, a pipe, a camera that is not there, an unknown scheme."""
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name, kind, words in (
+        ("none.mp4", SourceNotFoundError, "no such file"),
+        ("empty.mp4", NotAVideoError, "0 bytes"),
+        ("folder", NotAVideoError, "directory without images"),
+        ("pipe", NotAVideoError, "not a regular file"),
+    ):
+        with pytest.raises(kind, match=words):
+            open_source(str(tmp_path / name))
+    for device in (97, "97", "99999999999"):
+        with pytest.raises(SourceNotFoundError, match="no such camera"):
+            open_source(device)
+    for odd in ("ftp://localhost/x", "concat://x", "gopher://x"):
+        with pytest.raises(SourceError, match="cannot be opened"):
+            open_source(odd)
+    with pytest.raises(SourceNotFoundError):
+        open_source("pipe:0")
+    with pytest.raises(SourceNotFoundError):
+        open_source("rtsp://localhost/\r\nX: y")
+    with pytest.raises(SourceError, match="not allowed"):
+        open_source("http://localhost/", allow_network=False)
+
+
+def test_image_sequences_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    """A folder and a pattern give the same frames, 2 before 10; an unreadable image is told."""
+    for number in (10, 2, 1):
+        cv2.imwrite(str(tmp_path / f"f{number}.png"), np.full((6, 8), number * 20, np.uint8))
+    for name in (tmp_path, tmp_path / "f%d.png"):
+        with open_source(str(name)) as source:
+            frames = read_to_end(source)
+            assert [int(f.image[0, 0, 0]) for f in frames] == [20, 40, 200]
+            assert source.properties.frame_count == 3
+            assert not source.ended_early
+    (tmp_path / "f3.png").write_bytes(b"\x89PNG damaged")
+    with open_source(str(tmp_path)) as source:
+        assert len(read_to_end(source)) == 3
+        assert source.ended_early
+    with pytest.raises(NoFramesError):
+        open_source(str(tmp_path / "f3.png"))
+
+
+def test_any_image_becomes_bgr() -> None:
+    """Grey, alpha and 16 bits reach the model as three channels of 8 bits."""
+    for shape, kind in (
+        ((4, 4), np.uint8),
+        ((4, 4, 1), np.uint8),
+        ((4, 4, 4), np.uint8),
+        ((4, 4), np.uint16),
+    ):
+        image = as_bgr(np.full(shape, np.iinfo(kind).max, kind))
+        assert image.shape == (4, 4, 3)
+        assert image.dtype == np.uint8
+        assert image.min() == 255
+
+
+def test_reading_after_close_is_an_error(write_video: WriteVideo) -> None:
+    """A closed source never touches released memory; closing twice does no harm."""
+    source = open_source(str(write_video()))
+    source.close()
+    source.close()
+    with pytest.raises(SourceError, match="after close"):
+        source.read()
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("clip@home.mp4", "clip@home.mp4"),
+        ("rtsp://u:p@localhost:8554/a", "rtsp://***@localhost:8554/a"),
+        ("rtsp://u:p@ss@localhost/a", "rtsp://***@localhost/a"),
+        ("rtsp://u:p/ss@localhost/a", "rtsp://***@localhost/a"),
+        ("http://localhost:80/a@b", "http://localhost:80/a@b"),
+        ("http://localhost/v?token=secret", "http://localhost/v?***"),
+    ],
+)
+def test_credentials_are_never_shown(source: str, shown: str) -> None:
+    """Names of sources go into logs and events; user names, passwords and tokens do not."""
+    assert redact(source) == shown
+
+
+def test_nothing_is_written_to_the_terminal(clips: Path) -> None:
+    """FFmpeg and OpenCV keep their complaints about damaged files to themselves."""
+    code = (
+        "import sys; from service.errors import SourceError; from service.sources import open_source\n"
+        "for name in sys.argv[1:]:\n"
+        "    try:\n"
+        "        with open_source(name) as source:\n"
+        "            while source.read(): pass\n"
+        "    except SourceError: pass\n"
+    )
+    names = ["corrupt_decord.mp4", "fate_hevc_two_first_slice.mp4", "pp_corrupted.mp4", "av1.mkv"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENCV")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *(str(clips / "robust" / name) for name in names)],
+        capture_output=True,
+        cwd=Path(__file__).parents[2],
+        env=environment,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout + done.stderr == b""
+
+
+@contextmanager
+def serving(server: socketserver.BaseServer) -> Iterator[int]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class RtspGuard(socketserver.StreamRequestHandler):
+    """Asks everyone for Basic credentials; knows user u with password p, and then has no such stream."""
+
+    def handle(self) -> None:
+        while request := self.rfile.readline():
+            head = [request]
+            while (line := self.rfile.readline()).strip():
+                head.append(line)
+            allowed = b"Authorization: Basic dTpw\r\n" in head
+            status = "404 Not Found" if allowed else "401 Unauthorized"
+            cseq = next((line for line in head if line.startswith(b"CSeq")), b"CSeq: 1\r\n").decode()
+            challenge = "" if allowed else 'WWW-Authenticate: Basic realm="x"\r\n'
+            self.wfile.write(f"RTSP/1.0 {status}\r\n{cseq}{challenge}\r\n".encode())
+
+
+def test_rtsp_refusals_say_what_is_wrong() -> None:
+    """Wrong credentials, right ones with a wrong path, and nobody there are told apart; no password leaks."""
+    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), RtspGuard)) as port:
+        for user in ("", "u:wrong@"):
+            with pytest.raises(SourceAuthenticationError, match="user name and password") as caught:
+                open_source(f"rtsp://{user}localhost:{port}/cam", open_timeout=5)
+            assert "wrong" not in str(caught.value)
+        with pytest.raises(SourceNotFoundError, match="404"):
+            open_source(f"rtsp://u:p@localhost:{port}/cam", open_timeout=5)
+    with pytest.raises(SourceNotFoundError, match="nothing listens"):
+        open_source(f"rtsp://localhost:{port}/cam", open_timeout=5)
+
+
+def web_server(folder: Path) -> ThreadingHTTPServer:
+    class Web(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = folder / self.path.lstrip("/")
+            if self.path == "/hang":
+                self.rfile.read(1)
+            elif self.path == "/guarded":
+                self.send_error(401)
+            elif path.is_file():
+                self.send_response(200)
+                self.send_header("Content-Length", str(path.stat().st_size))
+                self.end_headers()
+                with path.open("rb") as file:
+                    shutil.copyfileobj(file, self.wfile)
+            else:
+                self.send_error(404)
+
+        def log_message(self, *_: Any) -> None:
+            """Keep quiet."""
+
+    return ThreadingHTTPServer(("127.0.0.1", 0), Web)
+
+
+def test_http_addresses(write_video: WriteVideo, tmp_path: Path) -> None:
+    """A file on a server reads like a file; refusals, text and silence have their own errors."""
+    write_video("clip.mp4")
+    (tmp_path / "page.html").write_text("hello")
+    with serving(web_server(tmp_path)) as port:
+        base = f"http://localhost:{port}"
+        with open_source(f"{base}/clip.mp4") as source:
+            assert not source.properties.is_live
+            assert len(read_to_end(source)) == 12
+        for path, kind in (
+            ("none.mp4", SourceNotFoundError),
+            ("guarded", SourceAuthenticationError),
+            ("page.html", NotAVideoError),
+            ("hang", SourceTimeoutError),
+        ):
+            with pytest.raises(kind):
+                open_source(f"{base}/{path}", open_timeout=1, read_timeout=1)
