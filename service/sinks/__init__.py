@@ -1,0 +1,44 @@
+"""Where results go: one sink per file, all with the same three methods.
+
+A sink is used from one thread. Whatever it cannot write it raises as ``errors.SinkError``, at the
+latest from ``close``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.types import Event, EventMessage, Frame, SmoothedPrediction
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """All that is known of one frame when it leaves the pipeline.
+
+    ``frame.image`` carries the annotation. ``smoothed`` is the latest smoothed prediction (of an
+    earlier frame where not every frame is classified, ``None`` before the first). ``event`` is the
+    event that goes on at this frame, ``messages`` the steps in the life of events due to it.
+    """
+
+    frame: Frame
+    smoothed: SmoothedPrediction | None
+    event: Event | None
+    messages: tuple[EventMessage, ...]
+
+
+class Sink(Protocol):
+    def write(self, step: Step) -> None:
+        """Take the next frame; may wait while a bounded queue is full, never drops."""
+        ...
+
+    def close(self, last: tuple[EventMessage, ...]) -> None:
+        """Finish the output, also of a source that was cut short.
+
+        ``last`` are the messages that came after the last frame: the events that its end has ended.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Give up after a failure: leave nothing half-written behind. Never raises."""
+        ...

@@ -1,0 +1,59 @@
+"""Gathers frames into groups that go through the network together.
+
+Pure: when a group is full follows from the frames alone, never from the clock, so that the same clip
+always falls into the same groups.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from service.types import Frame, Image
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Frames in order; ``inputs`` is (N, h, w, 3) ``uint8`` for those at ``positions``, or ``None``."""
+
+    frames: tuple[Frame, ...]
+    positions: tuple[int, ...]
+    inputs: npt.NDArray[np.uint8] | None
+
+
+class Batcher:
+    """Collects up to ``size`` model inputs together with the frames that wait for their results.
+
+    Frames that are not classified themselves may come between. A group is also full when its frames
+    take ``max_bytes`` or more, and at once when none of them waits for a result.
+    """
+
+    def __init__(self, size: int, max_bytes: int) -> None:
+        self._size = size
+        self._max_bytes = max_bytes
+        self._frames: list[Frame] = []
+        self._positions: list[int] = []
+        self._inputs: list[Image] = []
+        self._bytes = 0
+
+    def add(self, frame: Frame, model_input: Image | None) -> Batch | None:
+        """Take a frame, with its model input if it is to be classified; return the group if now full."""
+        if model_input is not None:
+            self._positions.append(len(self._frames))
+            self._inputs.append(model_input)
+        self._frames.append(frame)
+        self._bytes += frame.image.nbytes
+        if not self._inputs or len(self._inputs) >= self._size or self._bytes >= self._max_bytes:
+            return self.flush()
+        return None
+
+    def flush(self) -> Batch | None:
+        """Return what has been gathered, however little; ``None`` if nothing."""
+        if not self._frames:
+            return None
+        inputs = np.stack(self._inputs) if self._inputs else None
+        batch = Batch(tuple(self._frames), tuple(self._positions), inputs)
+        self._frames, self._positions, self._inputs, self._bytes = [], [], [], 0
+        return batch

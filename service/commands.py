@@ -1,0 +1,278 @@
+"""What the command ``run`` does: opens what it was told, runs the pipeline, shows what came of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from types import FrameType
+from typing import Final
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from models.artifact import load_artifact
+from service.annotate import Annotator
+from service.config import RunSettings
+from service.engines import Engine, open_engine
+from service.engines.restricted import RestrictedClassifier, check_labels
+from service.errors import ConfigurationError, SinkError
+from service.pipeline import RunResult, plan, run
+from service.sinks import Sink
+from service.sinks.event_files import SUFFIXES, EventReport, to_json, write_event_files, written_for
+from service.sinks.mjpg_file import MjpgFile
+from service.sources import open_source, redact
+from service.types import Classifier, Event
+
+VIDEO_SUFFIX: Final = "_events.avi"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The arguments of ``video-events run``; ``labels`` ``None`` means all that the model has."""
+
+    source: str
+    directory: Path
+    settings: RunSettings
+    model: str = "sports"
+    labels: tuple[str, ...] | None = None
+    engine: Engine = Engine.AUTO
+    video: bool = True
+    as_json: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A classifier and the name and version under which its events are recorded."""
+
+    name: str
+    classifier: Classifier
+
+
+Loader = Callable[[RunOptions], LoadedModel]
+
+
+def load_model(options: RunOptions) -> LoadedModel:
+    """Load the model that ``options`` name; unknown labels are told before the slow part begins."""
+    artifact = load_artifact(options.model)
+    if options.labels is not None:
+        check_labels(options.labels, artifact.labels)
+    classifier: Classifier = open_engine(artifact, options.engine, batch_size=options.settings.batch_size)
+    return LoadedModel(f"{artifact.name} {artifact.version}", classifier)
+
+
+def run_source(options: RunOptions, load: Loader = load_model) -> RunResult:
+    """Run a source and write its outputs.
+
+    Raises ``VideoEventsError`` or ``ModelError``; nothing is left in the directory then.
+    """
+    interactive = Console(stderr=True)
+    name = display_name(options.source)
+    stem = output_stem(options.source)
+    directory = options.directory
+    check_outputs(directory, stem, name, options)
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(options.source))
+        flow = plan(source.properties, options.settings)
+        settings = replace(options.settings, batch_size=flow.batch_size)
+        with interactive.status(f"Loading model {options.model} …"):
+            model = load(replace(options, settings=settings))
+        classifier = model.classifier
+        if options.labels is not None:
+            classifier = RestrictedClassifier(classifier, options.labels)
+        stop = stack.enter_context(stop_on_signals())
+        sinks: list[Sink] = []
+        if options.video:
+            make_directory(directory)
+            video = directory / (stem + VIDEO_SUFFIX)
+            sinks.append(MjpgFile(video, source.properties.fps, depth=flow.sink_depth))
+        with progress_bar(interactive, name, source.properties.frame_count) as advance:
+            result = run(
+                source,
+                stem,
+                classifier,
+                settings,
+                sinks,
+                annotator=Annotator() if sinks else None,
+                stop=stop,
+                on_progress=advance,
+            )
+        report = EventReport(
+            source=name,
+            model=model.name,
+            window=None if settings.window_seconds is not None else settings.window,
+            window_seconds=settings.window_seconds,
+            frames=result.frames,
+            fps=result.fps,
+            duration=result.duration,
+            events=result.events,
+        )
+        make_directory(directory)
+        files = list(write_event_files(directory, stem, report))
+    if options.video and result.frames:
+        files.insert(0, directory / (stem + VIDEO_SUFFIX))
+    if options.as_json:
+        sys.stdout.write(to_json(report))
+    else:
+        show(Console(), result, files)
+    explain(result)
+    return result
+
+
+def display_name(source: str) -> str:
+    """The file's name without its folders, or the address without credentials."""
+    return redact(source) if "://" in source else Path(source).name or source
+
+
+def output_stem(source: str) -> str:
+    """What output names begin with: the file's stem, or what an address ends in.
+
+    >>> output_stem("a/match.final.mp4"), output_stem("rtsp://me:secret@cam:554/hall/1"), output_stem("0")
+    ('match.final', 'cam_hall_1', 'camera0')
+    """
+    if "://" in source and not Path(source).exists():
+        parts = urlsplit(source)
+        path = PurePosixPath(parts.path).with_suffix("") if parts.path else ""
+        return re.sub(r"[^\w.-]+", "_", f"{parts.hostname or ''}{path}").strip("_.") or "stream"
+    if source.isdigit() and not Path(source).exists():
+        return f"camera{source}"
+    return Path(source).stem or Path(source).resolve().name or "video"
+
+
+def check_outputs(directory: Path, stem: str, name: str, options: RunOptions) -> None:
+    """Refuse, before any work, to write over the source or over files that are not this program's.
+
+    Raises ``ConfigurationError`` for these, ``SinkError`` for a directory that cannot be written.
+    """
+    suffixes = (*SUFFIXES, VIDEO_SUFFIX) if options.video else SUFFIXES
+    existing = [path for suffix in suffixes if (path := directory / (stem + suffix)).exists()]
+    for path in existing:
+        if Path(options.source).exists() and path.samefile(options.source):
+            raise ConfigurationError(f"{path} is the source itself; choose another directory with --output")
+    if existing and not options.overwrite and not written_for(directory / (stem + SUFFIXES[0]), name):
+        raise ConfigurationError(
+            f"{existing[0]} exists and is not a result for {name}; "
+            "choose another directory with --output, or say --overwrite"
+        )
+    if directory.exists() and not directory.is_dir():
+        raise ConfigurationError(f"--output {directory} is not a directory")
+    if directory.is_dir() and not os.access(directory, os.W_OK | os.X_OK):
+        raise SinkError(f"cannot write into {directory}: permission denied")
+
+
+def make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"cannot make the directory {directory}: {error.strerror}") from error
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """Set the event at the first Ctrl-C or SIGTERM; a second one raises KeyboardInterrupt at once."""
+    stop = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class SpeedColumn(ProgressColumn):
+    """Frames per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f} fps" if speed else "– fps", style="progress.data.speed")
+
+
+@contextmanager
+def progress_bar(console: Console, name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a bar with frames per second and time left, on a terminal only; yields what moves it."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        SpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(name, total=total)
+        yield lambda frames: progress.update(task, completed=frames)
+
+
+def show(console: Console, result: RunResult, files: Sequence[Path]) -> None:
+    """Print the events as a table, and where the files lie."""
+    if result.events:
+        table = Table("event", "start", "end", "confidence", "peak", "announced after", "ended by")
+        for event in result.events:
+            table.add_row(*_cells(event))
+        console.print(table)
+    else:
+        console.print("no events")
+    console.print(f"{result.frames} frames, {timecode(result.duration)} at {result.fps:.5g} fps")
+    for path in files:
+        console.print(Text(str(path)), soft_wrap=True)
+
+
+def explain(result: RunResult) -> None:
+    """Say on stderr, in one line, why the outputs do not cover the whole source, if so."""
+    if result.interrupted:
+        seen = f"results cover the first {timecode(result.duration)} ({result.frames} frames)"
+        print(f"video-events: interrupted; {seen}", file=sys.stderr)
+    elif result.ended_early:
+        print(f"video-events: {result.ended_early}", file=sys.stderr)
+
+
+def _cells(event: Event) -> tuple[str | Text, ...]:
+    return (
+        Text(event.label),
+        timecode(event.start_pts),
+        timecode(event.end_pts or 0.0),
+        f"{event.mean_confidence:.1%}",
+        f"{event.peak_confidence:.1%}",
+        f"{event.detect_delay:.3f} s",
+        str(event.end_reason).replace("_", " "),
+    )
+
+
+def timecode(seconds: float) -> str:
+    """Media time as ``mm:ss.mmm``, or ``h:mm:ss.mmm`` from one hour on.
+
+    >>> timecode(63.0504), timecode(3600)
+    ('01:03.050', '1:00:00.000')
+    """
+    minutes, milliseconds = divmod(round(seconds * 1000), 60_000)
+    hours, minute = divmod(minutes, 60)
+    tail = f"{minute:02}:{milliseconds // 1000:02}.{milliseconds % 1000:03}"
+    return f"{hours}:{tail}" if hours else tail

@@ -1,0 +1,58 @@
+"""The settings of one run, checked once at the start and handed on.
+
+Plain and light: the command line shows these defaults in its help, which must answer at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from service.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from service.events import EventSettings
+    from service.smoothing import RollingAverage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """How a source is turned into events.
+
+    ``window`` is counted in classified frames; ``window_seconds``, if given, replaces it. ``enter`` and
+    ``exit`` are smoothed probabilities, ``min_duration`` and ``merge_gap`` seconds of media time. Every
+    ``every``-th frame is classified, the frames between carry the latest label. ``batch_size`` is the
+    most model inputs that go through the network at once.
+    """
+
+    window: int = 32
+    window_seconds: float | None = None
+    enter: float = 0.6
+    exit: float = 0.4
+    min_duration: float = 0.5
+    merge_gap: float = 1.0
+    every: int = 1
+    batch_size: int = 8
+
+    def check(self) -> None:
+        """Raise ``ConfigurationError`` for a value that cannot work."""
+        for name, value in (("every", self.every), ("batch size", self.batch_size)):
+            if value < 1:
+                raise ConfigurationError(f"{name} must be at least 1, got {value}")
+        self.rolling_average(("any",))
+        self.event_settings()
+
+    def rolling_average(self, labels: Sequence[str]) -> RollingAverage:
+        from service.smoothing import RollingAverage
+
+        if self.window_seconds is not None:
+            return RollingAverage(labels, seconds=self.window_seconds)
+        return RollingAverage(labels, window=self.window)
+
+    def event_settings(self) -> EventSettings:
+        from service.events import EventSettings
+
+        return EventSettings(
+            enter=self.enter, exit=self.exit, min_duration=self.min_duration, merge_gap=self.merge_gap
+        )

@@ -1,0 +1,101 @@
+"""The reference engine: TensorFlow through one compiled function. Uses a GPU when there is one."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from service.engines.quiet import native_stderr_held
+from service.types import Image
+
+# Read by TensorFlow when it is first imported, so this has to stand before the import: its notes on
+# devices and instruction sets would break into the progress bar.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+with native_stderr_held():
+    import tensorflow as tf
+
+logging.getLogger("absl").setLevel(logging.ERROR)
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+class ImageToInput(Protocol):
+    def model_input(self, image: Image) -> Image: ...
+
+
+class KerasArtifact(Protocol):
+    """What this engine needs of a stored model (``models.artifact.Artifact``)."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    @property
+    def preprocessing(self) -> ImageToInput: ...
+
+    def build(self) -> Any:
+        """The Keras model: (N, h, w, 3) values 0..255 to (N, classes) probabilities."""
+        ...
+
+
+class KerasClassifier:
+    """Runs a stored model in batches of one fixed size.
+
+    Smaller groups are padded and larger ones cut, so the function is traced once and a frame's
+    probabilities do not hang on how many others came along. For use from one thread.
+    """
+
+    def __init__(self, artifact: KerasArtifact, *, batch_size: int = 8) -> None:
+        self._preprocessing = artifact.preprocessing
+        self._labels = tuple(artifact.labels)
+        self._batch_size = batch_size
+        with native_stderr_held():
+            _share_gpu_memory()
+        model = artifact.build()
+        model.trainable = False
+        height, width, channels = model.input_shape[1:]
+        self._input_shape = (int(height), int(width), int(channels))
+
+        def probabilities(inputs: Any) -> Any:
+            return model(tf.cast(inputs, tf.float32), training=False)
+
+        signature = tf.TensorSpec((batch_size, *self._input_shape), tf.uint8)
+        self._function = tf.function(probabilities).get_concrete_function(signature)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self._labels
+
+    @property
+    def batch_size(self) -> int:
+        return self._batch_size
+
+    def model_input(self, image: Image) -> Image:
+        return self._preprocessing.model_input(image)
+
+    def warm_up(self) -> None:
+        """Run once, so that the first frame does not pay for what is set up lazily."""
+        self.classify(np.zeros((1, *self._input_shape), np.uint8))
+
+    def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        results = np.empty((len(inputs), len(self._labels)), np.float32)
+        for start in range(0, len(inputs), self._batch_size):
+            part = inputs[start : start + self._batch_size]
+            count = len(part)
+            if count < self._batch_size:
+                padding = np.zeros((self._batch_size - count, *self._input_shape), np.uint8)
+                part = np.concatenate([part, padding])
+            results[start : start + count] = self._function(tf.constant(part)).numpy()[:count]
+        return np.clip(results, 0.0, 1.0, out=results)
+
+
+def _share_gpu_memory() -> None:
+    """Take GPU memory as needed instead of all of it at once."""
+    for device in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(device, True)
+        except RuntimeError:  # already in use by this process: too late, and harmless
+            return

@@ -1,0 +1,228 @@
+"""The chain from source to sinks, in the order in which a frame travels.
+
+    source ─▶ frames ─▶ model inputs ─▶ batches ─▶ probabilities ─▶ smoothed label ─▶ events ─▶ sinks
+    thread 1            main thread                                                             thread 2
+
+Decoding runs ahead in a thread of its own and sinks encode in theirs, so both overlap with the network.
+Only a fixed number of full-size frames exists at any time, see ``plan``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final
+
+from service.annotate import Annotator
+from service.batching import Batch, Batcher
+from service.capture import NewestFrame, ReadAhead
+from service.config import RunSettings
+from service.errors import NoFramesError, SourceError
+from service.events import EventDetector
+from service.sinks import Sink, Step
+from service.sources import Source
+from service.types import (
+    Classifier,
+    EndReason,
+    Event,
+    EventMessage,
+    EventPhase,
+    Frame,
+    Prediction,
+    SmoothedPrediction,
+    SourceProperties,
+)
+
+PATIENCE: Final = 0.5
+"""Seconds to wait for a live frame before looking whether the run is to stop."""
+FRAME_BUDGET: Final = 480 << 20
+"""Bytes of full-size frames in flight at most: a third each ahead of, in and behind the network."""
+MAX_DEPTH: Final = 16
+MIN_DEPTH: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many frames wait for the network, go through it together, and wait for a sink.
+
+    720p: 16 + 8 + 16 frames (110 MB) with the default batch of 8; 4K: 6 + 6 + 6 (450 MB).
+    """
+
+    read_ahead: int
+    batch_size: int
+    batch_bytes: int
+    sink_depth: int
+
+
+def plan(properties: SourceProperties, settings: RunSettings) -> Plan:
+    """Fit the queues and the batch to the size of the frames; a live source is never held for a batch."""
+    share = FRAME_BUDGET // 3
+    affordable = max(MIN_DEPTH, share // max(1, properties.width * properties.height * 3))
+    depth = min(MAX_DEPTH, affordable)
+    batch = min(settings.batch_size, max(1, affordable // settings.every))
+    return Plan(depth, 1 if properties.is_live else batch, share, depth)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What came of a source.
+
+    ``duration`` is seconds of media time up to the end of the last frame. ``ended_early`` says why the
+    source stopped before its announced end, if it did; ``interrupted`` that the run was stopped from
+    outside. In both cases events and outputs cover the frames until then.
+    """
+
+    frames: int
+    fps: float
+    duration: float
+    events: tuple[Event, ...]
+    ended_early: str | None
+    interrupted: bool
+
+
+class Interpreter:
+    """From probabilities to labels and events: all that a stream has to remember of its past."""
+
+    def __init__(self, stream: str, labels: Sequence[str], settings: RunSettings) -> None:
+        self._average = settings.rolling_average(labels)
+        self._detector = EventDetector(stream, labels, settings.event_settings())
+        self.smoothed: SmoothedPrediction | None = None
+        self.event: Event | None = None
+        self.ended: list[Event] = []
+
+    def update(self, prediction: Prediction) -> tuple[EventMessage, ...]:
+        self.smoothed = self._average.update(prediction)
+        return self._note(self._detector.update(self.smoothed))
+
+    def close(self, reason: EndReason, pts: float) -> tuple[EventMessage, ...]:
+        return self._note(self._detector.close(reason, pts))
+
+    def _note(self, messages: Sequence[EventMessage]) -> tuple[EventMessage, ...]:
+        for message in messages:
+            if message.phase is EventPhase.ENDED:
+                self.ended.append(message.event)
+                self.event = None
+            else:
+                self.event = message.event
+        return tuple(messages)
+
+
+def run(
+    source: Source,
+    stream: str,
+    classifier: Classifier,
+    settings: RunSettings,
+    sinks: Sequence[Sink] = (),
+    *,
+    annotator: Annotator | None = None,
+    stop: threading.Event | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> RunResult:
+    """Take a source from its first frame to its last; ``stream`` names it in events.
+
+    ``stop``, once set, and KeyboardInterrupt end the run after the frames classified so far; outputs
+    are finished all the same, and so they are when the source fails on the way. ``on_progress`` is told
+    the number of frames done. With an ``annotator`` the frames that sinks get are drawn on.
+
+    Raises ``NoFramesError`` if there was not one frame. The first failure of any stage is raised after
+    all threads have ended and sinks have given up what they had half written.
+    """
+    interpreter = Interpreter(stream, classifier.labels, settings)
+    stop = stop or threading.Event()
+    frames, end_pts = 0, 0.0
+    interrupted, failure = False, None
+    frame_time = 1 / source.properties.fps
+    try:
+        try:
+            with closing(_batches(source, classifier, settings, stop)) as batches:
+                for batch in batches:
+                    for step in _steps(batch, classifier, interpreter, annotator):
+                        for sink in sinks:
+                            sink.write(step)
+                        frames += 1
+                        end_pts = max(end_pts, step.frame.pts + frame_time)
+                    if on_progress:
+                        on_progress(frames)
+        except KeyboardInterrupt:
+            interrupted = True
+        except SourceError as error:
+            if not frames:
+                raise
+            failure = str(error)
+        interrupted = interrupted or stop.is_set()
+        if not frames and not interrupted:
+            raise NoFramesError(f"{stream}: not one frame could be decoded")
+        last = interpreter.close(EndReason.END_OF_STREAM, end_pts)
+        for sink in sinks:
+            sink.close(last)
+    except BaseException:
+        for sink in sinks:
+            sink.abort()
+        raise
+    return RunResult(
+        frames=frames,
+        fps=source.properties.fps,
+        duration=end_pts,
+        events=tuple(interpreter.ended),
+        ended_early=None if interrupted else failure or source.ending,
+        interrupted=interrupted,
+    )
+
+
+def _batches(
+    source: Source, classifier: Classifier, settings: RunSettings, stop: threading.Event
+) -> Generator[Batch, None, None]:
+    """Read frames, make model inputs, gather them; what is incomplete when ``stop`` is set is let go."""
+    flow = plan(source.properties, settings)
+    batcher = Batcher(flow.batch_size, flow.batch_bytes)
+    failure: SourceError | None = None
+    with closing(_frames(source, flow, stop)) as frames:
+        try:
+            for number, frame in enumerate(frames):
+                wanted = number % settings.every == 0
+                batch = batcher.add(frame, classifier.model_input(frame.image) if wanted else None)
+                if batch:
+                    yield batch
+        except SourceError as error:
+            failure = error  # the frames before it still count
+    if not stop.is_set() and (batch := batcher.flush()):
+        yield batch
+    if failure:
+        raise failure
+
+
+def _frames(source: Source, flow: Plan, stop: threading.Event) -> Generator[Frame, None, None]:
+    """All frames of a file; of a live source the newest whenever there is time for one."""
+    if not source.properties.is_live:
+        with ReadAhead(source, flow.read_ahead) as ahead:
+            for frame in ahead:
+                if stop.is_set():
+                    return
+                yield frame
+        return
+    with NewestFrame(source) as newest:
+        while not stop.is_set():
+            try:
+                taken = newest.take(PATIENCE)
+            except TimeoutError:
+                continue
+            if taken is None:
+                return
+            yield taken
+
+
+def _steps(
+    batch: Batch, classifier: Classifier, interpreter: Interpreter, annotator: Annotator | None
+) -> Iterator[Step]:
+    """Classify a batch and follow its frames in order."""
+    results = iter(()) if batch.inputs is None else iter(classifier.classify(batch.inputs))
+    classified = set(batch.positions)
+    for position, frame in enumerate(batch.frames):
+        messages: tuple[EventMessage, ...] = ()
+        if position in classified:
+            messages = interpreter.update(Prediction(frame.index, frame.pts, next(results)))
+        if annotator:
+            annotator.draw(frame.image, interpreter.smoothed, interpreter.event)
+        yield Step(frame, interpreter.smoothed, interpreter.event, messages)

@@ -1,0 +1,186 @@
+"""Annotated video as a Motion JPEG AVI file: one frame out for every frame in.
+
+Frames that a live source has dropped (holes in their index) are filled by repeating the one after the
+hole, so that the video keeps the pace of the source.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import queue
+import threading
+import time
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import cv2
+import numpy as np
+
+from service.errors import SinkError
+from service.sinks import Step
+from service.sinks.avi import AviTooLongError, AviWriter
+from service.types import EventMessage, Frame, Image
+
+DEFAULT_QUALITY: Final = 90
+MAX_SIDE: Final = 65500
+"""The longest side that the JPEG library takes."""
+FLUSH_SECONDS: Final = 2.0
+"""How much at most is missing from a file whose writer was killed."""
+LONGEST_HOLE: Final = 60.0
+"""Seconds of dropped frames that are filled at most."""
+JOIN_SECONDS: Final = 30.0
+
+
+class MjpgFile:
+    """Encodes and writes in a thread of its own, behind a queue of ``depth`` frames.
+
+    ``write`` waits while the queue is full: no frame is dropped. The video grows under ``<name>.part``
+    beside its final name and is renamed by ``close``, so that a file with the final name is always
+    whole; a process that was killed leaves a ``.part`` file that plays. The file takes the size of the
+    first frame; frames of another size are fitted into it between black borders.
+
+    ``fps`` is frames per second, ``quality`` that of JPEG (1..100). Raises ``SinkError`` when the file
+    cannot be written, from the next call after the failure.
+    """
+
+    def __init__(self, path: Path, fps: float, *, quality: int = DEFAULT_QUALITY, depth: int = 8) -> None:
+        self.path = path
+        self._part = path.with_name(path.name + ".part")
+        self._rate = exact_rate(fps)
+        self._quality = quality
+        self._queue: queue.Queue[Frame | None] = queue.Queue(depth)
+        self._failure: SinkError | None = None
+        self._aborted = False
+        try:
+            self._file: BinaryIO = self._part.open("wb")
+        except OSError as error:
+            raise self._error(error) from error
+        self._thread = threading.Thread(target=self._run, name=f"encode {path.name}", daemon=True)
+        self._thread.start()
+
+    def write(self, step: Step) -> None:
+        self._put(step.frame)
+
+    def close(self, last: tuple[EventMessage, ...] = ()) -> None:
+        """Finish the file and give it its name; a file without any frame is not kept."""
+        if self._file.closed:
+            return
+        try:
+            self._put(None)
+        except SinkError:
+            self.abort()
+            raise
+        self._thread.join(JOIN_SECONDS)
+        if self._thread.is_alive():
+            self.abort()
+            raise SinkError(f"writing {self.path} did not come to an end within {JOIN_SECONDS:g} s")
+        if self._failure is not None:
+            self.abort()
+            raise self._failure
+        self._file.close()
+        try:
+            if self._part.stat().st_size:
+                os.replace(self._part, self.path)
+            else:
+                self._part.unlink()
+        except OSError as error:
+            raise self._error(error) from error
+
+    def abort(self) -> None:
+        self._aborted = True
+        while self._thread.is_alive():
+            try:
+                self._queue.put_nowait(None)
+                break
+            except queue.Full:
+                self._drain()
+        if self._thread.is_alive():
+            self._thread.join(JOIN_SECONDS)
+        with suppress(OSError):  # of a full disk, once more when the buffer is flushed
+            self._file.close()
+        self._part.unlink(missing_ok=True)
+
+    def _put(self, frame: Frame | None) -> None:
+        while True:
+            if self._failure is not None:
+                raise self._failure
+            try:
+                self._queue.put(frame, timeout=0.2)
+                return
+            except queue.Full:
+                continue  # look for a failure of the thread, then wait on
+
+    def _drain(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                self._queue.get_nowait()
+
+    def _run(self) -> None:
+        try:
+            self._encode_all()
+        except AviTooLongError as error:
+            self._failure = SinkError(f"{self.path} is full: {error}; split the source or use --no-video")
+        except (OSError, cv2.error, ValueError) as error:
+            self._failure = self._error(error)
+
+    def _encode_all(self) -> None:
+        writer: AviWriter | None = None
+        width = height = 0
+        expected = 0
+        flushed = time.monotonic()
+        while (frame := self._queue.get()) is not None and not self._aborted:
+            image = frame.image
+            if writer is None:
+                height, width = image.shape[:2]
+                if max(width, height) > MAX_SIDE:
+                    raise ValueError(f"frames of {width}×{height} pixels are too large for JPEG")
+                writer = AviWriter(self._file, width, height, self._rate)
+                expected = frame.index
+            elif image.shape[:2] != (height, width):
+                image = letterbox(image, width, height)
+            jpeg = self._jpeg(image)
+            holes = min(max(0, frame.index - expected), math.ceil(LONGEST_HOLE * self._rate))
+            for _ in range(1 + holes):
+                writer.write(jpeg)
+            expected = frame.index + 1
+            if time.monotonic() - flushed > FLUSH_SECONDS:
+                writer.flush()
+                flushed = time.monotonic()
+        if writer is not None and not self._aborted:
+            writer.close()
+
+    def _jpeg(self, image: Image) -> bytes:
+        encoded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._quality])
+        if not encoded:
+            raise ValueError("the JPEG encoder refused a frame")
+        return data.tobytes()
+
+    def _error(self, error: Exception) -> SinkError:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return SinkError(f"cannot write {self.path}: {reason}")
+
+
+def exact_rate(fps: float) -> Fraction:
+    """The frame rate as a fraction: 29.97002997 is 30000/1001.
+
+    >>> exact_rate(29.97002997), exact_rate(25)
+    (Fraction(30000, 1001), Fraction(25, 1))
+    """
+    rate = Fraction(fps).limit_denominator(1001)
+    return rate if rate > 0 else Fraction(fps).limit_denominator(1_000_000)
+
+
+def letterbox(image: Image, width: int, height: int) -> Image:
+    """Fit an image of any size into ``height`` × ``width`` × 3, keeping its shape, borders black."""
+    scale = min(width / image.shape[1], height / image.shape[0])
+    inner_width = max(1, round(image.shape[1] * scale))
+    inner_height = max(1, round(image.shape[0] * scale))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    canvas = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - inner_height) // 2, (width - inner_width) // 2
+    resized = cv2.resize(image, (inner_width, inner_height), interpolation=method)
+    canvas[top : top + inner_height, left : left + inner_width] = resized
+    return canvas

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.engines import open_engine
+from service.engines.keras import KerasClassifier
+from service.types import Image
+
+
+class SmallInput:
+    def model_input(self, image: Image) -> Image:
+        return image[:8, :8]
+
+
+class TinyArtifact:
+    """A network of a few weights; counts how often it is traced."""
+
+    labels = ("a", "b", "background")
+    preprocessing = SmallInput()
+
+    def build(self) -> Any:
+        import keras
+
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((8, 8, 3))
+        x = keras.layers.Rescaling(1 / 255)(inputs)
+        x = keras.layers.Conv2D(4, 3, activation="relu")(x)
+        x = keras.layers.GlobalAveragePooling2D()(x)
+        return keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
+
+
+@pytest.fixture(scope="module")
+def inputs() -> Any:
+    return np.random.default_rng(0).integers(0, 256, (11, 8, 8, 3), np.uint8)
+
+
+def test_agrees_with_the_model(inputs: Any) -> None:
+    """The compiled, padded path gives what the Keras model itself gives."""
+    artifact = TinyArtifact()
+    expected = np.asarray(artifact.build()(inputs.astype(np.float32), training=False))
+    result = KerasClassifier(artifact, batch_size=4).classify(inputs)
+    assert result.dtype == np.float32
+    assert np.allclose(result, expected, atol=1e-6)
+
+
+def test_company_does_not_matter(inputs: Any) -> None:
+    """A frame's probabilities do not hang on how many others are in its batch."""
+    classifier = open_engine(TinyArtifact(), batch_size=4)
+    together = classifier.classify(inputs)
+    alone = np.concatenate([classifier.classify(one[None]) for one in inputs])
+    assert np.array_equal(together, alone)
+    assert classifier.classify(inputs[:0]).shape == (0, 3)
+
+
+def test_meets_the_protocol() -> None:
+    """Labels and preprocessing are those of the stored model."""
+    classifier = open_engine(TinyArtifact())
+    assert classifier.labels == ("a", "b", "background")
+    assert classifier.model_input(np.zeros((20, 30, 3), np.uint8)).shape == (8, 8, 3)

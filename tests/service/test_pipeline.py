@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.annotate import Annotator
+from service.batching import Batcher
+from service.config import RunSettings
+from service.engines import Engine, open_engine
+from service.engines.restricted import RestrictedClassifier
+from service.errors import ConfigurationError, NoFramesError, SinkError, SourceTimeoutError
+from service.pipeline import plan, run
+from service.types import EndReason, EventPhase, Frame, SourceProperties
+from tests.service.fakes import ColourClassifier, ListSink, ListSource, scene
+
+SCENES = ["background"] * 20 + ["red"] * 40 + ["background"] * 40 + ["blue"] * 40
+QUICK = RunSettings(window=4)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Any:
+    """Whatever happens in a run, its threads end with it."""
+    before = threading.active_count()
+    yield
+    assert threading.active_count() == before
+
+
+def test_events_of_a_clip() -> None:
+    """The chain from frames to events finds what is there, dated to the frame."""
+    sink = ListSink()
+    result = run(ListSource(SCENES), "clip", ColourClassifier(), QUICK, [sink])
+    assert [(e.label, round(e.start_pts, 3), round(e.end_pts or 0, 3)) for e in result.events] == [
+        ("red", 2.0, 6.0),
+        ("blue", 10.0, 14.0),
+    ]
+    assert [e.end_reason for e in result.events] == [EndReason.EXIT, EndReason.END_OF_STREAM]
+    assert (result.frames, result.duration, result.interrupted, result.ended_early) == (
+        140,
+        14.0,
+        False,
+        None,
+    )
+    assert [step.frame.index for step in sink.steps] == list(range(140))
+    messages = [m for step in sink.steps for m in step.messages] + list(sink.last or ())
+    assert [m.seq for m in messages] == list(range(1, len(messages) + 1))
+    assert messages[-1].phase is EventPhase.ENDED
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 500])
+def test_batch_size_changes_nothing(batch_size: int) -> None:
+    """How frames are grouped for the network has no say in the events."""
+    plain = run(ListSource(SCENES), "clip", ColourClassifier(), QUICK)
+    grouped = run(
+        ListSource(SCENES), "clip", ColourClassifier(), RunSettings(window=4, batch_size=batch_size)
+    )
+    assert plain == grouped
+
+
+def test_window_of_one_is_the_raw_answer() -> None:
+    """Without smoothing every frame carries exactly what the model said of it."""
+    sink, model = ListSink(), ColourClassifier()
+    run(ListSource(SCENES), "clip", model, RunSettings(window=1), [sink])
+    for step in sink.steps:
+        assert step.smoothed is not None
+        raw = model.classify(model.model_input(scene(SCENES[step.frame.index]))[None])[0]
+        assert step.smoothed.label == model.labels[int(raw.argmax())]
+        assert np.array_equal(step.smoothed.probabilities, raw)
+
+
+def test_every_nth_frame() -> None:
+    """With --every the frames between are kept and carry the latest label; the network sees fewer."""
+    sink, model = ListSink(), ColourClassifier()
+    result = run(ListSource(SCENES), "clip", model, RunSettings(window=2, every=5), [sink])
+    assert sum(model.batches) == 28
+    assert len(sink.steps) == result.frames == 140
+    assert all(s.smoothed and s.smoothed.index == s.frame.index // 5 * 5 for s in sink.steps)
+    assert [e.label for e in result.events] == ["red", "blue"]
+
+
+def test_sinks_get_annotated_frames() -> None:
+    """What a sink shows is drawn on, while the model has seen the clean frame."""
+    sink = ListSink()
+    run(ListSource(["red"] * 5), "clip", ColourClassifier(), QUICK, [sink], annotator=Annotator())
+    assert all((step.frame.image != scene("red")).any() for step in sink.steps)
+    assert all(step.smoothed and step.smoothed.label == "red" for step in sink.steps)
+
+
+def test_failing_sink_stops_all() -> None:
+    """A full disk ends the run with its reason, and other sinks clean up."""
+    good, bad = ListSink(), ListSink(fail_at=3)
+    with pytest.raises(SinkError, match="no room"):
+        run(ListSource(SCENES * 10), "clip", ColourClassifier(), QUICK, [good, bad])
+    assert good.aborted
+    assert bad.aborted
+
+
+def test_failing_model_stops_all() -> None:
+    """An error in inference reaches the caller as it is."""
+
+    class Broken(ColourClassifier):
+        def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            raise ZeroDivisionError
+
+    sink = ListSink()
+    with pytest.raises(ZeroDivisionError):
+        run(ListSource(SCENES), "clip", Broken(), QUICK, [sink])
+    assert sink.aborted
+
+
+def test_source_that_fails_on_the_way_keeps_what_it_gave() -> None:
+    """A connection lost in the middle does not cost the events seen until then."""
+    sink = ListSink()
+    source = ListSource(["red"] * 30, failure=SourceTimeoutError("no answer"))
+    result = run(source, "clip", ColourClassifier(), QUICK, [sink])
+    assert result.ended_early == "no answer"
+    assert (result.frames, len(sink.steps)) == (30, 30)
+    assert [(e.label, e.end_reason) for e in result.events] == [("red", EndReason.END_OF_STREAM)]
+
+
+def test_source_without_frames() -> None:
+    """A source that never gave a frame is an error and leaves no output."""
+    sink = ListSink()
+    with pytest.raises(NoFramesError):
+        run(ListSource([]), "clip", ColourClassifier(), QUICK, [sink])
+    with pytest.raises(SourceTimeoutError):
+        run(
+            ListSource([], failure=SourceTimeoutError("no answer")), "clip", ColourClassifier(), QUICK, [sink]
+        )
+    assert sink.aborted
+
+
+def test_source_that_ends_early_is_told() -> None:
+    """A damaged file gives its events and says that it is damaged."""
+    result = run(ListSource(SCENES, ending="only 3 of 9"), "clip", ColourClassifier(), QUICK)
+    assert result.ended_early == "only 3 of 9"
+
+
+@pytest.mark.parametrize("how", ["stop", "keyboard"])
+def test_interruption_finishes_outputs(how: str) -> None:
+    """Ctrl-C in the middle keeps what has been classified and closes the open event."""
+    stop = threading.Event()
+
+    class Interrupting(ColourClassifier):
+        def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            if len(self.batches) == 5:
+                if how == "keyboard":
+                    raise KeyboardInterrupt
+                stop.set()
+            return super().classify(inputs)
+
+    sink = ListSink()
+    result = run(ListSource(["red"] * 500), "clip", Interrupting(), QUICK, [sink], stop=stop)
+    assert result.interrupted
+    assert result.frames == len(sink.steps) == (40 if how == "keyboard" else 48)
+    assert sink.last is not None
+    assert not sink.aborted
+    assert [(e.end_pts, e.end_reason) for e in result.events] == [
+        (pytest.approx(result.frames / 10), EndReason.END_OF_STREAM)
+    ]
+
+
+def test_live_source_is_not_held_back() -> None:
+    """Of a live source single frames go through, since waiting for a batch would be delay."""
+    source, model = ListSource(["red"] * 50), ColourClassifier()
+    source.properties = SourceProperties(64, 48, 10.0, None, is_live=True)
+    result = run(source, "clip", model, QUICK)
+    assert set(model.batches) == {1}
+    assert 1 <= result.frames <= 50
+
+
+@given(
+    width=st.integers(1, 8192),
+    height=st.integers(1, 8192),
+    every=st.integers(1, 1000),
+    batch_size=st.integers(1, 256),
+)
+def test_memory_is_bounded(width: int, height: int, every: int, batch_size: int) -> None:
+    """Frames in flight stay below a fixed number of bytes, whatever the source and the settings."""
+    properties = SourceProperties(width, height, 25.0, None, is_live=False)
+    flow = plan(properties, RunSettings(every=every, batch_size=batch_size))
+    image = width * height * 3
+    assert 1 <= flow.batch_size <= batch_size
+    assert (flow.read_ahead + flow.sink_depth) * image + flow.batch_bytes <= max(480 << 20, 7 * image)
+
+
+@settings(max_examples=50)
+@given(wanted=st.lists(st.booleans(), max_size=60), size=st.integers(1, 9), max_frames=st.integers(1, 20))
+def test_batches_keep_every_frame_in_order(wanted: list[bool], size: int, max_frames: int) -> None:
+    """Grouping loses nothing, keeps the order, and never holds more than it may."""
+    batcher = Batcher(size, max_frames * scene("red").nbytes)
+    batches = []
+    for index, want in enumerate(wanted):
+        frame = Frame("x", index, 0.0, 0.0, scene("red"))
+        batches.append(batcher.add(frame, np.full((2, 2, 3), index, np.uint8) if want else None))
+    batches.append(batcher.flush())
+    full = [batch for batch in batches if batch]
+    assert [f.index for batch in full for f in batch.frames] == list(range(len(wanted)))
+    seen = []
+    for batch in full:
+        assert len(batch.frames) <= max_frames
+        assert len(batch.positions) == (0 if batch.inputs is None else len(batch.inputs)) <= size
+        if batch.inputs is not None:
+            assert [batch.frames[p].index for p in batch.positions] == batch.inputs[:, 0, 0, 0].tolist()
+            seen += batch.inputs[:, 0, 0, 0].tolist()
+    assert seen == [index for index, want in enumerate(wanted) if want]
+
+
+def test_restricted_to_labels() -> None:
+    """Fewer labels share the probability among themselves and background, in the model's order."""
+    model = RestrictedClassifier(ColourClassifier(), ["blue", "red"])
+    assert model.labels == ("red", "blue", "background")
+    inputs = np.stack([model.model_input(scene(name)) for name in ("red", "green", "blue")])
+    probabilities = model.classify(inputs)
+    assert probabilities.dtype == np.float32
+    assert np.allclose(probabilities.sum(axis=1), 1)
+    assert [model.labels[i] for i in probabilities[[0, 2]].argmax(axis=1)] == ["red", "blue"]
+
+
+def test_unknown_label_is_told_with_the_nearest() -> None:
+    """A slip in a label's name is answered with the name that was meant, and with all there are."""
+    with pytest.raises(ConfigurationError, match=r"'gren'.*'green'.*blue, green, red"):
+        RestrictedClassifier(ColourClassifier(), ["red", "gren"])
+    with pytest.raises(ConfigurationError, match="no label given"):
+        RestrictedClassifier(ColourClassifier(), [])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"every": 0}, {"batch_size": 0}, {"window": 0}, {"window_seconds": 0.0}, {"enter": 1.5}, {"exit": 0.9}],
+)
+def test_settings_that_cannot_work(wrong: dict[str, Any]) -> None:
+    """A bad value is told before any work begins."""
+    with pytest.raises(ConfigurationError):
+        RunSettings(**wrong).check()
+
+
+def test_engine_that_is_not_there() -> None:
+    """Asking for an engine of a later release is one clear line."""
+    model: Any = None
+    with pytest.raises(ConfigurationError, match="later release"):
+        open_engine(model, Engine.OPENVINO)
