@@ -1,0 +1,1 @@
+"""Short clips made by this project, and the script that renders them."""
