@@ -220,7 +220,9 @@ class Street:
             for _ in range(int(rng.integers(3, 9)))
         ]
         self.moving = [
-            (tx.hsv(rng.random(), 0.5, 0.5), rng.uniform(-10, 40), d) for d in (-1.0, 1.0) if rng.random() < 0.6
+            (tx.hsv(rng.random(), 0.5, 0.5), rng.uniform(-10, 40), d)
+            for d in (-1.0, 1.0)
+            if rng.random() < 0.6
         ]
 
     def camera(self, t: float, size: tuple[int, int]) -> Camera:
