@@ -22,7 +22,7 @@ def video_view(image: Image, rng: np.random.Generator, size: int) -> Image:
     """Return a ``size``×``size`` training view: geometry first, then light, then the camera's faults."""
     if rng.random() < 0.5:
         image = np.ascontiguousarray(image[:, ::-1])
-    if rng.random() < 0.12:
+    if rng.random() < 0.1:
         image = surround(image, rng)
     choice = rng.random()
     if choice < 0.65:
@@ -31,17 +31,17 @@ def video_view(image: Image, rng: np.random.Generator, size: int) -> Image:
         view = fit_image(image, size, size, Fit.SQUEEZE)
     else:
         view = fit_image(image, size, size, Fit.CROP if choice < 0.93 else Fit.LETTERBOX)
-    if rng.random() < 0.7:
+    if rng.random() < 0.5:
         view = change_light(view, rng)
-    if rng.random() < 0.1:
+    if rng.random() < 0.07:
         view = overlay_text(view, rng)
-    if rng.random() < 0.6:
+    if rng.random() < 0.35:
         view = degrade(view, rng)
     return view
 
 
 def random_resized_crop(
-    image: Image, rng: np.random.Generator, size: int, smallest: float = 0.2, stretch: float = 1.8
+    image: Image, rng: np.random.Generator, size: int, smallest: float = 0.35, stretch: float = 1.8
 ) -> Image:
     """Crop a part of at least ``smallest`` of the area, squeezed by up to ``stretch`` (Szegedy 2015)."""
     height, width = image.shape[:2]
@@ -77,7 +77,7 @@ def change_light(image: Image, rng: np.random.Generator) -> Image:
     """Change exposure, contrast, white balance and saturation; now and then drop all colour."""
     pixels = image.astype(np.float32)
     grey = pixels.mean(axis=2, keepdims=True)
-    saturation = 0.0 if rng.random() < 0.06 else rng.uniform(0.5, 1.5)
+    saturation = 0.0 if rng.random() < 0.04 else rng.uniform(0.5, 1.5)
     pixels = grey + (pixels - grey) * saturation
     pixels *= rng.uniform(0.92, 1.08, 3).astype(np.float32)
     contrast = rng.uniform(0.6, 1.4)

@@ -51,7 +51,7 @@ class TrainingSettings:
     head_learning_rate: float = 1e-3
     unfreeze: str = "conv4"
     epochs: int = 6
-    learning_rate: float = 1.5e-4
+    learning_rate: float = 4e-5
     weight_decay: float = 0.02
 
 

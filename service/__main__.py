@@ -1,0 +1,5 @@
+"""``python -m service`` is ``video-events``."""
+
+from service.cli import main
+
+main()

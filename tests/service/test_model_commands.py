@@ -1,0 +1,97 @@
+"""The commands about models, as a person gives them."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from models import architectures
+from models.artifact import list_artifacts
+from service.cli import status_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve noisy pictures of each of two colours, as <label>/<image>."""
+    root = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(5)
+    for label, color in {"blue": (200, 40, 30), "red": (30, 40, 200)}.items():
+        (root / label).mkdir()
+        for number in range(12):
+            picture = np.clip(rng.normal(0, 25, (48, 64, 3)) + color, 0, 255).astype(np.uint8)
+            cv2.imwrite(str(root / label / f"{number:02}.png"), picture)
+    return root
+
+
+@pytest.fixture(scope="module")
+def start_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A TensorFlow.js folder that holds a whole ResNet50 of random weights."""
+    folder = tmp_path_factory.mktemp("weights")
+    network = architectures.build("resnet50", 2)
+    specs, data = [], []
+    for layer in network.layers:
+        if layer.name.startswith("conv"):
+            for variable in layer.weights:
+                specs.append({"name": variable.path, "shape": list(variable.shape), "dtype": "float32"})
+                data.append(np.asarray(variable).tobytes())
+    (folder / "all.bin").write_bytes(b"".join(data))
+    manifest = [{"paths": ["all.bin"], "weights": specs}]
+    (folder / "model.json").write_text(json.dumps({"weightsManifest": manifest}))
+    return folder
+
+
+def test_train_evaluate_show(
+    pictures: Path, start_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder of pictures becomes a model that evaluate and show understand, and a report."""
+    run = tmp_path / "run"
+    arguments = ["train", str(pictures), "-o", str(run), "--name", "colors", "--test"]
+    arguments += ["--imagenet-weights", str(start_weights), "--train-size", "32", "--batch-size", "8"]
+    arguments += ["--head-epochs", "2", "--epochs", "1", "--unfreeze", "conv5"]
+    assert status_of(arguments) == 0
+    assert f"model {run / 'artifact'}" in capsys.readouterr().out
+    assert (run / "report" / "learning_curves.png").is_file()
+    assert (run / "report" / "test" / "confusion_matrix.png").is_file()
+
+    assert status_of(["evaluate", str(pictures), "--model", str(run / "artifact"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    stored = json.loads((run / "artifact" / "metrics.json").read_text())["test"]["all"]
+    assert found["model"] == "colors"
+    assert found["split"] == "test"
+    assert found["n"] == 4
+    assert found["accuracy"] == stored["accuracy"]
+    assert found["confusion_matrix"] == stored["confusion_matrix"]
+
+    assert status_of(["models", "show", str(run / "artifact")]) == 0
+    assert "blue, red" in capsys.readouterr().out
+
+
+def test_mistakes_are_one_line_and_status_2(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is wrong with the arguments, a person reads one line that says what to do."""
+    for arguments, hint in [
+        (["train", str(tmp_path / "nowhere"), "-o", str(tmp_path / "run")], "not a folder"),
+        (
+            ["train", str(pictures), "-o", str(tmp_path / "run"), "--preset", "radio"],
+            "there are video, lecture",
+        ),
+        (["train", str(pictures), "-o", str(tmp_path / "run"), "--labels", "blue,pink"], "no images of pink"),
+        (["evaluate", str(pictures), "--model", "sprots"], "no model 'sprots'"),
+        (["models", "show", "sprots"], "no model 'sprots'"),
+    ]:
+        assert status_of(arguments) == 2
+        captured = capsys.readouterr()
+        assert hint in captured.err
+        assert len(captured.err.strip().splitlines()) == 1
+        assert not captured.out
+
+
+def test_the_models_that_ship_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """``models list`` verifies every artifact of the repository and names it."""
+    assert status_of(["models", "list", "--json"]) == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == list_artifacts()
