@@ -55,8 +55,6 @@ class Artifact:
 
     def build_network(self) -> Any:
         """Return the network alone, whose output is logits, with its weights."""
-        from safetensors.numpy import load_file
-
         from models import architectures
 
         network = architectures.build(
@@ -69,6 +67,16 @@ class Artifact:
             width=self.preprocessing.width,
             **self.options,
         )
+        self.fill(network)
+        return network
+
+    def fill(self, network: Any) -> None:
+        """Give ``network``, of this architecture and as many labels, the stored weights.
+
+        Raises ArtifactError where they do not fit.
+        """
+        from safetensors.numpy import load_file
+
         arrays = load_file(self.folder / WEIGHTS)
         for variable in network.weights:
             array = arrays.pop(variable.path, None)
@@ -81,7 +89,6 @@ class Artifact:
             variable.assign(array.astype(np.float32))
         if arrays:
             raise ArtifactError(f"{self.folder / WEIGHTS} holds arrays that the network lacks: {min(arrays)}")
-        return network
 
     def record(self, name: str) -> dict[str, Any]:
         """Read ``metrics`` or ``training``: how good the model is, how it came about."""

@@ -32,7 +32,8 @@ class TrainingSettings:
 
     ``train_size`` may be smaller than the serving size: random crops make objects look larger in
     training than at serving, and a smaller crop cancels that (Touvron et al., 2019, FixRes) while it
-    halves the cost. ``unfreeze`` names the first trainable stage of stage two, or is empty to skip it.
+    halves the cost. Without ``head_epochs`` stage two goes on from the weights that the network starts with.
+    ``unfreeze`` names the first trainable stage of stage two, or is empty to skip it.
     Batch normalisation stays as ImageNet left it.
     """
 
@@ -188,6 +189,9 @@ class Training:
         """Stage one: pass every image through the frozen base once per view, then fit the head on that."""
         settings = self.settings
         model = self._build()
+        if not settings.head_epochs:
+            model.save(self.folder / "head.keras")
+            return
         base = keras.Model(model.input, model.get_layer("avg_pool").output)
         inputs = keras.Input(base.output.shape[1:])
         x = inputs

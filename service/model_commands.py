@@ -6,9 +6,11 @@ Like ``cli``, this module imports nothing heavy until a command runs.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,6 +61,10 @@ def train(
         Path | None,
         typer.Option(metavar="DIR", help="TensorFlow.js ResNet50 to start from.", show_default="download"),
     ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Go on from this model of the same labels, without stage one."),
+    ] = None,
     head_epochs: Annotated[
         int | None, typer.Option(help="Epochs of stage one.", show_default="preset")
     ] = None,
@@ -84,7 +90,9 @@ def train(
     with Ctrl-C and goes on from its last epoch when the same command is given again. DIR/artifact then
     holds the model for --model, DIR/report the curves, tables and the images it got wrong.
     """
+    from models.artifact import load_artifact
     from models.datasets import Collection, of_split
+    from models.errors import ModelError
     from models.export import choose_fit, export, judge
     from models.imagenet import load_imagenet_weights
     from models.report import plot_learning_curves, write_report
@@ -104,9 +112,13 @@ def train(
         seed=seed,
     )
     samples = collection.load(_names(labels) or None, seed=settings.seed)
-    training = Training(
-        samples, output, settings, initialise=partial(load_imagenet_weights, folder=imagenet_weights)
-    )
+    initialise: Callable[[Any], None] = partial(load_imagenet_weights, folder=imagenet_weights)
+    if start_from is not None:
+        earlier = load_artifact(start_from)
+        initialise, settings = earlier.fill, replace(settings, head_epochs=0)
+    training = Training(samples, output, settings, initialise=initialise)
+    if start_from is not None and training.labels != earlier.labels:
+        raise ModelError(f"--start-from {start_from} has labels {earlier.labels}, not {training.labels}")
     network = training.fit()
     typer.echo("choosing how to make images square, on the validation images", err=True)
     preprocessing, fits = choose_fit(network, training.labels, training.valid, settings.preprocessing)
