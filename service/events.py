@@ -88,6 +88,11 @@ class EventDetector:
         self._top: int | None = None
         self._runs = self._new_runs()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether an event goes on; no longer so while one that has left waits for its gap to close."""
+        return self._event is not None and self._event.end is None
+
     def update(self, smoothed: SmoothedPrediction) -> list[EventMessage]:
         """Take in the next smoothed prediction and return what it gives rise to, in order.
 
@@ -157,7 +162,7 @@ class EventDetector:
             raise ValueError(f"frame {smoothed.index}: pts must be finite, got {smoothed.pts!r}")
 
     def _held(self) -> int | None:
-        return self._event.label if self._event and self._event.end is None else None
+        return self._event.label if self._event and self.is_open else None
 
     def _entered(self, top: int, confidence: float, pts: float) -> int | None:
         """Return the label that has been a candidate for long enough, if one has."""

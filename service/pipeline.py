@@ -88,9 +88,14 @@ class Interpreter:
     def __init__(self, stream: str, labels: Sequence[str], settings: RunSettings) -> None:
         self._average = settings.rolling_average(labels)
         self._detector = EventDetector(stream, labels, settings.event_settings())
+        self._announced: Event | None = None
         self.smoothed: SmoothedPrediction | None = None
-        self.event: Event | None = None
         self.ended: list[Event] = []
+
+    @property
+    def event(self) -> Event | None:
+        """The event that goes on, as it was last told of."""
+        return self._announced if self._detector.is_open else None
 
     def update(self, prediction: Prediction) -> tuple[EventMessage, ...]:
         self.smoothed = self._average.update(prediction)
@@ -103,9 +108,9 @@ class Interpreter:
         for message in messages:
             if message.phase is EventPhase.ENDED:
                 self.ended.append(message.event)
-                self.event = None
+                self._announced = None
             else:
-                self.event = message.event
+                self._announced = message.event
         return tuple(messages)
 
 

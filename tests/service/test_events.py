@@ -259,3 +259,17 @@ def test_without_smoothing_events_are_the_runs_of_argmax(names: str) -> None:
             first = i
     got = spans(ended(detect(smooth(one_hot(names), 1), rules)))
     assert got == [run for run in runs if run[0] != "."]
+
+
+def test_a_viewer_sees_the_exit_before_the_end_is_told() -> None:
+    """The annotation must not claim an event while ``ended`` waits for the gap that might still close."""
+    detector = EventDetector("cam", LABELS)
+    states = []
+    for frame in smooth(one_hot("." * 40 + "a" * 60 + "." * 120), 32):
+        phases = [message.phase for message in detector.update(frame)]
+        states.append((detector.is_open, phases))
+    opened = next(i for i, (_, phases) in enumerate(states) if EventPhase.STARTED in phases)
+    told = next(i for i, (_, phases) in enumerate(states) if EventPhase.ENDED in phases)
+    left = next(i for i in range(opened, told) if not states[i][0])
+    assert all(is_open for is_open, _ in states[opened:left])
+    assert 100 < left < told - 20
