@@ -272,4 +272,4 @@ def test_a_viewer_sees_the_exit_before_the_end_is_told() -> None:
     told = next(i for i, (_, phases) in enumerate(states) if EventPhase.ENDED in phases)
     left = next(i for i in range(opened, told) if not states[i][0])
     assert all(is_open for is_open, _ in states[opened:left])
-    assert 100 < left < told - 20
+    assert 100 < left < 125 < told
