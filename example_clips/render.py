@@ -97,13 +97,13 @@ CLIPS: dict[str, tuple[Shot, ...]] = {
         Shot("badminton", 4, 17),
         Shot("background", 2, 6),
     ),
-    "volleyball": (Shot("volleyball", 4, 9), Shot("volleyball", 4, 19)),
+    "volleyball": (Shot("volleyball", 4, 20), Shot("volleyball", 4, 1)),
     "formula1": (Shot("formula1", 4, 1), Shot("formula1", 4, 6), Shot("background", 2, 1)),
     "three_sports": (
         Shot("background", 4, 2),
         Shot("badminton", 6, 13),
         Shot("background", 4, 9),
-        Shot("volleyball", 6, 6),
+        Shot("volleyball", 6, 16),
         Shot("background", 4, 6),
         Shot("formula1", 6, 12),
         Shot("background", 2, 5),
@@ -147,7 +147,7 @@ def write_h264(path: Path, frames: Iterator[np.ndarray]) -> None:
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as out:
         stream = out.add_stream("libx264", rate=int(FPS))
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
-        stream.options = {"crf": "24", "preset": "slow", "threads": "1"}
+        stream.options = {"crf": "27", "preset": "slow", "threads": "1"}
         for frame in frames:
             out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="bgr24")))
         out.mux(stream.encode(None))
