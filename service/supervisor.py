@@ -7,6 +7,7 @@ it (see ``child``): should the supervisor end in any way, kill -9 included, so d
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import random
@@ -30,6 +31,7 @@ TICK: Final = 1.0
 KILL_GRACE: Final = 2.0
 """Seconds that the kernel is given to end a killed process."""
 
+logger = logging.getLogger(__name__)
 _spawn = multiprocessing.get_context("spawn")
 
 
@@ -164,8 +166,7 @@ class Supervisor:
                     due = min((child.due_at() for child in self._children.values()), default=None)
                     close_by = self._close_by
                 for status in changes:
-                    if self._on_change:
-                        self._on_change(status)
+                    self._report(status)
                 now = time.monotonic()
                 if close_by is not None and (due is None or now >= close_by):
                     return
@@ -176,6 +177,13 @@ class Supervisor:
         finally:
             self._wake_reader.close()
             self._wake_writer.close()
+
+    def _report(self, status: ChildStatus) -> None:
+        if self._on_change:
+            try:
+                self._on_change(status)
+            except Exception:  # whoever listens must not cost every process its life
+                logger.exception("a listener failed on %s", status)
 
     def _look(self, now: float) -> list[ChildStatus]:
         """Bring every child up to date; return what has changed. Called with the lock held."""

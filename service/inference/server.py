@@ -39,7 +39,7 @@ from service.types import Classifier
 
 PATIENCE: Final = 0.2
 """Seconds between two looks at whether the process shall stop."""
-MAX_STRANGERS: Final = 32
+MAX_STRANGERS: Final = 128
 """Connections that have not said yet what they want."""
 
 

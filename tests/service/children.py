@@ -78,15 +78,20 @@ def end(child: Child) -> None:
 class BrightnessClassifier:
     """Tells the brightness of the first pixel, and the number of the process, in three classes."""
 
-    def __init__(self, seconds: float = 0.0, third: str = "pid") -> None:
+    def __init__(self, seconds: float = 0.0, third: str = "pid", order: Path | None = None) -> None:
+        """``order`` is a file; once it is there, it is removed and the engine fails."""
         self.labels = ("dark", "bright", third)
         self._seconds = seconds
+        self._order = order
 
     def model_input(self, image: Image) -> Image:
         return np.resize(image, SHAPE).astype(np.uint8)
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         time.sleep(self._seconds)
+        if self._order and self._order.exists():
+            self._order.unlink()
+            raise RuntimeError("the device is lost")
         bright = inputs[:, 0, 0, 0].astype(np.float32) / 255
         return np.stack([1 - bright, bright, np.full_like(bright, os.getpid())], axis=1)
 

@@ -193,6 +193,17 @@ def test_streams_ride_out_a_restart(service: Service, fault: signal.Signals) -> 
         classifier.close()
 
 
+def test_a_failing_engine_is_started_afresh(service: Service, tmp_path: Path) -> None:
+    """An engine that fails takes its process along, says why, and costs the stream no answer."""
+    service.start(load=partial(BrightnessClassifier, order=tmp_path / "fail"))
+    with connect(service.address) as classifier:
+        (tmp_path / "fail").touch()
+        assert brightness(classifier, 8, 9) == [8, 9]
+    status = service.supervisor.status("inference")
+    assert status
+    assert (status.failures, status.reason) == (1, "RuntimeError: the device is lost")
+
+
 def test_waiting_can_be_given_up(service: Service) -> None:
     """A stream that is to stop does not sit out the timeout; a late answer is not taken for another's."""
     service.start(load=partial(BrightnessClassifier, seconds=0.3))

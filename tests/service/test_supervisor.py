@@ -138,6 +138,18 @@ def test_work_that_cannot_be_sent_is_a_failure_like_others(watch: Watch) -> None
     watch.pid("other")
 
 
+def test_a_failing_listener_harms_no_process(caplog: pytest.LogCaptureFixture) -> None:
+    """A mistake in whoever shows the states must not take the streams down."""
+
+    def listen(status: ChildStatus) -> None:
+        raise LookupError(status.name)
+
+    with Supervisor(listen) as supervisor:
+        supervisor.start(ChildSpec("a", idle))
+        wait_until(lambda: (s := supervisor.status("a")) and s.state is ChildState.RUNNING)
+    assert "LookupError: a" in caplog.text
+
+
 def test_normal_end_is_final(watch: Watch) -> None:
     """A stream whose file is done is not played again; its name is free only once it has been stopped."""
     watch.supervisor.start(ChildSpec("clip", end))
