@@ -69,9 +69,11 @@ class InferenceListener:
 
     @property
     def address(self) -> InferenceAddress:
+        """What clients need to know; picklable."""
         return InferenceAddress(self.socket.getsockname())
 
     def close(self) -> None:
+        """Take no more clients; those that wait for a server notice."""
         self.socket.close()
 
     def __enter__(self) -> Self:

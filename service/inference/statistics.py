@@ -40,10 +40,12 @@ class InferenceStatistics:
     lost_inputs: int
 
     def pack(self) -> bytes:
+        """One message to who asked."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
     def unpack(cls, message: bytes) -> InferenceStatistics:
+        """The reverse of ``pack``."""
         fields: dict[str, Any] = json.loads(message)
         for name in ("batch_seconds", "live_wait_seconds", "upload_wait_seconds"):
             packed = fields[name]
@@ -71,6 +73,7 @@ class Tally:
         self._batch_seconds.add(seconds)
 
     def statistics(self, clients: int, depth: int) -> InferenceStatistics:
+        """All counts so far, with what is the case now."""
         return InferenceStatistics(
             batch_sizes=tuple(self._batch_sizes),
             batch_seconds=self._batch_seconds.histogram(),
