@@ -18,6 +18,7 @@ from service.api.problems import problem
 
 MAX_BODY: Final = 64 << 10
 """Bytes of a request's body, uploads excepted."""
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 UPLOAD_PATHS: Final = frozenset({"/clips"})
 
 HEADERS: Final = {
@@ -84,7 +85,8 @@ class Guard:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "(none)")
-        self._metrics.requests.labels(scope["method"], route, str(status)).inc()
+        method = scope["method"] if scope["method"] in METHODS else "other"  # a label must have few values
+        self._metrics.requests.labels(method, route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         if route == "/clips" and scope["method"] == "POST" and status >= HTTPStatus.BAD_REQUEST:
             self._metrics.refused.labels(str(status)).inc()

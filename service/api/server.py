@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
+from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -59,6 +61,20 @@ def serve(settings: ServeSettings, provider: ModelProvider) -> None:
         host, port = listener.getsockname()[:2]
         logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         server = make_server(settings, provider)
+        _stop_on_signals(server)
         server.run(sockets=[listener])
         if not server.started:
             raise ConfigurationError("the service could not start; its log says why")
+
+
+def _stop_on_signals(server: uvicorn.Server) -> None:
+    """Make a stop on request a success.
+
+    uvicorn handles the signals itself, and raises them once more for the handlers that it found.
+    """
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)

@@ -222,10 +222,15 @@ class ClipQueue:
         return sum(clip.size for clip in self._clips.values()) + sum(a.size for a in self._admissions)
 
     def _interrupted(self, clip: Clip) -> Clip:
+        clip = replace(self._again(clip), crashes=clip.crashes + 1)
+        if clip.crashes < self.limits.crashes:
+            return clip
+        return self._failed(clip, f"the service went down {clip.crashes} times while it worked on this clip")
+
+    def _again(self, clip: Clip) -> Clip:
+        """The clip as it waits for another attempt; what the last one left open is ended."""
         self._log.end_open_events(EndReason.SOURCE_LOST, clip.stream).result()
-        if clip.attempt < self.limits.attempts:
-            return replace(clip, state=ClipState.QUEUED, attempt=clip.attempt + 1, frames=0, fps=None)
-        return self._failed(clip, f"the service was stopped during each of {clip.attempt} attempts")
+        return replace(clip, state=ClipState.QUEUED, attempt=clip.attempt + 1, frames=0, fps=None)
 
     def _failed(self, clip: Clip, reason: str) -> Clip:
         return replace(clip, state=ClipState.FAILED, error=reason, finished_at=self._clock())
@@ -258,8 +263,9 @@ class ClipQueue:
         try:
             finished = process.run(self._task(clip), self.provider, self.limits, stop, follower.hear)
         except process.StoppedError:
-            if not self._closing:  # removed by a client, whose listeners shall see an end all the same
-                self._log.end_open_events(EndReason.SOURCE_LOST, clip.stream).result()
+            again = self._again(clip)
+            if self._closing:  # else it was removed
+                self._store.save(again).result()
             return
         except VideoEventsError as error:
             logger.warning("clip %s failed: %s", clip.id, error)

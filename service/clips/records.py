@@ -61,6 +61,7 @@ class Clip:
     """A clip at one moment. Times are Unix seconds; ``size`` is bytes on disk, all files together.
 
     ``name`` is what the sender called it, made harmless, for people only: no path is made of it.
+    ``attempt`` counts the times it was begun, ``crashes`` how often the service went down meanwhile.
     ``fps`` is frames worked on per second of wall clock. ``error`` says why it failed, ``ended_early`` why
     the results do not cover the whole clip.
     """
@@ -74,6 +75,7 @@ class Clip:
     options: ClipOptions
     model: str
     attempt: int = 1
+    crashes: int = 0
     frames: int = 0
     fps: float | None = None
     duration: float | None = None
@@ -121,5 +123,5 @@ class ClipLimits:
     run_seconds: float = 12 * 3600.0
     parallel: int = 1
     waiting: int = 16
-    attempts: int = 2
+    crashes: int = 2
     keep_seconds: float = 7 * 86400.0

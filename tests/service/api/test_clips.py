@@ -3,6 +3,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,21 @@ def test_restart_takes_up_what_was_interrupted(serve: Serve, clip: Path, tmp_pat
         assert [message["position"] for message in messages] == list(range(1, len(messages) + 1))
     with serve() as served:
         assert served.clip(clip_id)["state"] == "done"
+
+
+def test_a_clip_that_brings_the_service_down_is_given_up(serve: Serve, clip: Path, tmp_path: Path) -> None:
+    """A clip during which the service crashed repeatedly fails with that reason instead of doing it again."""
+    with serve(ColourProvider(gate=tmp_path / "gate")) as served:
+        clip_id = served.upload(clip).json()["id"]
+        served.wait_for(clip_id, "running")
+    for _ in range(2):  # as a crash would leave it
+        with sqlite3.connect(tmp_path / "data" / "video-events.db") as database:
+            database.execute("UPDATE clips SET document = json_set(document, '$.state', 'running')")
+        database.close()
+        with serve(ColourProvider(gate=tmp_path / "gate")) as served:
+            until(lambda: served.clip(clip_id)["state"] in ("running", "failed"))
+            last = served.clip(clip_id)
+    assert (last["state"], "went down 2 times" in last["error"]) == ("failed", True)
 
 
 @pytest.mark.parametrize(
