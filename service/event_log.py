@@ -54,6 +54,7 @@ SPAN: Final = 600
 """Seconds of wall clock whose first and last position are kept in ``spans``: how a time is looked up,
 also where the clock was set back and times do not rise with positions."""
 HOUR: Final = 3600
+END_OF_TIME: Final = 1e12
 MOST_ROWS: Final = 1000
 DELETE_AT_ONCE: Final = 2000
 """Rows that retention deletes in one transaction, so that no message waits long behind it."""
@@ -282,13 +283,14 @@ def _page(db: sqlite3.Connection, query: EventQuery) -> Page:
                 conditions.append(f"{name} = ?")
                 values.append(value)
         if query.since is not None or query.until is not None:
-            since, until = query.since or 0.0, 1e18 if query.until is None else query.until
+            since = query.since or 0.0
+            until = END_OF_TIME if query.until is None else query.until
             conditions += ["recorded_at >= ?", "recorded_at < ?"]
             values += [since, until]
             first, newest = db.execute(
                 "SELECT coalesce(min(first), 1), coalesce(max(last), 0) FROM spans "
                 "WHERE span BETWEEN ? AND ?",
-                (int(since // SPAN), min(int(until // SPAN), 1 << 60)),
+                (int(since // SPAN), int(until // SPAN)),
             ).fetchone()
             low, high = max(low, first - 1), min(high, newest)
         rows = db.execute(

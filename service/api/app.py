@@ -52,6 +52,7 @@ def create_app(settings: ServeSettings, provider: ModelProvider) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        responses=problems.ANSWERS,
     )
     app.state.gatekeeper = gatekeeper
     app.add_middleware(Guard, gatekeeper=gatekeeper, metrics=metrics)

@@ -22,6 +22,7 @@ from service.feed import Gap
 router = APIRouter(tags=["events"])
 
 NAME: Final = Query(max_length=200)
+LATEST: Final = 1e11
 POSITION: Final = Query(ge=0, le=1 << 62)
 
 
@@ -31,8 +32,10 @@ async def list_messages(
     after: Annotated[int, POSITION] = 0,
     stream: Annotated[str | None, NAME] = None,
     label: Annotated[str | None, NAME] = None,
-    since: Annotated[float | None, Query(alias="from", description="Unix seconds.")] = None,
-    until: Annotated[float | None, Query(alias="to", description="Unix seconds, exclusive.")] = None,
+    since: Annotated[float | None, Query(alias="from", ge=0, le=LATEST, description="Unix seconds.")] = None,
+    until: Annotated[
+        float | None, Query(alias="to", ge=0, le=LATEST, description="Unix seconds, exclusive.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 100,
 ) -> MessagesOut:
     """Messages in the life of events, in the order in which they were announced.

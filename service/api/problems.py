@@ -27,6 +27,23 @@ from service.errors import (
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_SECONDS: Final = "30"
 
+_SCHEMA: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {"type": "array", "items": {"type": "object"}},
+    },
+}
+ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"description": text, "content": {MEDIA_TYPE: {"schema": _SCHEMA}}}
+    for status, text in (("4XX", "The request cannot be met."), ("5XX", "The service cannot answer."))
+}
+"""For the description of the API."""
+
 _STATUS: Final[Mapping[type[VideoEventsError], HTTPStatus]] = {
     ClipNotFoundError: HTTPStatus.NOT_FOUND,
     ClipNotReadyError: HTTPStatus.CONFLICT,

@@ -11,6 +11,7 @@ const clock = (seconds) => {
   return `${String(whole).padStart(2, "0")}:${(seconds - 60 * whole).toFixed(2).padStart(5, "0")}`;
 };
 const percent = (share) => `${Math.round(share * 100)} %`;
+const colour = (label) => `hsl(${[...label].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 360, 7)} 65% 50%)`;
 const cells = (texts) => {
   const row = document.createElement("tr");
   for (const text of texts) row.insertCell().textContent = text;
@@ -67,7 +68,8 @@ $("#upload-form").onsubmit = async (event) => {
   $("#sent").hidden = false;
   say("Uploading …");
   try {
-    await upload(form);
+    const { links } = await upload(form);
+    show(await call(links.self));  // so that its events have a name
     say("Uploaded.");
     event.target.reset();
     $("#file").onchange();
@@ -79,6 +81,10 @@ $("#upload-form").onsubmit = async (event) => {
 
 // Clips
 const shown = new Map();
+const nameOf = (stream) => {  // a clip's stream is its id, with a dot and a number from the second attempt on
+  const card = shown.get(stream.split(".")[0]);
+  return card ? $(".name", card).textContent : stream.length > 16 ? `${stream.slice(0, 12)}…` : stream;
+};
 function show(clip) {
   let card = shown.get(clip.id);
   if (!card) {
@@ -109,6 +115,7 @@ function show(clip) {
     bar.style.left = `${(100 * event.start_pts) / length}%`;
     bar.style.width = `${(100 * ((event.end_pts ?? length) - event.start_pts)) / length}%`;
     bar.title = event.label;
+    bar.style.background = colour(event.label);
     return bar;
   }));
   $(".timeline", card).setAttribute("aria-label", events.map((event) => event.label).join(", ") || "no events");
@@ -152,13 +159,13 @@ function listen() {
     if (message.type === "hello" && position === null) position = message.position;
     if (message.type === "gap") {
       position = message.until;
-      rows.prepend(cells(["", "", `messages ${message.after + 1} to ${message.until} are no longer kept`, "", ""]));
+      rows.prepend(cells(["", "gap", `messages ${message.after + 1} to ${message.until} are no longer kept`, "", ""]));
     }
     if (message.type === "event") {
       position = message.position;
       const { event } = message;
       rows.prepend(cells([
-        new Date(message.recorded_at).toLocaleTimeString(), event.stream, message.phase, event.label, percent(event.mean_confidence),
+        new Date(message.recorded_at).toLocaleTimeString(), message.phase, event.label, percent(event.mean_confidence), nameOf(event.stream),
       ]));
     }
     while (rows.rows.length > LIVE_ROWS) rows.deleteRow(-1);

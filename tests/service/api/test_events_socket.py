@@ -166,8 +166,9 @@ def test_feed_under_many_writers(served: Served) -> None:
 
 
 def test_wrong_parameters_are_refused(served: Served) -> None:
-    """A position that is no number is refused before anything is opened."""
-    assert served.client.get("/events", params={"after": "-1"}).status_code == 422
+    """A position or time that cannot be is refused before anything is asked or opened."""
+    for wrong in ({"after": "-1"}, {"from": "1e257"}, {"to": "nan"}, {"to": "-1"}, {"after": "9" * 30}):
+        assert served.client.get("/events", params=wrong).status_code == 422
     with pytest.raises(InvalidStatus) as refused:
         connect(served.socket_url("?after=many"))
     assert refused.value.response.status_code in (403, 422)
