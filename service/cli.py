@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from service import model_commands
+from service import model_commands, serve_command
 from service.config import RunSettings
 from service.engines import Engine
 from service.errors import VideoEventsError
@@ -141,6 +141,7 @@ def _split(labels: str | None) -> tuple[str, ...] | None:
     return tuple(label.strip() for label in labels.split(",") if label.strip())
 
 
+app.add_typer(serve_command.app)
 app.add_typer(model_commands.app)
 
 

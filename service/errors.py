@@ -42,3 +42,43 @@ class SourceEndedEarlyError(SourceError):
 
 class SinkError(VideoEventsError):
     """A result could not be written."""
+
+
+class StorageError(VideoEventsError):
+    """The database or the data directory could not be read or written."""
+
+
+class ClipNotFoundError(VideoEventsError):
+    """There is no clip of this id, or it has been removed."""
+
+
+class ClipNotReadyError(VideoEventsError):
+    """The clip has not come far enough for what was asked of it."""
+
+
+class ClipRefusedError(VideoEventsError):
+    """A clip goes beyond a limit of this service: bytes, frame size or length."""
+
+
+class ClipFailedError(VideoEventsError):
+    """The process that worked on a clip came to a bad end."""
+
+
+class QueueFullError(VideoEventsError):
+    """As much waits already as this service takes in; later there is room again."""
+
+
+class QuotaError(VideoEventsError):
+    """The space given to clips is used up."""
+
+
+class InferenceError(VideoEventsError):
+    """The inference process could not be used."""
+
+
+class InferenceLostError(InferenceError):
+    """The inference process did not answer in time, or came back with another model."""
+
+
+class InferenceFullError(InferenceError):
+    """The inference process serves as many clients as it may."""

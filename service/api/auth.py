@@ -1,0 +1,97 @@
+"""Who may do what: bearer tokens with scopes, and whence a browser may call.
+
+Without any token the service listens on loopback only (``settings``); then the Host header must name the
+loopback, so that no foreign page reaches it by DNS rebinding. In both cases a request that carries an
+Origin must come from the service's own page or an allowed one.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Coroutine, Mapping
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+
+from service.api.settings import Scope, ServeSettings, is_loopback
+
+_IMPLIED: Final[Mapping[Scope, frozenset[Scope]]] = {
+    Scope.VIEW: frozenset({Scope.VIEW}),
+    Scope.UPLOAD: frozenset({Scope.UPLOAD, Scope.VIEW}),
+    Scope.MANAGE: frozenset(Scope),
+}
+
+
+class Gatekeeper:
+    """Decides on a connection by its headers alone."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self._tokens = [
+            (entry.token.get_secret_value().encode(), frozenset().union(*(_IMPLIED[s] for s in entry.scopes)))
+            for entry in settings.tokens
+        ]
+        self._hosts = {host.lower() for host in settings.allowed_hosts}
+        self._origins = {origin.rstrip("/").lower() for origin in settings.allowed_origins}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no token is asked for."""
+        return not self._tokens
+
+    def scopes(self, token: str | None) -> frozenset[Scope] | None:
+        """What a token opens, or ``None`` for one that is unknown. Takes as long for any wrong one."""
+        if self.is_open:
+            return frozenset(Scope)
+        found: frozenset[Scope] | None = None
+        given = (token or "").encode()
+        for known, scopes in self._tokens:
+            if hmac.compare_digest(known, given):
+                found = scopes
+        return found
+
+    def welcomes(self, headers: Headers) -> bool:
+        """Whether Host and Origin are such as the service expects."""
+        host = headers.get("host", "").lower()
+        name = urlsplit(f"//{host}").hostname or ""
+        if self._hosts:
+            if name not in self._hosts and host not in self._hosts:
+                return False
+        elif self.is_open and not is_loopback(name):
+            return False
+        origin = headers.get("origin", "").lower()
+        return not origin or origin in self._origins or urlsplit(origin).netloc == host
+
+
+def token_of(connection: HTTPConnection) -> str | None:
+    """The token in the header, or in ``?token=`` for what a browser cannot give headers to."""
+    kind, _, value = connection.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return value.strip()
+    return connection.query_params.get("token")
+
+
+def check(connection: HTTPConnection, wanted: Scope) -> None:
+    """Raise the ``HTTPException`` for a connection that may not do what ``wanted`` names."""
+    gatekeeper: Gatekeeper = connection.app.state.gatekeeper
+    scopes = gatekeeper.scopes(token_of(connection))
+    if scopes is None:
+        raise HTTPException(
+            HTTPStatus.UNAUTHORIZED,
+            "a valid token is needed: Authorization: Bearer TOKEN, or ?token=TOKEN",
+            {"WWW-Authenticate": 'Bearer realm="video-events"'},
+        )
+    if wanted not in scopes:
+        raise HTTPException(HTTPStatus.FORBIDDEN, f"this token does not have the scope {wanted.value!r}")
+
+
+def requires(wanted: Scope) -> Callable[[HTTPConnection], Coroutine[None, None, None]]:
+    """A dependency that lets only connections with the scope ``wanted`` pass."""
+
+    async def dependency(connection: HTTPConnection) -> None:
+        check(connection, wanted)
+
+    return dependency

@@ -1,0 +1,102 @@
+"""The event log over HTTP, page by page, and over a WebSocket, as it grows."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Query, WebSocket
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.websockets import WebSocketDisconnect
+
+from service.api.auth import check, requires
+from service.api.problems import problem
+from service.api.schemas import GapOut, HelloOut, MessagesOut, message_text
+from service.api.settings import Scope
+from service.api.state import Services, services
+from service.event_log import MOST_ROWS, EventQuery
+from service.feed import Gap
+
+router = APIRouter(tags=["events"])
+
+NAME: Final = Query(max_length=200)
+LATEST: Final = 1e11
+POSITION: Final = Query(ge=0, le=1 << 62)
+
+
+@router.get("/events", dependencies=[Depends(requires(Scope.VIEW))])
+async def list_messages(
+    serving: Annotated[Services, Depends(services)],
+    after: Annotated[int, POSITION] = 0,
+    stream: Annotated[str | None, NAME] = None,
+    label: Annotated[str | None, NAME] = None,
+    since: Annotated[float | None, Query(alias="from", ge=0, le=LATEST, description="Unix seconds.")] = None,
+    until: Annotated[
+        float | None, Query(alias="to", ge=0, le=LATEST, description="Unix seconds, exclusive.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 100,
+) -> MessagesOut:
+    """Messages in the life of events, in the order in which they were announced.
+
+    `after` is the `position` of the last one that is known already, as for the WebSocket of the same path.
+    """
+    query = EventQuery(after=after, stream=stream, label=label, since=since, until=until, limit=limit)
+    page = await asyncio.wrap_future(serving.log.query(query))
+    return MessagesOut.of(page, after, limit)
+
+
+@router.websocket("/events")
+async def subscribe(
+    socket: WebSocket,
+    after: Annotated[int | None, POSITION] = None,
+    stream: Annotated[str | None, NAME] = None,
+    label: Annotated[str | None, NAME] = None,
+) -> None:
+    """Messages after ``after`` from the log, then those to come; without ``after`` only those to come."""
+    serving = services(socket)
+    if refusal := _refusal(socket, serving):
+        await socket.send_denial_response(refusal)
+        return
+    await socket.accept()
+    start = serving.feed.last if after is None else after
+    query = EventQuery(after=start, stream=stream, label=label)
+    sending = asyncio.create_task(_send(socket, serving, query))
+    leaving = asyncio.create_task(_until_gone(socket))
+    try:
+        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (sending, leaving):
+            task.cancel()
+        results = await asyncio.gather(sending, leaving, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception) and not isinstance(result, (WebSocketDisconnect, OSError)):
+            raise result
+
+
+def _refusal(socket: WebSocket, serving: Services) -> JSONResponse | None:
+    try:
+        check(socket, Scope.VIEW)
+    except HTTPException as error:
+        return problem(error.status_code, error.detail, headers=error.headers)
+    if serving.feed.subscribers >= serving.settings.max_subscribers:
+        return problem(503, "as many subscribers listen already as this service takes")
+    return None
+
+
+async def _send(socket: WebSocket, serving: Services, query: EventQuery) -> None:
+    await socket.send_text(HelloOut(position=query.after, newest=serving.feed.last).model_dump_json())
+    async for news in serving.feed.follow(query):
+        if isinstance(news, Gap):
+            await socket.send_text(GapOut.of(news).model_dump_json())
+            continue
+        for logged in news:
+            await socket.send_text(message_text(logged))
+
+
+async def _until_gone(socket: WebSocket) -> None:
+    """Read, and ignore, what the client says; returns when it has left."""
+    with suppress(WebSocketDisconnect):
+        while True:
+            await socket.receive_text()

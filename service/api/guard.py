@@ -1,0 +1,94 @@
+"""What every request passes through: the check of Host and Origin, headers, figures, the access log."""
+
+from __future__ import annotations
+
+import logging
+import time
+from http import HTTPStatus
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from service.api.auth import Gatekeeper
+from service.api.metrics import Metrics
+from service.api.problems import problem
+
+MAX_BODY: Final = 64 << 10
+"""Bytes of a request's body, uploads excepted."""
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
+UPLOAD_PATHS: Final = frozenset({"/clips"})
+
+HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+
+access = logging.getLogger("service.access")
+
+
+class Guard:
+    """ASGI middleware; plain, because Starlette's own would hold bodies back."""
+
+    def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper, metrics: Metrics) -> None:
+        self._app = app
+        self._gatekeeper = gatekeeper
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        refusal = self._refusal(scope, headers)
+        if scope["type"] == "websocket":
+            if refusal:
+                await WebSocket(scope, receive, send).send_denial_response(refusal)
+            else:
+                await self._app(scope, receive, send)
+            return
+        began = time.monotonic()
+        status = 0
+
+        async def send_more(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    own.setdefault(name, value)
+                own.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            await (refusal or self._app)(scope, receive, send_more)
+        finally:
+            self._note(scope, status, time.monotonic() - began)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        if not self._gatekeeper.welcomes(headers):
+            return problem(HTTPStatus.FORBIDDEN, "this host or origin is not allowed here")
+        length = headers.get("content-length", "0")
+        if scope["path"] not in UPLOAD_PATHS and length.isdecimal() and int(length) > MAX_BODY:
+            return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MAX_BODY} bytes are taken here")
+        return None
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "(none)")
+        method = scope["method"] if scope["method"] in METHODS else "other"  # a label must have few values
+        self._metrics.requests.labels(method, route, str(status)).inc()
+        self._metrics.seconds.labels(route).observe(seconds)
+        if route == "/clips" and scope["method"] == "POST" and status >= HTTPStatus.BAD_REQUEST:
+            self._metrics.refused.labels(str(status)).inc()
+        # Without the query: there may be a token in it.
+        access.info("%s %s %d %.0f ms", scope["method"], scope["path"], status, seconds * 1000)

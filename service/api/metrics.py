@@ -1,0 +1,77 @@
+"""Figures for Prometheus, one registry per app."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from service.clips.records import ClipState
+
+if TYPE_CHECKING:
+    from service.api.state import Services
+
+
+class Metrics:
+    """What is counted as it happens; the rest is read off when asked for (``_Observed``)."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "video_events_http_requests",
+            "Requests answered.",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "video_events_http_request_seconds",
+            "Time to answer a request.",
+            ("route",),
+            registry=self.registry,
+        )
+        self.messages = Counter(
+            "video_events_messages", "Messages in the life of events.", ("phase",), registry=self.registry
+        )
+        self.refused = Counter(
+            "video_events_uploads_refused",
+            "Uploads that were not taken.",
+            ("status",),
+            registry=self.registry,
+        )
+
+    def observe(self, services: Services) -> None:
+        self.registry.register(_Observed(services))
+
+
+class _Observed(Collector):
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def collect(self) -> Iterator[Metric]:
+        clips = self._services.clips.all()
+        by_state = GaugeMetricFamily("video_events_clips", "Clips by state.", labels=["state"])
+        for state in ClipState:
+            by_state.add_metric([state.value], sum(clip.state is state for clip in clips))
+        yield by_state
+        for name, text, value in (
+            ("clip_bytes", "Bytes that clips take.", sum(clip.size for clip in clips)),
+            (
+                "clip_fps",
+                "Frames per second of running clips.",
+                sum(clip.fps or 0.0 for clip in clips if clip.state is ClipState.RUNNING),
+            ),
+            ("log_position", "Newest position of the event log.", self._services.feed.last),
+            ("subscribers", "Open subscriptions to events.", self._services.feed.subscribers),
+            (
+                "subscriber_catch_ups",
+                "Times a subscriber read on from the log.",
+                self._services.feed.catch_ups,
+            ),
+        ):
+            yield GaugeMetricFamily(f"video_events_{name}", text, value=float(value))
+
+    def describe(self) -> list[Metric]:
+        return []

@@ -1,0 +1,105 @@
+"""What is said when something is wrong: RFC 9457 problem details, and never more than the sender may know."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from service.errors import (
+    ClipFailedError,
+    ClipNotFoundError,
+    ClipNotReadyError,
+    ClipRefusedError,
+    ConfigurationError,
+    NotAVideoError,
+    QueueFullError,
+    QuotaError,
+    VideoEventsError,
+)
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_SECONDS: Final = "30"
+
+_SCHEMA: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {"type": "array", "items": {"type": "object"}},
+    },
+}
+ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"description": text, "content": {MEDIA_TYPE: {"schema": _SCHEMA}}}
+    for status, text in (("4XX", "The request cannot be met."), ("5XX", "The service cannot answer."))
+}
+"""For the description of the API."""
+
+_STATUS: Final[Mapping[type[VideoEventsError], HTTPStatus]] = {
+    ClipNotFoundError: HTTPStatus.NOT_FOUND,
+    ClipNotReadyError: HTTPStatus.CONFLICT,
+    ClipFailedError: HTTPStatus.CONFLICT,
+    ClipRefusedError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    NotAVideoError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    ConfigurationError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    QueueFullError: HTTPStatus.SERVICE_UNAVAILABLE,
+    QuotaError: HTTPStatus.INSUFFICIENT_STORAGE,
+}
+
+logger = logging.getLogger(__name__)
+
+
+def problem(
+    status: int, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **more: Any
+) -> JSONResponse:
+    """A response of the given status; ``more`` are extension members."""
+    body: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+    if detail:
+        body["detail"] = detail
+    return JSONResponse(body | more, status, dict(headers or {}), MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Have every error of ``app`` answered with problem details."""
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(VideoEventsError, _known)
+    app.add_exception_handler(Exception, _unknown)
+
+
+async def _http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    detail = error.detail if error.detail != phrase else None
+    return problem(error.status_code, detail, headers=error.headers)
+
+
+async def _validation(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    mistakes = [
+        {"where": ".".join(str(part) for part in mistake["loc"]), "what": mistake["msg"]}
+        for mistake in error.errors()
+    ]
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the request does not fit", errors=mistakes)
+
+
+async def _known(request: Request, error: Exception) -> JSONResponse:
+    for kind, status in _STATUS.items():
+        if isinstance(error, kind):
+            headers = {"Retry-After": RETRY_SECONDS} if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
+            return problem(status, str(error), headers=headers)
+    return await _unknown(request, error)
+
+
+async def _unknown(request: Request, error: Exception) -> JSONResponse:
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed to answer this; its log says why")

@@ -1,0 +1,219 @@
+"""What goes over the wire, apart from the records within so that either may change without the other."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.clips.records import Clip, ClipOptions, ClipState
+from service.config import RunSettings
+from service.event_log import LoggedMessage, Page
+from service.feed import Gap, GapReason
+from service.types import EndReason, Event, EventPhase
+
+
+class Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EventOut(Wire):
+    """Times in seconds of media time; ``started_at`` and ``ended_at`` are wall clock, for live sources."""
+
+    id: str
+    stream: str
+    label: str
+    start_pts: float
+    end_pts: float | None
+    peak_confidence: float
+    mean_confidence: float
+    detect_delay: float
+    end_reason: EndReason | None
+    model: str
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @classmethod
+    def of(cls, event: Event, model: str, epoch: float | None = None) -> Self:
+        return cls(
+            id=event.id,
+            stream=event.stream,
+            label=event.label,
+            start_pts=round(event.start_pts, 3),
+            end_pts=None if event.end_pts is None else round(event.end_pts, 3),
+            peak_confidence=round(event.peak_confidence, 4),
+            mean_confidence=round(event.mean_confidence, 4),
+            detect_delay=round(event.detect_delay, 3),
+            end_reason=event.end_reason,
+            model=model,
+            started_at=None if epoch is None else when(epoch + event.start_pts),
+            ended_at=None if epoch is None or event.end_pts is None else when(epoch + event.end_pts),
+        )
+
+
+class MessageOut(Wire):
+    """A step in the life of an event. ``position`` is what to give as ``after`` to go on from here."""
+
+    type: Literal["event"] = "event"
+    position: int
+    seq: int
+    phase: EventPhase
+    recorded_at: datetime
+    event: EventOut
+
+    @classmethod
+    def of(cls, logged: LoggedMessage) -> Self:
+        message = logged.message
+        return cls(
+            position=logged.position,
+            seq=message.seq,
+            phase=message.phase,
+            recorded_at=when(logged.recorded_at),
+            event=EventOut.of(message.event, logged.model, logged.epoch),
+        )
+
+
+class HelloOut(Wire):
+    """First word to a subscriber: ``position`` is where it starts, ``newest`` the end of the log."""
+
+    type: Literal["hello"] = "hello"
+    position: int
+    newest: int
+
+
+class GapOut(Wire):
+    """Messages after ``after`` up to ``until`` may have existed and are no longer kept."""
+
+    type: Literal["gap"] = "gap"
+    after: int
+    until: int
+    reason: GapReason
+
+    @classmethod
+    def of(cls, gap: Gap) -> Self:
+        return cls(after=gap.after, until=gap.until, reason=gap.reason)
+
+
+class MessagesOut(Wire):
+    """``next`` is the ``after`` of the next page; ``forgotten`` is how far back nothing is kept."""
+
+    messages: list[MessageOut]
+    next: int
+    newest: int
+    forgotten: int
+
+    @classmethod
+    def of(cls, page: Page, after: int, limit: int) -> Self:
+        full = len(page.messages) >= limit
+        return cls(
+            messages=[MessageOut.of(logged) for logged in page.messages],
+            next=page.messages[-1].position if page.messages and full else max(after, page.last),
+            newest=page.last,
+            forgotten=page.forgotten,
+        )
+
+
+class ClipLinks(Wire):
+    self: str
+    annotated: str
+    events: str
+
+    @classmethod
+    def of(cls, clip: Clip) -> ClipLinks:
+        base = f"/clips/{clip.id}"
+        return cls.model_validate(
+            {"self": base, "annotated": f"{base}/annotated", "events": f"{base}/events"}
+        )
+
+
+class ClipAccepted(Wire):
+    id: str
+    state: ClipState
+    links: ClipLinks
+
+
+class ClipOut(Wire):
+    """``progress`` is the share of frames done, ``null`` where their number is unknown; ``fps`` the pace."""
+
+    id: str
+    name: str
+    state: ClipState
+    progress: float | None
+    frames: int
+    frame_count: int | None
+    fps: float | None
+    width: int
+    height: int
+    duration: float | None
+    created_at: datetime
+    finished_at: datetime | None
+    model: str
+    labels: list[str] | None
+    error: str | None
+    ended_early: str | None
+    attempt: int
+    links: ClipLinks
+    events: list[EventOut] | None = None
+
+    @classmethod
+    def of(cls, clip: Clip, events: tuple[Event, ...] | None = None) -> Self:
+        labels = clip.options.labels
+        return cls(
+            id=clip.id,
+            name=clip.name,
+            state=clip.state,
+            progress=None if clip.progress is None else round(clip.progress, 4),
+            frames=clip.frames,
+            frame_count=clip.video.frame_count,
+            fps=None if clip.fps is None else round(clip.fps, 2),
+            width=clip.video.width,
+            height=clip.video.height,
+            duration=None if clip.duration is None else round(clip.duration, 3),
+            created_at=when(clip.created_at),
+            finished_at=None if clip.finished_at is None else when(clip.finished_at),
+            model=clip.model,
+            labels=None if labels is None else list(labels),
+            error=clip.error,
+            ended_early=clip.ended_early,
+            attempt=clip.attempt,
+            links=ClipLinks.of(clip),
+            events=None if events is None else [EventOut.of(event, clip.model) for event in events],
+        )
+
+
+class ClipList(Wire):
+    clips: list[ClipOut]
+
+
+class ClipOptionsIn(Wire):
+    """The form fields beside ``file``; the same as the options of ``video-events run``."""
+
+    labels: str | None = Field(None, description="Comma-separated; only these labels of the model.")
+    window: int = Field(RunSettings().window, ge=1, le=100_000, description="Rolling average, in frames.")
+    window_seconds: float | None = Field(None, gt=0, le=3600, description="In seconds, instead of frames.")
+    enter: float = Field(RunSettings().enter, gt=0, le=1)
+    exit: float = Field(RunSettings().exit, gt=0, le=1)
+    min_duration: float = Field(RunSettings().min_duration, ge=0, le=3600)
+    merge_gap: float = Field(RunSettings().merge_gap, ge=0, le=3600)
+    every: int = Field(RunSettings().every, ge=1, le=1000, description="Classify every Nth frame only.")
+
+    def options(self) -> ClipOptions:
+        """Raises ``ConfigurationError`` for values that do not go together."""
+        settings = RunSettings(**self.model_dump(exclude={"labels"}))
+        settings.check()
+        labels = None
+        if self.labels is not None:
+            labels = tuple(label.strip() for label in self.labels.split(",") if label.strip())
+        return ClipOptions(settings, labels)
+
+
+def when(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+@lru_cache(2048)
+def message_text(logged: LoggedMessage) -> str:
+    """The JSON of a message, made once for all subscribers."""
+    return MessageOut.of(logged).model_dump_json()

@@ -1,0 +1,80 @@
+"""Runs the app under uvicorn: binds first, so that a port in use is told in one line, then serves."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from types import FrameType
+from typing import Final
+
+import uvicorn
+
+from service.api.app import create_app
+from service.api.settings import ServeSettings
+from service.clips.records import ModelProvider
+from service.errors import ConfigurationError
+
+GRACE_SECONDS: Final = 4
+"""For requests in progress after the signal to stop; then 5 s at most for the clips' processes."""
+PING_SECONDS: Final = 20.0
+MAX_MESSAGE: Final = 16 << 10
+"""Bytes of a WebSocket message from a client."""
+
+logger = logging.getLogger(__name__)
+
+
+def make_server(settings: ServeSettings, provider: ModelProvider) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings, provider),
+            ws="websockets-sansio",
+            ws_max_size=MAX_MESSAGE,
+            ws_ping_interval=PING_SECONDS,
+            ws_ping_timeout=PING_SECONDS,
+            limit_concurrency=settings.max_connections,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            lifespan="on",
+            log_config=None,
+            access_log=False,  # it would write tokens in queries; ``guard`` has one that does not
+            server_header=False,
+            proxy_headers=False,
+        )
+    )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Raises ``ConfigurationError`` where that cannot be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host.strip("[]"), port), family=family, backlog=512)
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+
+
+def serve(settings: ServeSettings, provider: ModelProvider) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    with bind(settings.host, settings.port) as listener:
+        host, port = listener.getsockname()[:2]
+        logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+        server = make_server(settings, provider)
+        _stop_on_signals(server)
+        server.run(sockets=[listener])
+        if not server.started:
+            raise ConfigurationError("the service could not start; its log says why")
+
+
+def _stop_on_signals(server: uvicorn.Server) -> None:
+    """Make a stop on request a success.
+
+    uvicorn handles the signals itself, and raises them once more for the handlers that it found.
+    """
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)

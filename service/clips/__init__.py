@@ -1,0 +1,5 @@
+"""Uploaded clips: what is known of them, where they lie, and the queue of processes that work on them.
+
+``records`` are the words, ``store`` remembers them, ``messages`` is what a clip's process tells,
+``worker`` is that process, ``process`` starts, watches and kills it, ``queue`` runs one clip after another.
+"""

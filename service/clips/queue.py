@@ -1,0 +1,336 @@
+"""The queue of clips: a few threads, each of which sees one clip through at a time.
+
+Bounded in clips that wait, in clips worked on at once and in bytes; who comes too much is refused, nothing
+is dropped. What a restart has interrupted is worked on again, a limited number of times: a clip may have
+been what brought the service down.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from service.clips import process
+from service.clips.messages import Finished, Happened, Report, Working
+from service.clips.records import (
+    ID_PREFIX,
+    Clip,
+    ClipLimits,
+    ClipOptions,
+    ClipState,
+    ModelProvider,
+    VideoFacts,
+)
+from service.clips.store import ClipStore
+from service.clips.worker import ClipTask
+from service.errors import (
+    ClipFailedError,
+    ClipNotFoundError,
+    ClipRefusedError,
+    QueueFullError,
+    QuotaError,
+    VideoEventsError,
+)
+from service.event_log import EventLog
+from service.probing import refusal_of_file
+from service.types import EndReason
+
+STOP_SECONDS: Final = 5.0
+LEAST_FILE_BYTES: Final = 1 << 20
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Admission:
+    """A place in the queue, and bytes of the quota, for a clip that is still coming in."""
+
+    id: str
+    source: Path
+    size: int = 0
+
+
+class ClipQueue:
+    """Takes clips in, works on them, keeps and forgets them. ``start`` and ``close`` bracket its life."""
+
+    def __init__(
+        self,
+        store: ClipStore,
+        log: EventLog,
+        provider: ModelProvider,
+        limits: ClipLimits,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.limits = limits
+        self.provider = provider
+        self._store = store
+        self._log = log
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._clips: dict[str, Clip] = {}
+        self._waiting: deque[str] = deque()
+        self._running: dict[str, threading.Event] = {}
+        self._admissions: set[Admission] = set()
+        self._closing = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"clips {number}", daemon=True)
+            for number in range(limits.parallel)
+        ]
+
+    def start(self) -> None:
+        """Take up what was left by the last life of the service, and begin to work."""
+        for clip in self._store.load():
+            if clip.state is ClipState.RUNNING:
+                clip = self._interrupted(clip)
+                self._store.save(clip).result()
+            self._clips[clip.id] = clip
+            if clip.state is ClipState.QUEUED:
+                self._waiting.append(clip.id)
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Kill what runs and return once it is gone; it is queued again by the next ``start``."""
+        with self._changed:
+            self._closing = True
+            for stop in self._running.values():
+                stop.set()
+            self._changed.notify_all()
+        deadline = time.monotonic() + STOP_SECONDS
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+    def admit(self, expected_bytes: int) -> Admission:
+        """Hold a place for a clip while it is received, until ``add`` or ``release``.
+
+        Raises ``ClipRefusedError``, ``QueueFullError`` or ``QuotaError``.
+        """
+        clip_id = ID_PREFIX + secrets.token_hex(12)
+        admission = Admission(clip_id, self._store.source(clip_id))
+        with self._changed:
+            if self._closing or len(self._waiting) + len(self._admissions) >= self.limits.waiting:
+                raise QueueFullError("as many clips wait already as this service takes; try again later")
+            self._admissions.add(admission)
+        try:
+            self.grow(admission, expected_bytes)
+            self._store.make_folder(clip_id)
+        except VideoEventsError:
+            self.release(admission)
+            raise
+        return admission
+
+    def release(self, admission: Admission) -> None:
+        """Give up the place, and delete what has come, of a clip that was not added."""
+        with self._changed:
+            self._admissions.discard(admission)
+            added = admission.id in self._clips
+        if not added:
+            self._store.discard(admission.id)
+
+    def grow(self, admission: Admission, size: int) -> None:
+        """Count ``size`` bytes for a clip that is coming in, if it has come to more than before."""
+        if size > self.limits.upload_bytes:
+            raise ClipRefusedError(f"a clip may have {self.limits.upload_bytes} bytes at most")
+        with self._changed:
+            growth = size - admission.size
+            if growth <= 0:
+                return
+            if self._used() + growth > self.limits.quota_bytes:
+                raise QuotaError("the space for clips is used up; remove some, or try again later")
+            admission.size = size
+        if self._store.free_bytes() < self.limits.free_bytes:
+            raise QuotaError("the disk of this service is nearly full; try again later")
+
+    def examine(self, source: Path, name: str) -> VideoFacts:
+        """Decode the first frame; raises ``NotAVideoError`` or ``ClipRefusedError``. Waits."""
+        if refusal := refusal_of_file(source, name):
+            raise refusal
+        video = process.probe(source, name, self.limits)
+        if video.width * video.height > self.limits.pixels:
+            raise ClipRefusedError(
+                f"{name}: frames of {video.width}×{video.height} pixels are too large; "
+                f"at most {self.limits.pixels} pixels are taken"
+            )
+        if video.frame_count and video.frame_count / video.fps > self.limits.video_seconds:
+            raise ClipRefusedError(f"{name}: longer than the {self.limits.video_seconds:g} s that are taken")
+        return video
+
+    def add(self, admission: Admission, name: str, video: VideoFacts, options: ClipOptions) -> Clip:
+        """Queue a clip that has come in; it is stored when this returns. Waits."""
+        clip = Clip(
+            id=admission.id,
+            name=name,
+            state=ClipState.QUEUED,
+            created_at=self._clock(),
+            size=admission.source.stat().st_size,
+            video=video,
+            options=options,
+            model=self.provider.name,
+        )
+        self._store.save(clip).result()
+        with self._changed:
+            self._clips[clip.id] = clip
+            self._waiting.append(clip.id)
+            self._admissions.discard(admission)
+            self._changed.notify_all()
+        return clip
+
+    def get(self, clip_id: str) -> Clip:
+        with self._changed:
+            try:
+                return self._clips[clip_id]
+            except KeyError:
+                raise ClipNotFoundError("there is no clip of this id; it may have been removed") from None
+
+    def all(self) -> tuple[Clip, ...]:
+        """All clips, oldest first."""
+        with self._changed:
+            return tuple(self._clips.values())
+
+    def folder(self, clip: Clip) -> Path:
+        return self._store.folder(clip.id)
+
+    def remove(self, clip_id: str) -> None:
+        """Cancel or remove a clip and all its files; returns when they are gone."""
+        with self._changed:
+            if clip_id not in self._clips:
+                raise ClipNotFoundError("there is no clip of this id; it may have been removed")
+            if clip_id in self._waiting:
+                self._waiting.remove(clip_id)
+            if stop := self._running.get(clip_id):
+                stop.set()
+            self._changed.wait_for(lambda: clip_id not in self._running, STOP_SECONDS)
+            self._clips.pop(clip_id, None)
+        self._store.delete([clip_id])
+
+    def tidy(self) -> None:
+        """Remove clips that were finished longer ago than they are kept."""
+        oldest = self._clock() - self.limits.keep_seconds
+        for clip in self.all():
+            if clip.is_finished and (clip.finished_at or clip.created_at) < oldest:
+                self.remove(clip.id)
+
+    def _used(self) -> int:
+        return sum(clip.size for clip in self._clips.values()) + sum(a.size for a in self._admissions)
+
+    def _interrupted(self, clip: Clip) -> Clip:
+        clip = replace(self._again(clip), crashes=clip.crashes + 1)
+        if clip.crashes < self.limits.crashes:
+            return clip
+        return self._failed(clip, f"the service went down {clip.crashes} times while it worked on this clip")
+
+    def _again(self, clip: Clip) -> Clip:
+        """The clip as it waits for another attempt; what the last one left open is ended."""
+        self._log.end_open_events(EndReason.SOURCE_LOST, clip.stream).result()
+        return replace(clip, state=ClipState.QUEUED, attempt=clip.attempt + 1, frames=0, fps=None)
+
+    def _failed(self, clip: Clip, reason: str) -> Clip:
+        return replace(clip, state=ClipState.FAILED, error=reason, finished_at=self._clock())
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if self._closing:
+                    return
+                clip_id = self._waiting.popleft()
+                stop = self._running[clip_id] = threading.Event()
+                clip = self._clips[clip_id]
+            try:
+                self._see_through(clip, stop)
+            except Exception:
+                logger.exception("the queue could not see clip %s through", clip_id)
+                with self._changed:
+                    self._clips[clip_id] = self._failed(clip, "an internal error")
+            finally:
+                with self._changed:
+                    self._running.pop(clip_id, None)
+                    self._changed.notify_all()
+
+    def _see_through(self, clip: Clip, stop: threading.Event) -> None:
+        clip = replace(clip, state=ClipState.RUNNING, started_at=self._clock(), frames=0)
+        self._store.save(clip).result()
+        self._show(clip)
+        follower = _Follower(clip, self._log, self._show)
+        try:
+            finished = process.run(self._task(clip), self.provider, self.limits, stop, follower.hear)
+        except process.StoppedError:
+            again = self._again(clip)
+            if self._closing:  # else it was removed
+                self._store.save(again).result()
+            return
+        except VideoEventsError as error:
+            logger.warning("clip %s failed: %s", clip.id, error)
+            self._log.end_open_events(EndReason.SOURCE_LOST, clip.stream).result()
+            known = isinstance(error, ClipFailedError)
+            clip = self._failed(
+                follower.clip, str(error) if known else "the service could not store the events"
+            )
+        else:
+            clip = follower.finish(finished, self._clock())
+        self._store.source(clip.id).unlink(missing_ok=True)
+        clip = replace(clip, size=self._store.size(clip.id))
+        self._store.save(clip).result()
+        self._show(clip)
+
+    def _task(self, clip: Clip) -> ClipTask:
+        with self._changed:
+            left = self.limits.quota_bytes - self._used()
+        return ClipTask(
+            source=self._store.source(clip.id),
+            folder=self._store.folder(clip.id),
+            name=clip.name,
+            stream=clip.stream,
+            video=clip.video,
+            options=clip.options,
+            memory=self.limits.memory,
+            file_bytes=max(LEAST_FILE_BYTES, left),
+        )
+
+    def _show(self, clip: Clip) -> None:
+        with self._changed:
+            if clip.id in self._clips:
+                self._clips[clip.id] = clip
+
+
+class _Follower:
+    """Turns what a clip's process tells into the state of the clip, and puts its events into the log."""
+
+    def __init__(self, clip: Clip, log: EventLog, show: Callable[[Clip], None]) -> None:
+        self.clip = clip
+        self._log = log
+        self._show = show
+        self._began: float | None = None
+
+    def hear(self, report: Report) -> None:
+        if isinstance(report, Happened):
+            # The name of the stream is ours to say, not that of a process which decodes a stranger's file.
+            event = replace(report.message.event, stream=self.clip.stream)
+            self._log.append([replace(report.message, event=event)], model=self.clip.model).result()
+        elif isinstance(report, Working):
+            self._advance(report.frames)
+
+    def finish(self, finished: Finished, now: float) -> Clip:
+        self._advance(finished.frames)
+        return replace(
+            self.clip,
+            state=ClipState.DONE,
+            duration=finished.duration,
+            ended_early=finished.ended_early,
+            finished_at=now,
+        )
+
+    def _advance(self, frames: int) -> None:
+        now = time.monotonic()
+        self._began = self._began or now
+        fps = frames / (now - self._began) if frames and now > self._began else None
+        self.clip = replace(self.clip, frames=frames, fps=fps)
+        self._show(self.clip)

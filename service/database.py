@@ -1,0 +1,181 @@
+"""SQLite behind one writer thread, which owns the file and answers through futures.
+
+Tasks are functions of a connection. Those that wait together are committed together (one ``fsync`` for
+all), each within a savepoint of its own, so that one that fails takes no other along. A future resolves
+only after the commit is on disk. Readers have connections and threads of their own: in WAL mode they see
+whole commits and never wait for the writer.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Generic, Self, TypeVar
+
+from service.errors import StorageError
+
+Result = TypeVar("Result")
+Task = Callable[[sqlite3.Connection], Result]
+
+QUEUE_SIZE: Final = 4096
+"""Tasks that may wait; a caller who brings one more waits too. None is ever dropped."""
+GROUP_SIZE: Final = 256
+READERS: Final = 2
+BUSY_MILLISECONDS: Final = 5000
+
+
+@dataclass(slots=True)
+class _Pending(Generic[Result]):
+    run: Task[Result]
+    after_commit: Callable[[Result], None] | None
+    future: Future[Result] = field(default_factory=Future)
+
+
+class Database:
+    """A file of tables; a context manager that finishes what is queued and closes.
+
+    Raises ``StorageError`` where the file cannot be opened; the futures raise it for what cannot be
+    written (a full disk), and whatever the task itself raised.
+    """
+
+    def __init__(self, path: Path, schema: str) -> None:
+        self.path = path
+        self._schema = schema
+        self._tasks: queue.Queue[_Pending[Any] | None] = queue.Queue(QUEUE_SIZE)
+        self._closing = threading.Lock()
+        self._closed = False
+        opened: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, args=(opened,), name="database writer", daemon=True)
+        self._thread.start()
+        opened.result()
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._readers = ThreadPoolExecutor(READERS, "database reader", initializer=self._open_reader)
+
+    def write(
+        self, task: Task[Result], after_commit: Callable[[Result], None] | None = None
+    ) -> Future[Result]:
+        """Run ``task`` in the writer's next transaction.
+
+        ``after_commit`` is called in the writer's thread with the task's result, in the order of the
+        commits and before the future resolves; it must be quick and must not raise.
+        """
+        pending = _Pending(task, after_commit)
+        with self._closing:
+            if self._closed:
+                raise StorageError("the database is closed; the service is shutting down")
+            self._tasks.put(pending)
+        return pending.future
+
+    def read(self, task: Task[Result]) -> Future[Result]:
+        """Run ``task`` on a read-only connection, beside the writer."""
+        try:
+            return self._readers.submit(self._run_reader, task)
+        except RuntimeError as error:
+            raise StorageError("the database is closed; the service is shutting down") from error
+
+    def close(self) -> None:
+        """Finish all that was handed in. May be called twice."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            self._tasks.put(None)
+        self._thread.join()
+        self._readers.shutdown(wait=True)
+        for connection in self._connections:
+            connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _run_reader(self, task: Task[Result]) -> Result:
+        try:
+            return task(self._local.connection)
+        except sqlite3.Error as error:
+            raise StorageError(f"the database could not be read: {error}") from error
+
+    def _open_reader(self) -> None:
+        # Closed by another thread than this one, after this one has ended.
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+        connection.execute("PRAGMA query_only=ON")
+        self._local.connection = connection
+        self._connections.append(connection)
+
+    def _run(self, opened: Future[None]) -> None:
+        try:
+            connection = sqlite3.connect(self.path, isolation_level=None)
+            connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")  # NORMAL may lose the last commits with the power
+            connection.execute("PRAGMA journal_size_limit=67108864")
+            connection.executescript(self._schema)
+        except sqlite3.Error as error:
+            opened.set_exception(StorageError(f"cannot open the database {self.path}: {error}"))
+            return
+        opened.set_result(None)
+        try:
+            while (first := self._tasks.get()) is not None:
+                group, last = self._gather(first)
+                self._commit(connection, group)
+                if last:
+                    return
+        finally:
+            connection.close()
+
+    def _gather(self, first: _Pending[Any]) -> tuple[list[_Pending[Any]], bool]:
+        """Return what waits, and whether the end is among it."""
+        group = [first]
+        while len(group) < GROUP_SIZE:
+            try:
+                pending = self._tasks.get_nowait()
+            except queue.Empty:
+                break
+            if pending is None:
+                return group, True
+            group.append(pending)
+        return group, False
+
+    def _commit(self, connection: sqlite3.Connection, group: list[_Pending[Any]]) -> None:
+        done: list[tuple[_Pending[Any], Any]] = []
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for pending in group:
+                connection.execute("SAVEPOINT task")
+                try:
+                    done.append((pending, pending.run(connection)))
+                except Exception as error:
+                    if not connection.in_transaction:  # a full disk has undone the whole of it
+                        raise
+                    connection.execute("ROLLBACK TO task")
+                    pending.future.set_exception(_told(error))
+                connection.execute("RELEASE task")
+            connection.execute("COMMIT")
+        except Exception as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            for pending in group:
+                if not pending.future.done():
+                    pending.future.set_exception(_told(error))
+            return
+        for pending, result in done:
+            if pending.after_commit:
+                pending.after_commit(result)
+            pending.future.set_result(result)
+
+
+def _told(error: Exception) -> Exception:
+    if isinstance(error, sqlite3.Error):
+        told = StorageError(f"the database could not be written: {error}")
+        told.__cause__ = error
+        return told
+    return error

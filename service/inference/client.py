@@ -1,0 +1,218 @@
+"""A stream's end of the seam: a ``Classifier`` whose network runs in the inference process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import InferenceLostError
+from service.inference.queueing import Priority
+from service.inference.statistics import InferenceStatistics
+from service.inference.wire import (
+    MESSAGE_BYTES,
+    Hello,
+    InferenceAddress,
+    Purpose,
+    Request,
+    SharedSlots,
+    Welcome,
+    pack_answer,
+)
+from service.types import Image
+
+WAIT_STEP: Final = 0.2
+"""Seconds between two calls of ``while_waiting``."""
+RETRY_STEP: Final = 0.05
+"""Seconds between two attempts to connect; rarely needed, as connections queue at the listener."""
+
+
+class RemoteClassifier:
+    """A ``Classifier`` that has its inputs classified by an inference process. For use from one thread.
+
+    If that process dies, ``classify`` notices at once and waits for the next one, up to ``timeout``
+    seconds in all; it hands in the same inputs again, so nothing is lost.
+
+    ``model_input`` is the model's own (``Preprocessing.model_input``), so that resizing happens here.
+    ``slots`` inputs go over at once, if the server grants so many. ``while_waiting`` is called every
+    0.2 s of waiting, to give a sign of life; what it raises ends the wait.
+    """
+
+    def __init__(
+        self,
+        address: InferenceAddress,
+        model_input: Callable[[Image], Image],
+        *,
+        priority: Priority = Priority.LIVE,
+        slots: int = 8,
+        timeout: float = 30.0,
+        while_waiting: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Connect, which waits until the engine is ready.
+
+        Raises InferenceLostError after ``timeout`` seconds, InferenceFullError if there is no room.
+        """
+        self._address = address
+        self._model_input = model_input
+        self._hello = Hello(Purpose(priority), slots)
+        self._timeout = timeout
+        self._while_waiting = while_waiting
+        self._number = 0
+        self._link: _Link | None = self._connect(self._deadline())
+        self._labels = self._link.welcome.labels
+        self._input_shape = self._link.welcome.input_shape
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self._labels
+
+    def model_input(self, image: Image) -> Image:
+        return self._model_input(image)
+
+    def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return (N, classes) probabilities for (N, h, w, 3) model inputs.
+
+        Raises InferenceLostError if there is no answer within the timeout or the model has changed,
+        InferenceFullError if others took the place of this client, ValueError for a wrong shape.
+        """
+        if inputs.dtype != np.uint8 or inputs.shape[1:] != self._input_shape:
+            raise ValueError(
+                f"expected (N, {', '.join(map(str, self._input_shape))}) uint8, "
+                f"got {inputs.shape} {inputs.dtype}"
+            )
+        results = np.empty((len(inputs), len(self._labels)), np.float32)
+        deadline = self._deadline()
+        done = 0
+        while done < len(inputs):
+            try:
+                link = self._link = self._link or self._connect(deadline)
+                self._check_model(link.welcome)
+                part = inputs[done : done + link.welcome.slots]
+                results[done : done + len(part)] = self._exchange(link, part, deadline)
+                done += len(part)
+            except ConnectionError:
+                self.close()
+                self._check_time(deadline)
+            except BaseException:
+                self.close()  # a late answer must not be taken for that to another request
+                raise
+        return results
+
+    def close(self) -> None:
+        """Let go of the connection and the shared memory; ``classify`` would connect anew."""
+        if self._link:
+            self._link.connection.close()
+            self._link = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _exchange(
+        self, link: _Link, inputs: npt.NDArray[np.uint8], deadline: float
+    ) -> npt.NDArray[np.float32]:
+        """Hand in and wait. Raises ConnectionError if the server goes, InferenceLostError if time is up."""
+        self._number += 1
+        link.slots.inputs[: len(inputs)] = inputs
+        link.connection.send(Request(self._number, len(inputs), time.monotonic()).pack())
+        answer, _ = self._receive(link.connection, deadline)
+        if answer != pack_answer(self._number):
+            raise ConnectionError(f"an answer to another request than {self._number}: {answer!r}")
+        return link.slots.probabilities[: len(inputs)]
+
+    def _connect(self, deadline: float) -> _Link:
+        """Connect as soon as there is a server that answers."""
+        while True:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            try:
+                connection.settimeout(WAIT_STEP)
+                connection.connect(self._address.name)
+                connection.send(self._hello.pack())
+                message, fds = self._receive(connection, deadline)
+                try:
+                    return _Link.open(connection, Welcome.unpack(message), fds)
+                finally:
+                    for fd in fds:
+                        os.close(fd)
+            except OSError:
+                connection.close()
+                self._wait_a_little(deadline)
+            except BaseException:
+                connection.close()
+                raise
+
+    def _receive(self, connection: socket.socket, deadline: float) -> tuple[bytes, list[int]]:
+        while True:
+            try:
+                message, fds, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, 1)
+            except TimeoutError:
+                self._check_time(deadline)
+                self._while_waiting()
+                continue
+            if not message:
+                raise ConnectionError("the inference process is gone")
+            return message, fds
+
+    def _wait_a_little(self, deadline: float) -> None:
+        self._check_time(deadline)
+        self._while_waiting()
+        time.sleep(RETRY_STEP)
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._timeout
+
+    def _check_time(self, deadline: float) -> None:
+        if time.monotonic() >= deadline:
+            raise InferenceLostError(
+                f"no answer from the inference process within {self._timeout:g} s; "
+                "it is being started again, or too slow for the streams it serves"
+            )
+
+    def _check_model(self, welcome: Welcome) -> None:
+        if (welcome.labels, welcome.input_shape) != (self._labels, self._input_shape):
+            raise InferenceLostError(
+                "the inference process came back with another model; start the stream anew"
+            )
+
+
+def read_statistics(address: InferenceAddress, timeout: float = 1.0) -> InferenceStatistics:
+    """Ask an inference process what it has counted; takes as long as the batch that is running.
+
+    Raises InferenceLostError if it does not answer within ``timeout`` seconds.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        try:
+            connection.settimeout(timeout)
+            connection.connect(address.name)
+            connection.send(Hello(Purpose.STATISTICS, 1).pack())
+            message = connection.recv(MESSAGE_BYTES)
+        except OSError as error:
+            raise InferenceLostError(f"the inference process does not answer: {error}") from error
+    if not message:
+        raise InferenceLostError("the inference process ended when it was asked for its statistics")
+    return InferenceStatistics.unpack(message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """One connection to a server, and the memory shared with it."""
+
+    connection: socket.socket
+    welcome: Welcome
+    slots: SharedSlots
+
+    @classmethod
+    def open(cls, connection: socket.socket, welcome: Welcome, fds: list[int]) -> _Link:
+        if len(fds) != 1:
+            raise ConnectionError("a welcome without memory")
+        return cls(
+            connection, welcome, SharedSlots(fds[0], welcome.slots, welcome.input_shape, len(welcome.labels))
+        )

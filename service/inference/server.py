@@ -1,0 +1,253 @@
+"""The inference process: one engine, many clients.
+
+One thread does everything, so there is no lock to hold and no order to get wrong: while the network runs,
+requests gather in the sockets, which is the very moment at which they should gather. The process that owns
+the service keeps the listening socket through restarts, so clients wait in its queue meanwhile.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+import numpy as np
+
+from service.child import Child
+from service.errors import ConfigurationError
+from service.inference.queueing import BatchSettings, FairQueue, Priority, Ticket
+from service.inference.statistics import Tally
+from service.inference.wire import (
+    MESSAGE_BYTES,
+    Hello,
+    InferenceAddress,
+    Purpose,
+    Request,
+    SharedSlots,
+    Welcome,
+    create_slots,
+    is_same_user,
+    pack_answer,
+    pack_refusal,
+)
+from service.types import Classifier
+
+PATIENCE: Final = 0.2
+"""Seconds between two looks at whether the process shall stop."""
+MAX_STRANGERS: Final = 128
+"""Connections that have not said yet what they want."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceSettings:
+    """Limits of an inference process: connections, and model inputs in flight per client."""
+
+    batching: BatchSettings = field(default_factory=BatchSettings)
+    max_clients: int = 64
+    max_slots: int = 16
+
+    def check(self) -> None:
+        """Raise ``ConfigurationError`` for a value that cannot work."""
+        self.batching.check()
+        for name in ("max_clients", "max_slots"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+class InferenceListener:
+    """The socket on which an inference process accepts clients; held by whoever supervises it."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.bind("")  # the kernel chooses a free abstract name
+        self.socket.listen(128)
+
+    @property
+    def address(self) -> InferenceAddress:
+        """What clients need to know; picklable."""
+        return InferenceAddress(self.socket.getsockname())
+
+    def close(self) -> None:
+        """Take no more clients; those that wait for a server notice."""
+        self.socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def serve_inference(
+    child: Child, listener: socket.socket, load: Callable[[], Classifier], settings: InferenceSettings
+) -> None:
+    """Be an inference process until told to stop: the main function of a ``supervisor.ChildSpec``.
+
+    ``listener`` is that of an ``InferenceListener``. A failure of the engine ends the process, since what
+    is left of a device after one is anybody's guess; the supervisor starts it afresh and clients retry.
+    """
+    settings.check()
+    with listener, InferenceServer(listener, load(), settings) as server:
+        server.warm_up()
+        child.ready()
+        while not child.stopping.is_set():
+            child.beat()
+            server.step(PATIENCE)
+
+
+class InferenceServer:
+    """Accepts clients, takes requests, runs batches, answers; ``step`` by ``step``."""
+
+    def __init__(self, listener: socket.socket, classifier: Classifier, settings: InferenceSettings) -> None:
+        self._listener = listener
+        self._classifier = classifier
+        self._settings = settings
+        height, width, channels = classifier.model_input(np.zeros((32, 32, 3), np.uint8)).shape
+        self._input_shape = (int(height), int(width), int(channels))
+        self._queue = FairQueue(settings.batching)
+        self._tally = Tally(settings.batching.max_batch)
+        self._numbers = itertools.count()
+        self._clients: dict[int, _Client] = {}
+        self._strangers: set[socket.socket] = set()
+        self._selector = selectors.DefaultSelector()
+        listener.setblocking(False)
+        self._selector.register(listener, selectors.EVENT_READ)
+
+    def warm_up(self) -> None:
+        """Run the smallest and the largest batch, so that no client pays for what is set up lazily."""
+        for size in sorted({1, self._settings.batching.max_batch}):
+            self._classifier.classify(np.zeros((size, *self._input_shape), np.uint8))
+
+    def step(self, timeout: float) -> None:
+        """Wait up to ``timeout`` seconds for something to do, and do it: one batch at most."""
+        due_at = self._queue.due_at()
+        if due_at is not None:
+            timeout = min(timeout, max(0.0, due_at - time.monotonic()))
+        for key, _ in self._selector.select(timeout):
+            if isinstance(key.data, _Client):
+                self._receive(key.data)
+            elif key.fileobj is self._listener:
+                self._accept()
+            elif isinstance(key.fileobj, socket.socket):
+                self._greet(key.fileobj)
+        due_at = self._queue.due_at()
+        if due_at is not None and time.monotonic() >= due_at:
+            self._run(self._queue.take(time.monotonic()))
+
+    def close(self) -> None:
+        """Let go of all clients, who notice at once."""
+        for client in list(self._clients.values()):
+            self._dismiss(client)
+        for stranger in self._strangers:
+            stranger.close()
+        self._selector.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:  # none is left, or no descriptor is free
+                return
+            if not is_same_user(connection) or len(self._strangers) >= MAX_STRANGERS:
+                connection.close()
+                continue
+            connection.setblocking(False)
+            self._strangers.add(connection)
+            self._selector.register(connection, selectors.EVENT_READ)
+
+    def _greet(self, connection: socket.socket) -> None:
+        """Make a client of a connection, or answer its question and let it go."""
+        self._strangers.discard(connection)
+        client = None
+        try:
+            hello = Hello.unpack(connection.recv(MESSAGE_BYTES))
+            if hello.purpose is Purpose.STATISTICS:
+                statistics = self._tally.statistics(len(self._clients), self._queue.depth)
+                connection.send(statistics.pack())
+            elif len(self._clients) >= self._settings.max_clients:
+                self._tally.refused += 1
+                connection.send(pack_refusal(self._settings.max_clients))
+            else:
+                client = self._welcome(connection, min(hello.slots, self._settings.max_slots))
+                self._clients[client.number] = client
+                self._queue.connect(client.number, Priority(hello.purpose))
+                self._selector.modify(connection, selectors.EVENT_READ, client)
+        except (OSError, ValueError):  # gone, or does not speak our language
+            pass
+        finally:
+            if client is None:
+                self._selector.unregister(connection)
+                connection.close()
+
+    def _welcome(self, connection: socket.socket, slots: int) -> _Client:
+        labels = tuple(self._classifier.labels)
+        fd = create_slots(slots, self._input_shape, len(labels))
+        try:
+            client = _Client(
+                next(self._numbers), connection, SharedSlots(fd, slots, self._input_shape, len(labels))
+            )
+            socket.send_fds(connection, [Welcome(labels, self._input_shape, slots).pack()], [fd])
+        finally:
+            os.close(fd)
+        return client
+
+    def _receive(self, client: _Client) -> None:
+        """Queue a request; a client that is gone or breaks the rules is dismissed."""
+        try:
+            request = Request.unpack(client.connection.recv(MESSAGE_BYTES))
+            if client.unanswered or request.count > len(client.slots.inputs):
+                raise ValueError(f"out of turn or too large: {request}")
+        except (OSError, ValueError):
+            self._dismiss(client)
+            return
+        client.request = request.number
+        client.unanswered = request.count
+        self._queue.submit(client.number, request.count, min(request.submitted_at, time.monotonic()))
+
+    def _run(self, batch: list[Ticket]) -> None:
+        start = time.monotonic()
+        clients = [self._clients[ticket.client] for ticket in batch]
+        for ticket in batch:
+            self._tally.count_wait(ticket.priority, start - ticket.submitted_at)
+        pairs = list(zip(clients, batch, strict=True))
+        inputs = np.stack([client.slots.inputs[ticket.position] for client, ticket in pairs])
+        results = self._classifier.classify(inputs)
+        for (client, ticket), probabilities in zip(pairs, results, strict=True):
+            client.slots.probabilities[ticket.position] = probabilities
+            client.unanswered -= 1
+        self._tally.count_batch(len(batch), time.monotonic() - start)
+        for client in dict.fromkeys(clients):
+            if not client.unanswered:
+                try:
+                    client.connection.send(pack_answer(client.request))
+                except OSError:  # gone, or does not read its answers
+                    self._dismiss(client)
+
+    def _dismiss(self, client: _Client) -> None:
+        """Forget a client; its memory goes with the last reference to it."""
+        self._selector.unregister(client.connection)
+        client.connection.close()
+        del self._clients[client.number]
+        self._tally.lost_inputs += self._queue.disconnect(client.number)
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    """A connected client; ``unanswered`` inputs of its request number ``request`` are still to come."""
+
+    number: int
+    connection: socket.socket
+    slots: SharedSlots
+    request: int = 0
+    unanswered: int = 0

@@ -1,0 +1,99 @@
+"""What the inference process counts: plain numbers since its start, which is a reset to Prometheus."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from service.inference.queueing import Priority
+
+SECONDS_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """``counts[i]`` values were ≤ ``bounds[i]`` and above the bound before; the last count is the rest."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceStatistics:
+    """``batch_sizes[n - 1]`` batches had n inputs; ``batch_seconds`` is copying in, network, copying out.
+
+    ``live_wait_seconds`` and ``upload_wait_seconds`` are from the client's call to the start of the
+    input's batch. ``clients`` are connected and ``depth`` inputs wait now; ``refused`` clients found the
+    process full, ``lost_inputs`` waited when their client went away.
+    """
+
+    batch_sizes: tuple[int, ...]
+    batch_seconds: Histogram
+    live_wait_seconds: Histogram
+    upload_wait_seconds: Histogram
+    clients: int
+    depth: int
+    refused: int
+    lost_inputs: int
+
+    def pack(self) -> bytes:
+        """One message to who asked."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def unpack(cls, message: bytes) -> InferenceStatistics:
+        """The reverse of ``pack``."""
+        fields: dict[str, Any] = json.loads(message)
+        for name in ("batch_seconds", "live_wait_seconds", "upload_wait_seconds"):
+            packed = fields[name]
+            fields[name] = Histogram(tuple(packed["bounds"]), tuple(packed["counts"]), packed["total"])
+        return cls(**{**fields, "batch_sizes": tuple(fields["batch_sizes"])})
+
+
+class Tally:
+    """Counts as it goes; ``statistics`` is a copy at one moment."""
+
+    def __init__(self, max_batch: int) -> None:
+        self.refused = 0
+        self.lost_inputs = 0
+        self._batch_sizes = [0] * max_batch
+        self._batch_seconds = _Counts()
+        self._waits = {priority: _Counts() for priority in Priority}
+
+    def count_wait(self, priority: Priority, seconds: float) -> None:
+        """An input began to be classified after ``seconds``."""
+        self._waits[priority].add(seconds)
+
+    def count_batch(self, size: int, seconds: float) -> None:
+        """A batch of ``size`` inputs took ``seconds``."""
+        self._batch_sizes[size - 1] += 1
+        self._batch_seconds.add(seconds)
+
+    def statistics(self, clients: int, depth: int) -> InferenceStatistics:
+        """All counts so far, with what is the case now."""
+        return InferenceStatistics(
+            batch_sizes=tuple(self._batch_sizes),
+            batch_seconds=self._batch_seconds.histogram(),
+            live_wait_seconds=self._waits[Priority.LIVE].histogram(),
+            upload_wait_seconds=self._waits[Priority.UPLOAD].histogram(),
+            clients=clients,
+            depth=depth,
+            refused=self.refused,
+            lost_inputs=self.lost_inputs,
+        )
+
+
+class _Counts:
+    def __init__(self) -> None:
+        self._counts = [0] * (len(SECONDS_BOUNDS) + 1)
+        self._total = 0.0
+
+    def add(self, seconds: float) -> None:
+        self._counts[bisect_left(SECONDS_BOUNDS, seconds)] += 1
+        self._total += seconds
+
+    def histogram(self) -> Histogram:
+        return Histogram(SECONDS_BOUNDS, tuple(self._counts), self._total)

@@ -1,0 +1,172 @@
+"""What the inference process and its clients agree upon. Nothing of it shows beyond this folder.
+
+Over a Unix socket that keeps messages apart (SOCK_SEQPACKET)::
+
+    client ── Hello ─────────────────────▶ server
+           ◀─ Welcome, with a memfd ──────          (or Refusal, or the statistics asked for)
+           ── Request(number, count) ────▶          inputs 0 .. count-1 lie in the shared memory
+           ◀─ Answer(number) ─────────────          probabilities 0 .. count-1 lie there too
+
+A client has one request open at a time. Whatever goes wrong, it lets go of the connection and its memory
+and makes a new one, so an answer can never meet a later request's inputs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import mmap
+import os
+import socket
+import struct
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import InferenceFullError
+
+VERSION: Final = 1
+MESSAGE_BYTES: Final = 1 << 16
+_HELLO: Final = struct.Struct("<4sBBH")
+_REQUEST: Final = struct.Struct("<QHd")
+_ANSWER: Final = struct.Struct("<Q")
+_MAGIC: Final = b"vein"
+_CREDENTIALS: Final = struct.Struct("3i")
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceAddress:
+    """Where an inference process is reached: an abstract socket name, which leaves no file behind."""
+
+    name: bytes
+
+
+class Purpose(IntEnum):
+    """What a connection is for; the first two are the priorities."""
+
+    LIVE = 0
+    UPLOAD = 1
+    STATISTICS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A client's first message: how many inputs it would like to hand in at once."""
+
+    purpose: Purpose
+    slots: int
+
+    def pack(self) -> bytes:
+        return _HELLO.pack(_MAGIC, VERSION, self.purpose, self.slots)
+
+    @classmethod
+    def unpack(cls, message: bytes) -> Hello:
+        """Raises ValueError for anything else."""
+        try:
+            magic, version, purpose, slots = _HELLO.unpack(message)
+        except struct.error as error:
+            raise ValueError(str(error)) from error
+        if (magic, version) != (_MAGIC, VERSION) or not slots:
+            raise ValueError(f"not a greeting: {message!r}")
+        return cls(Purpose(purpose), slots)
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The server's answer: what the engine is, and how many inputs may be handed in at once."""
+
+    labels: tuple[str, ...]
+    input_shape: tuple[int, int, int]
+    slots: int
+
+    def pack(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def unpack(cls, message: bytes) -> Welcome:
+        """Raises InferenceFullError, with the server's words, if it is a refusal."""
+        fields = json.loads(message)
+        if "refused" in fields:
+            raise InferenceFullError(fields["refused"])
+        height, width, channels = fields["input_shape"]
+        return cls(tuple(fields["labels"]), (height, width, channels), fields["slots"])
+
+
+def pack_refusal(max_clients: int) -> bytes:
+    """The answer to a client for whom there is no room."""
+    reason = f"the inference process serves {max_clients} clients already, as many as it may"
+    return json.dumps({"refused": reason}).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """``count`` inputs are in place since ``submitted_at`` (``time.monotonic()``, one clock for all)."""
+
+    number: int
+    count: int
+    submitted_at: float
+
+    def pack(self) -> bytes:
+        return _REQUEST.pack(self.number, self.count, self.submitted_at)
+
+    @classmethod
+    def unpack(cls, message: bytes) -> Request:
+        """Raises ValueError for anything else."""
+        try:
+            request = cls(*_REQUEST.unpack(message))
+        except struct.error as error:
+            raise ValueError(str(error)) from error
+        if not request.count or not request.submitted_at >= 0:
+            raise ValueError(f"not a request: {request}")
+        return request
+
+
+def pack_answer(number: int) -> bytes:
+    """Tell that the probabilities of request ``number`` are in place."""
+    return _ANSWER.pack(number)
+
+
+class SharedSlots:
+    """Room for ``slots`` model inputs and their probabilities, in memory that two processes share.
+
+    ``inputs`` is (slots, h, w, 3) ``uint8``, ``probabilities`` (slots, classes) ``float32``. The memory
+    goes when nothing refers to them any more, in either process.
+    """
+
+    def __init__(self, fd: int, slots: int, input_shape: tuple[int, int, int], classes: int) -> None:
+        """Map the memory behind ``fd``, which stays the caller's to close."""
+        offset, size = _layout(slots, input_shape, classes)
+        memory = mmap.mmap(fd, size)
+        inputs = np.frombuffer(memory, np.uint8, slots * math.prod(input_shape))
+        self.inputs: npt.NDArray[np.uint8] = inputs.reshape(slots, *input_shape)
+        probabilities = np.frombuffer(memory, np.float32, slots * classes, offset)
+        self.probabilities: npt.NDArray[np.float32] = probabilities.reshape(slots, classes)
+
+
+def create_slots(slots: int, input_shape: tuple[int, int, int], classes: int) -> int:
+    """Return the descriptor of new memory for ``SharedSlots``, to map, send and close."""
+    fd = os.memfd_create("model-inputs", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(fd, _layout(slots, input_shape, classes)[1])
+        # Without seals a client could shrink the file, and touching it would then kill the server.
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _layout(slots: int, input_shape: tuple[int, int, int], classes: int) -> tuple[int, int]:
+    """Where the probabilities begin (inputs rounded up to whole cache lines) and the size of all, bytes."""
+    offset = -(-slots * math.prod(input_shape) // 64) * 64
+    return offset, offset + slots * classes * 4
+
+
+def is_same_user(peer: socket.socket) -> bool:
+    """Whether the process at the other end runs as our user: an abstract socket has no file permissions."""
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return bool(_CREDENTIALS.unpack(credentials)[1] == os.getuid())

@@ -1,0 +1,54 @@
+"""The command ``serve``. Like ``cli``, this module imports nothing heavy until the command runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.engines import Engine
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", show_default="8000")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of clips and events.", show_default="video-events-data"),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML file with settings, named as in the README.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Name of a model that ships, or a model's folder.", show_default="sports"),
+    ] = None,
+    engine: Annotated[Engine | None, typer.Option(help="What runs the network.", show_default="auto")] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="debug, info, warning or error.", show_default="info")
+    ] = None,
+) -> None:
+    """Serve the page, uploads of clips and events over HTTP and WebSocket, until Ctrl-C or SIGTERM.
+
+    Every setting can also be given as VIDEO_EVENTS_<NAME> in the environment or in the file of
+    --config; flags come first, then the environment, then the file. To listen on more than the loopback,
+    tokens are needed (VIDEO_EVENTS_TOKENS or the file).
+    """
+    from service.api.server import serve as serve_until_stopped
+    from service.api.settings import load_settings
+    from service.engines.stored import StoredModel
+
+    flags = {
+        "host": host,
+        "port": port,
+        "data": data,
+        "model": model,
+        "engine": engine,
+        "log_level": log_level,
+    }
+    settings = load_settings(flags, config)
+    serve_until_stopped(settings, StoredModel.find(settings.model, settings.engine))

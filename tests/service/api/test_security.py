@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from service.api.settings import Token, load_settings
+from service.errors import ConfigurationError
+from tests.service.api.conftest import Serve, Served
+
+VIEWER, UPLOADER, MANAGER = "viewer-" + "v" * 20, "uploader-" + "u" * 20, "manager-" + "m" * 20
+TOKENS = tuple(
+    Token.model_validate({"name": scope, "token": token, "scopes": [scope]})
+    for scope, token in (("view", VIEWER), ("upload", UPLOADER), ("manage", MANAGER))
+)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_tokens_and_scopes(serve: Serve, clip: Path) -> None:
+    """Each route asks for its scope; no token and a wrong one are 401, too little of one 403."""
+    with serve(tokens=TOKENS) as served:
+        get, post = served.client.get, served.client.post
+        assert get("/healthz").status_code == get("/").status_code == get("/docs").status_code == 200
+        for path in (
+            "/clips",
+            "/clips/x",
+            "/clips/x/annotated",
+            "/clips/x/events",
+            "/events",
+            "/metrics",
+            "/about",
+        ):
+            assert get(path).status_code == 401
+            assert get(path, headers=bearer("wrong" * 5)).status_code == 401
+            assert get(path, headers=bearer(VIEWER)).status_code in (200, 404)
+            assert get(path, params={"token": VIEWER}).status_code in (200, 404)
+        assert get("/clips").headers["www-authenticate"].startswith("Bearer")
+        for token, status in ((None, 401), (VIEWER, 403), (UPLOADER, 202), (MANAGER, 202)):
+            with clip.open("rb") as file:
+                answer = post("/clips", files={"file": file}, headers=bearer(token) if token else {})
+            assert answer.status_code == status, answer.text
+        clip_id = answer.json()["id"]
+        assert served.client.delete(f"/clips/{clip_id}", headers=bearer(VIEWER)).status_code == 403
+        assert served.client.delete(f"/clips/{clip_id}", headers=bearer(UPLOADER)).status_code == 204
+
+
+def test_sockets_want_a_token(serve: Serve) -> None:
+    """A WebSocket without a valid token is refused before it is opened; header and query both do."""
+    with serve(tokens=TOKENS) as served:
+        for query in ("", "?token=wrong"):
+            with pytest.raises(InvalidStatus) as refused:
+                connect(served.socket_url(query))
+            assert refused.value.response.status_code == 401
+        with connect(served.socket_url(f"?token={VIEWER}")) as one:
+            assert "hello" in one.recv()
+        with connect(served.socket_url(), additional_headers=bearer(VIEWER)) as one:
+            assert "hello" in one.recv()
+
+
+def test_foreign_pages_are_kept_out(served: Served) -> None:
+    """Without tokens only the loopback's own names and pages may call: no DNS rebinding, no foreign form."""
+    get, port = served.client.get, served.client.base_url.port
+    assert get("/clips", headers={"Host": "evil.example"}).status_code == 403
+    assert get("/clips", headers={"Host": f"localhost:{port}"}).status_code == 200
+    own, foreign = f"http://127.0.0.1:{port}", "https://evil.example"
+    assert served.client.post("/clips", headers={"Origin": foreign}, files={"file": b"x"}).status_code == 403
+    with pytest.raises(InvalidStatus) as refused:
+        connect(served.socket_url(), origin=foreign)  # type: ignore[arg-type]
+    assert refused.value.response.status_code == 403
+    with connect(served.socket_url(), origin=own) as one:  # type: ignore[arg-type]
+        assert "hello" in one.recv()
+
+
+def test_every_error_is_a_problem_that_leaks_nothing(served: Served) -> None:
+    """Whatever is wrong, the answer is problem details, without a path, a traceback or a class name."""
+    answers = [
+        served.client.get("/no/such/thing"),
+        served.client.put("/clips"),
+        served.client.get("/clips/clip_0"),
+        served.client.get("/clips/..%2f..%2fetc%2fpasswd/annotated"),
+        served.client.get("/clips/%2e%2e/events"),
+        served.client.get("/page/..%2fapp.py"),
+        served.client.get("/events", params={"limit": "0"}),
+        served.client.get("/clips/x/events", params={"format": "exe"}),
+        served.client.post("/events", content=b"x" * 100_000),
+    ]
+    assert [answer.status_code for answer in answers] == [404, 405, 404, 404, 404, 404, 422, 422, 413]
+    for answer in answers:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert {"type", "title", "status"} <= answer.json().keys()
+        assert not any(word in answer.text for word in ("Traceback", "Error", str(served.data), "service/"))
+
+
+def test_a_fault_of_ours_tells_no_details(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected exception is a 500 whose reason stands in the log of the service only."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("secret of the house")
+
+    monkeypatch.setattr(type(served.services.clips), "all", fail)
+    answer = served.client.get("/clips")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert "secret" not in answer.text
+
+
+def test_security_headers(served: Served) -> None:
+    """The page may load nothing from elsewhere, be framed by nobody, and nothing is sniffed or kept."""
+    for path in ("/", "/docs", "/page/app.js", "/healthz", "/nothing"):
+        headers = served.client.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        assert "server" not in headers
+
+
+def test_slow_sender_is_let_go(serve: Serve) -> None:
+    """An upload of which nothing comes for too long is answered with 408 and gives its place back."""
+    with serve(upload_idle_seconds=0.3, clips_waiting=1) as served:
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.1", served.client.base_url.port or 0), 10) as slow:
+                slow.sendall(
+                    b"POST /clips HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
+                    b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+                )
+                assert b" 408 " in slow.recv(4096)
+        assert list((served.data / "clips").iterdir()) == []
+
+
+def test_never_open_to_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the loopback the service does not start without a token, and says what to do."""
+    with pytest.raises(ConfigurationError, match="VIDEO_EVENTS_TOKENS"):
+        load_settings({"host": "0.0.0.0"})
+    monkeypatch.setenv("VIDEO_EVENTS_TOKENS", '[{"name": "me", "token": "short-secret", "scopes": ["view"]}]')
+    with pytest.raises(ConfigurationError) as error:
+        load_settings({"host": "0.0.0.0"})
+    assert "short-secret" not in str(error.value)
+    monkeypatch.setenv("VIDEO_EVENTS_TOKENS", f'[{{"name": "me", "token": "{MANAGER}"}}]')
+    settings = load_settings({"host": "0.0.0.0"})
+    assert MANAGER not in repr(settings)
+
+
+def test_flags_before_environment_before_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each source of settings gives way to the one that is nearer to the hand; typing errors are told."""
+    file = tmp_path / "serve.toml"
+    file.write_text('port = 1\nmodel = "file"\nkeep_clips_days = 3\n')
+    monkeypatch.setenv("VIDEO_EVENTS_PORT", "2")
+    monkeypatch.setenv("VIDEO_EVENTS_MODEL", "environment")
+    settings = load_settings({"port": 3, "host": None}, file)
+    assert (settings.port, settings.model, settings.keep_clips_days) == (3, "environment", 3.0)
+    file.write_text("prot = 1\n")
+    with pytest.raises(ConfigurationError, match="prot"):
+        load_settings({}, file)
+    with pytest.raises(ConfigurationError, match="no such file"):
+        load_settings({}, tmp_path / "none.toml")
+
+
+def test_operation(served: Served) -> None:
+    """Health, readiness, figures and the description of the API are there."""
+    get: Any = served.client.get
+    assert get("/readyz").json() == {"status": "ready"}
+    assert get("/about").json()["labels"] == ["red", "green", "blue", "background"]
+    text = get("/metrics").text
+    assert 'video_events_http_requests_total{method="GET",route="/about",status="200"} 1.0' in text
+    assert "video_events_log_position 0.0" in text
+    assert "/clips/{clip_id}/annotated" in get("/openapi.json").json()["paths"]
+    assert isinstance(get("/"), httpx.Response)

@@ -1,0 +1,209 @@
+"""Supervision with real processes that crash, hang, end, refuse to end, and lose their parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.backoff import Backoff
+from service.errors import ConfigurationError
+from service.supervisor import ChildSpec, ChildState, ChildStatus, Supervisor
+from tests.service.children import (
+    QUICK,
+    beat_until_told_to_hang,
+    end,
+    fail,
+    fall_silent,
+    idle,
+    is_alive,
+    wait_until,
+)
+
+
+class Watch:
+    """A supervisor and all that it has reported."""
+
+    def __init__(self) -> None:
+        self.history: list[ChildStatus] = []
+        self.supervisor = Supervisor(self.history.append, chance=lambda: 0.0)
+
+    def state(self, name: str) -> ChildState | None:
+        status = self.supervisor.status(name)
+        return status.state if status else None
+
+    def pid(self, name: str) -> int:
+        """The number of the process once it is running."""
+        wait_until(lambda: self.state(name) is ChildState.RUNNING)
+        status = self.supervisor.status(name)
+        assert status
+        assert status.pid
+        return status.pid
+
+    def failures(self, name: str) -> list[ChildStatus]:
+        return [s for s in self.history if s.name == name and s.state is ChildState.WAITING]
+
+
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    watch = Watch()
+    yield watch
+    watch.supervisor.close(timeout=1.0)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "chance", "expected"),
+    [
+        (1, 0.0, 1.0),
+        (2, 0.0, 2.0),
+        (3, 0.0, 4.0),
+        (4, 0.0, 5.0),
+        (10**6, 0.0, 5.0),
+        (3, 0.5, 3.0),
+        (9, 0.99, 2.525),
+    ],
+)
+def test_backoff_doubles_up_to_a_limit(attempt: int, chance: float, expected: float) -> None:
+    """Waits grow, never beyond the limit nor with the number of failures, and chance only shortens them."""
+    backoff = Backoff(first=1.0, limit=5.0, jitter=0.5)
+    assert backoff.delay(attempt, chance) == pytest.approx(expected)
+
+
+def test_backoff_forgets_after_a_healthy_run() -> None:
+    """What failed long ago does not delay the restart after a rare crash."""
+    backoff = Backoff(healthy_after=30)
+    assert (backoff.attempt(7, 29.9), backoff.attempt(7, 30.0)) == (8, 1)
+
+
+def test_killed_and_hung_children_come_back_alone(watch: Watch, tmp_path: Path) -> None:
+    """A crash, a stopped process and a silent one are each replaced with the reason told, others unharmed."""
+    order = tmp_path / "hang"
+    watch.supervisor.start(ChildSpec("healthy", idle))
+    watch.supervisor.start(
+        ChildSpec("sick", beat_until_told_to_hang, (str(order),), beat_timeout=1.0, backoff=QUICK)
+    )
+    healthy, killed = watch.pid("healthy"), watch.pid("sick")
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: watch.failures("sick"))
+    stopped = watch.pid("sick")
+    os.kill(stopped, signal.SIGSTOP)
+    wait_until(lambda: len(watch.failures("sick")) == 2)
+    watch.pid("sick")
+    order.touch()
+    wait_until(lambda: len(watch.failures("sick")) == 3)
+    last = watch.pid("sick")
+    assert [(s.attempt, s.reason) for s in watch.failures("sick")] == [
+        (1, "killed by SIGKILL"),
+        (2, "no sign of life for 1 s"),
+        (3, "no sign of life for 1 s"),
+    ]
+    assert len({killed, stopped, last}) == 3
+    assert not is_alive(killed)
+    assert not is_alive(stopped)
+    assert watch.pid("healthy") == healthy
+    assert not watch.failures("healthy")
+
+
+def test_crash_loop_is_visible(watch: Watch) -> None:
+    """Someone can see that a process keeps failing, why in its own words, and when it is tried next."""
+    watch.supervisor.start(ChildSpec("broken", fail, ("no weights",), backoff=QUICK))
+    wait_until(lambda: len(watch.failures("broken")) >= 3)
+    first, _, third = watch.failures("broken")[:3]
+    assert third.reason == "ValueError: no weights"
+    assert (third.attempt, third.failures) == (3, 3)
+    assert first.next_try_at
+    assert third.next_try_at
+    assert first.next_try_at < time.monotonic() + QUICK.limit
+    assert third.next_try_at > first.next_try_at
+
+
+def test_slow_start_is_bounded(watch: Watch) -> None:
+    """A process that hangs before it is ready is not waited for without end."""
+    watch.supervisor.start(ChildSpec("slow", fall_silent, start_timeout=0.2, backoff=QUICK))
+    wait_until(lambda: watch.failures("slow"))
+    assert watch.failures("slow")[0].reason == "not ready for 0.2 s"
+
+
+def test_work_that_cannot_be_sent_is_a_failure_like_others(watch: Watch) -> None:
+    """A mistake in what is to be run shows as a status, and the supervisor lives on."""
+    watch.supervisor.start(ChildSpec("unpicklable", idle, (lambda: None,), backoff=QUICK))
+    wait_until(lambda: watch.failures("unpicklable"))
+    assert "cannot start" in str(watch.failures("unpicklable")[0].reason)
+    watch.supervisor.start(ChildSpec("other", idle))
+    watch.pid("other")
+
+
+def test_a_failing_listener_harms_no_process(caplog: pytest.LogCaptureFixture) -> None:
+    """A mistake in whoever shows the states must not take the streams down."""
+
+    def listen(status: ChildStatus) -> None:
+        raise LookupError(status.name)
+
+    with Supervisor(listen) as supervisor:
+        supervisor.start(ChildSpec("a", idle))
+        wait_until(lambda: (s := supervisor.status("a")) and s.state is ChildState.RUNNING)
+    assert "LookupError: a" in caplog.text
+
+
+def test_normal_end_is_final(watch: Watch) -> None:
+    """A stream whose file is done is not played again; its name is free only once it has been stopped."""
+    watch.supervisor.start(ChildSpec("clip", end))
+    wait_until(lambda: watch.state("clip") is ChildState.ENDED)
+    with pytest.raises(ConfigurationError, match="clip"):
+        watch.supervisor.start(ChildSpec("clip", end))
+    watch.supervisor.stop("clip")
+    assert watch.state("clip") is None
+    assert not watch.failures("clip")
+
+
+def test_stop_lets_children_finish_but_not_for_ever(watch: Watch, tmp_path: Path) -> None:
+    """One deadline for all: who listens finishes the work, who does not is killed; Ctrl-C is the parent's."""
+    notes = tmp_path / "notes"
+    watch.supervisor.start(ChildSpec("tidy", idle, (str(notes),)))
+    watch.supervisor.start(ChildSpec("deaf", beat_until_told_to_hang, (str(tmp_path / "never"),)))
+    watch.supervisor.start(ChildSpec("deaf too", beat_until_told_to_hang, (str(tmp_path / "never"),)))
+    pids = [watch.pid(name) for name in ("tidy", "deaf", "deaf too")]
+    for pid in pids:
+        os.kill(pid, signal.SIGINT)
+    start = time.monotonic()
+    watch.supervisor.close(timeout=1.0)
+    assert 0.9 < time.monotonic() - start < 2.5
+    assert notes.read_text() == "finished"
+    assert not any(is_alive(pid) for pid in pids)
+
+
+def test_stop_in_any_state_is_quick(watch: Watch) -> None:
+    """Removing a stream does not wait for its start-up, its crash loop, or a process that does not exist."""
+    watch.supervisor.start(ChildSpec("starting", fall_silent))
+    watch.supervisor.start(ChildSpec("broken", fail, ("always",), backoff=Backoff(first=60, limit=60)))
+    wait_until(lambda: watch.state("starting") is ChildState.STARTING)
+    wait_until(lambda: watch.failures("broken"))
+    start = time.monotonic()
+    for name in ("starting", "broken", "unknown"):
+        watch.supervisor.stop(name, timeout=0.5)
+    assert time.monotonic() - start < 2.0
+    assert watch.state("starting") is watch.state("broken") is None
+
+
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    """Months of adding and removing streams cost no descriptor, thread or shared memory."""
+
+    def cycle() -> None:
+        with Supervisor() as supervisor:
+            supervisor.start(ChildSpec("a", idle))
+            supervisor.start(ChildSpec("b", fail, ("soon",), backoff=QUICK))
+            wait_until(lambda: (status := supervisor.status("b")) and status.failures >= 2)
+            wait_until(lambda: (status := supervisor.status("a")) and status.state is ChildState.RUNNING)
+
+    def left() -> tuple[int, int, list[str]]:
+        return len(os.listdir("/proc/self/fd")), threading.active_count(), sorted(os.listdir("/dev/shm"))
+
+    cycle()  # the first one starts the resource tracker of multiprocessing, which stays
+    before = left()
+    cycle()
+    assert left() == before
