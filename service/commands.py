@@ -234,7 +234,7 @@ def progress_bar(console: Console, name: str, total: int | None) -> Iterator[Cal
 def show(console: Console, result: RunResult, files: Sequence[Path]) -> None:
     """Print the events as a table, and where the files lie."""
     if result.events:
-        table = Table("event", "start", "end", "confidence", "peak", "announced after", "ended by")
+        table = Table("event", "start", "end", "mean", "peak", "delay", "ended by")
         for event in result.events:
             table.add_row(*_cells(event))
         console.print(table)
