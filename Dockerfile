@@ -1,0 +1,25 @@
+# syntax=docker/dockerfile:1
+# docker build -t video-events .                       for CPUs
+# docker build -t video-events --build-arg EXTRA=gpu . with TensorFlow's CUDA libraries (run with --gpus all)
+
+FROM python:3.11-slim-bookworm AS build
+ARG EXTRA=
+WORKDIR /src
+RUN python -m venv /opt/video-events
+COPY pyproject.toml README.md LICENSE ./
+COPY service service
+COPY models models
+RUN /opt/video-events/bin/pip install --no-cache-dir ".${EXTRA:+[$EXTRA]}"
+
+FROM python:3.11-slim-bookworm
+RUN useradd --system --no-log-init --uid 10001 --user-group --create-home --home-dir /var/lib/video-events video-events
+COPY --from=build /opt/video-events /opt/video-events
+ENV PATH=/opt/video-events/bin:$PATH PYTHONUNBUFFERED=1 VIDEO_EVENTS_DATA=/var/lib/video-events/data
+USER 10001:10001
+WORKDIR /var/lib/video-events
+VOLUME /var/lib/video-events
+EXPOSE 8000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD \
+    ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+ENTRYPOINT ["video-events"]
+CMD ["serve", "--host", "0.0.0.0"]
