@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -110,3 +111,13 @@ def served(serve: Serve) -> Iterator[Served]:
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     return make_clip(tmp_path / "my match.avi")
+
+
+def children_of(pid: int) -> set[int]:
+    """Processes whose parent is ``pid``, zombies included."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                found.add(int(folder.name))
+    return found

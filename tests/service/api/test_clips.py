@@ -1,10 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import sqlite3
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,19 @@ import pytest
 from service.config import RunSettings
 from service.pipeline import run
 from service.sources import open_source
-from tests.service.api.conftest import SCENES, Serve, Served, make_clip, until
+from tests.service.api.conftest import SCENES, Serve, Served, children_of, make_clip, until
 from tests.service.api.fakes import ColourProvider
 from tests.service.fakes import ColourClassifier, read_video
 
 
 def children() -> set[int]:
     """Processes that work on clips for this one."""
-    listed = subprocess.run(
-        ["ps", "--ppid", str(os.getpid()), "-o", "pid=,args="], capture_output=True, text=True, check=True
-    )
-    return {int(line.split()[0]) for line in listed.stdout.splitlines() if "spawn_main" in line}
+    found = set()
+    for pid in children_of(os.getpid()):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.add(pid)
+    return found
 
 
 def is_problem(answer: httpx.Response, status: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from service.cli import BAD_INPUT, status_of
-from tests.service.api.conftest import until
+from tests.service.api.conftest import children_of, until
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
@@ -51,9 +51,7 @@ def program(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def descendants(pid: int) -> list[int]:
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = {int(line.split()[0]): int(line.split()[1]) for line in listed.splitlines()}
-    found = [child for child, parent in parents.items() if parent == pid]
+    found = sorted(children_of(pid))
     return found + [deeper for child in found for deeper in descendants(child)]
 
 
