@@ -14,15 +14,6 @@ from models.errors import WeightsError
 
 Array = npt.NDArray[np.float32]
 
-_VARIABLE_NAMES = {
-    "kernel": "kernel",
-    "bias": "bias",
-    "gamma": "gamma",
-    "beta": "beta",
-    "moving_mean": "moving_mean",
-    "moving_variance": "moving_variance",
-}
-
 
 def load_imagenet_weights(model: Any, folder: Path | None = None) -> None:
     """Fill the ResNet50 layers of ``model`` with ImageNet weights; other layers stay as they are.
@@ -83,7 +74,7 @@ def read_tensorflowjs(folder: Path) -> dict[str, Array]:
 def _today(name: str) -> str:
     """``res2a_branch2a/kernel`` of old Keras is ``conv2_block1_1_conv/kernel`` of today's."""
     layer, variable = name.split("/")[-2:]
-    variable = _VARIABLE_NAMES.get(variable.split(":")[0], variable)
+    variable = variable.split(":")[0]
     match = re.fullmatch(r"(res|bn)(\d)([a-z])_branch(\d)([a-c]?)", layer)
     if match:
         kind, stage, block, branch, part = match.groups()

@@ -116,16 +116,7 @@ def run_source(options: RunOptions, load: Loader = load_model) -> RunResult:
                 stop=stop,
                 on_progress=advance,
             )
-        report = EventReport(
-            source=name,
-            model=model.name,
-            window=None if settings.window_seconds is not None else settings.window,
-            window_seconds=settings.window_seconds,
-            frames=result.frames,
-            fps=result.fps,
-            duration=result.duration,
-            events=result.events,
-        )
+        report = EventReport.of(name, model.name, settings, result)
         make_directory(directory)
         files = list(write_event_files(directory, stem, report))
     if options.video and result.frames:

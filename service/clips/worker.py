@@ -123,16 +123,7 @@ def _run(task: ClipTask, provider: ModelProvider, tell: Callable[[Report], None]
             annotator=Annotator(),
             on_progress=_seldom(lambda frames: tell(Working(frames))),
         )
-    report = EventReport(
-        source=task.name,
-        model=provider.name,
-        window=None if settings.window_seconds is not None else settings.window,
-        window_seconds=settings.window_seconds,
-        frames=result.frames,
-        fps=result.fps,
-        duration=result.duration,
-        events=result.events,
-    )
+    report = EventReport.of(task.name, provider.name, settings, result)
     write_event_files(task.folder, STEM, report)
     return result
 

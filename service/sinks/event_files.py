@@ -13,10 +13,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from service.errors import SinkError
 from service.types import Event
+
+if TYPE_CHECKING:
+    from service.config import RunSettings
+    from service.pipeline import RunResult
 
 SUFFIXES: Final = (".events.json", ".events.csv", ".events.vtt")
 FIELDS: Final = (
@@ -47,6 +51,20 @@ class EventReport:
     fps: float
     duration: float
     events: Sequence[Event]
+
+    @classmethod
+    def of(cls, source: str, model: str, settings: RunSettings, result: RunResult) -> EventReport:
+        """The report of a run, for the name of its ``source`` and of the ``model``."""
+        return cls(
+            source=source,
+            model=model,
+            window=None if settings.window_seconds is not None else settings.window,
+            window_seconds=settings.window_seconds,
+            frames=result.frames,
+            fps=result.fps,
+            duration=result.duration,
+            events=result.events,
+        )
 
     def document(self) -> dict[str, Any]:
         """The report as the JSON document, rounded."""
