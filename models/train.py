@@ -1,4 +1,4 @@
-"""Fine-tune a network on labelled images in two stages: the head on frozen features, then top blocks.
+"""Fine-tune a network on labelled images: the head on frozen features, then top blocks, then the head again.
 
 Each stage can be resumed: what is done lies in the run's folder and is not done again. The code is plain
 Keras 3 and runs with the TensorFlow and the JAX backend (``KERAS_BACKEND``), on a GPU when there is one.
@@ -25,6 +25,9 @@ from models.errors import DatasetError, ModelError
 from models.imagenet import load_imagenet_weights
 from models.preprocessing import Preprocessing
 
+Features = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""(N, features) that the base makes of N images, and their (N, classes) targets."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
@@ -33,8 +36,10 @@ class TrainingSettings:
     ``train_size`` may be smaller than the serving size: random crops make objects look larger in
     training than at serving, and a smaller crop cancels that (Touvron et al., 2019, FixRes) while it
     halves the cost. Without ``head_epochs`` stage two goes on from the weights that the network starts with.
-    ``unfreeze`` names the first trainable stage of stage two, or is empty to skip it.
-    Batch normalisation stays as ImageNet left it.
+    ``unfreeze`` names the first trainable stage of stage two, or is empty to skip it; the head learns
+    ``head_factor`` times as fast as the stages below it. Batch normalisation stays as ImageNet left it.
+    ``refit_epochs`` are those of stage three, which fits the head once more on the views that serving will
+    see (0 skips it).
     """
 
     preset: str = "video"
@@ -53,7 +58,9 @@ class TrainingSettings:
     unfreeze: str = "conv4"
     epochs: int = 6
     learning_rate: float = 4e-5
+    head_factor: float = 20.0
     weight_decay: float = 0.02
+    refit_epochs: int = 10
 
 
 PRESETS = {
@@ -69,6 +76,7 @@ PRESETS = {
         head_optimizer="lecture_sgd",
         head_learning_rate=1e-4,
         unfreeze="",
+        refit_epochs=0,
     ),
 }
 
@@ -192,50 +200,77 @@ class Training:
         if not settings.head_epochs:
             model.save(self.folder / "head.keras")
             return
-        base = keras.Model(model.input, model.get_layer("avg_pool").output)
-        inputs = keras.Input(base.output.shape[1:])
-        x = inputs
-        for layer in model.layers[model.layers.index(model.get_layer("avg_pool")) + 1 :]:
-            x = layer(x)
-        head = keras.Model(inputs, x)
-        features, targets = [], []
+        base, head = _split(model)
+        views = []
         for number in range(settings.head_views):
             batches = self._batches(
                 self.train, self._train_view, first_epoch=number, label_smoothing=settings.label_smoothing
             )
-            some_features, some_targets = self._features(base, batches)
-            features.append(some_features)
-            targets.append(some_targets)
+            views.append(self._features(base, batches))
         valid = self._features(base, self._batches(self.valid, self._valid_view))
+        self._fit_on_features(head, views, valid, settings.head_epochs, _head_optimizer(settings), "head")
+        model.save(self.folder / "head.keras")
+
+    def refit(self, network: Any, preprocessing: Preprocessing) -> Any:
+        """Stage three: fit the head of ``network`` to the training images as serving will see them.
+
+        Random views at another size, from which the stages below have learnt, are not quite what the
+        head gets in the end (Touvron et al., 2019, FixRes). Lies in ``refit.keras`` afterwards.
+        """
+        settings, done = self.settings, self.folder / "refit.keras"
+        if not settings.refit_epochs:
+            return network
+        if not done.is_file():
+            started = time.monotonic()
+            base, head = _split(network)
+            view = partial(_plain, preprocessing)
+            train = self._features(
+                base, self._batches(self.train, view, label_smoothing=settings.label_smoothing)
+            )
+            valid = self._features(base, self._batches(self.valid, view))
+            steps = settings.refit_epochs * -(-len(train[0]) // settings.batch_size)
+            optimizer = keras.optimizers.AdamW(
+                keras.optimizers.schedules.CosineDecay(settings.head_learning_rate / 2, steps),
+                weight_decay=settings.weight_decay,
+            )
+            self._fit_on_features(head, [train], valid, settings.refit_epochs, optimizer, "refit")
+            network.save(done)
+            self._note(time.monotonic() - started)
+        return keras.models.load_model(done, compile=False)
+
+    def _fit_on_features(
+        self, head: Any, views: Sequence[Features], valid: Features, epochs: int, optimizer: Any, name: str
+    ) -> None:
+        """Fit ``head``, one view of the images after the other; ends with its best weights."""
         head.compile(
-            optimizer=_head_optimizer(settings),
+            optimizer=optimizer,
             loss=keras.losses.CategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
         )
         best = keras.callbacks.ModelCheckpoint(
-            self.folder / "head_only.weights.h5",
+            self.folder / f"{name}_only.weights.h5",
             monitor="val_loss",
             save_best_only=True,
             save_weights_only=True,
         )
-        for epoch in range(settings.head_epochs):
-            number = epoch % settings.head_views
+        for epoch in range(epochs):
+            features, targets = views[epoch % len(views)]
             head.fit(
-                features[number],
-                targets[number],
-                batch_size=settings.batch_size,
+                features,
+                targets,
+                batch_size=self.settings.batch_size,
                 initial_epoch=epoch,
                 epochs=epoch + 1,
                 validation_data=valid,
-                callbacks=[best, keras.callbacks.CSVLogger(self.folder / "head_log.csv", append=epoch > 0)],
+                callbacks=[
+                    best,
+                    keras.callbacks.CSVLogger(self.folder / f"{name}_log.csv", append=epoch > 0),
+                ],
                 verbose=self._verbose,
             )
-        head.load_weights(self.folder / "head_only.weights.h5")
-        model.save(self.folder / "head.keras")
+        head.load_weights(self.folder / f"{name}_only.weights.h5")
 
-    def _features(
-        self, base: Any, batches: Batches
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def _features(self, base: Any, batches: Batches) -> Features:
         bar = keras.utils.Progbar(len(batches), unit_name="batch", verbose=1 if self._verbose != 0 else 0)
         features, targets = [], []
         for number in range(len(batches)):
@@ -263,7 +298,9 @@ class Training:
                 warmup_target=settings.learning_rate,
                 warmup_steps=max(1, steps // 20),
             )
-            optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
+            optimizer = LayeredAdamW(
+                schedule, weight_decay=settings.weight_decay, factor=settings.head_factor
+            )
             model.compile(
                 optimizer=optimizer,
                 loss=keras.losses.CategoricalCrossentropy(from_logits=True),
@@ -318,6 +355,28 @@ class Training:
         path.write_text(json.dumps(record, indent=1) + "\n")
 
 
+@keras.saving.register_keras_serializable(package="video_events")
+class LayeredAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
+    """AdamW whose rate is ``factor`` times as high for the head, which starts from less than the base."""
+
+    def __init__(self, learning_rate: Any = 1e-3, factor: float = 1.0, **options: Any) -> None:
+        super().__init__(learning_rate, **options)
+        self.factor = factor
+        self._factors: list[float] = []
+
+    def build(self, variables: Any) -> None:
+        heads = [variable.path.partition("/")[0] in resnet50.HEAD for variable in variables]
+        self._factors = [self.factor if is_head else 1.0 for is_head in heads]
+        super().build(variables)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        factor = self._factors[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate * factor)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
 class _Resume(keras.callbacks.Callback):  # type: ignore[misc]
     """After each epoch, store the model with its optimizer, then the number of epochs done."""
 
@@ -332,6 +391,15 @@ class _Resume(keras.callbacks.Callback):  # type: ignore[misc]
         self.model.save(unfinished)
         unfinished.replace(self._model_path)
         self._state_path.write_text(json.dumps({"epoch": epoch + 1, "best": float(self._best.best)}))
+
+
+def _split(model: Any) -> tuple[Any, Any]:
+    """The base up to average pooling, and the head as a model of its own; both share ``model``'s layers."""
+    pool = model.get_layer("avg_pool")
+    inputs = x = keras.Input(pool.output.shape[1:])
+    for layer in model.layers[model.layers.index(pool) + 1 :]:
+        x = layer(x)
+    return keras.Model(model.input, pool.output), keras.Model(inputs, x)
 
 
 def _head_optimizer(settings: TrainingSettings) -> Any:

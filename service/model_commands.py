@@ -122,6 +122,7 @@ def train(
     network = training.fit()
     typer.echo("choosing how to make images square, on the validation images", err=True)
     preprocessing, fits = choose_fit(network, training.labels, training.valid, settings.preprocessing)
+    network = training.refit(network, preprocessing)
     splits_judged = {"valid": judge(network, training.labels, training.valid, preprocessing)}
     if test:
         typer.echo("judging on the test images", err=True)
@@ -143,7 +144,8 @@ def train(
         test=splits_judged.get("test"),
     )
     plot_learning_curves(
-        [output / "head_log.csv", output / "log.csv"], _made(output / "report") / "learning_curves.png"
+        [output / f"{stage}.csv" for stage in ("head_log", "log", "refit_log")],
+        _made(output / "report") / "learning_curves.png",
     )
     for split, judged in splits_judged.items():
         evaluation = judged.evaluation(artifact.temperature)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from example_clips import render
+from example_clips import render, training_images
 
 FOLDER = Path(render.__file__).parent
 
@@ -82,3 +82,19 @@ def test_the_shipped_clip_agrees_with_the_script(name: str) -> None:
 def test_training_and_clip_seeds_are_apart() -> None:
     """No shipped frame can have been trained on: training pictures use seeds from 10 000."""
     assert all(shot.seed < 100 for shots in render.CLIPS.values() for shot in shots)
+
+
+def test_training_images_are_pictures_with_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another sight every time, the same ones again for whoever renders them again."""
+    for name in ("one", "two"):
+        monkeypatch.setattr("sys.argv", ["training_images", str(tmp_path / name), "--count", "1"])
+        training_images.main()
+    one = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.jpg"))
+    assert [str(path) for path in one if path.parts[0] == "background"] == [
+        "background/0000.jpg",
+        "background/page_0000.jpg",
+    ]
+    assert len(one) == 5
+    contents = [(tmp_path / "one" / path).read_bytes() for path in one]
+    assert contents == [(tmp_path / "two" / path).read_bytes() for path in one]
+    assert len(set(contents)) == 5

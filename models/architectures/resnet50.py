@@ -20,6 +20,9 @@ FIRST_LAYER_OF_STAGE = {
     "conv5": "conv5_block1_1_conv",
 }
 
+HEAD = frozenset({"head_dense", "head_logits"})
+"""Names of the layers that are not part of the base."""
+
 
 def build(
     classes: int,

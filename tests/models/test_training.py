@@ -4,10 +4,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 from models import architectures
+from models.architectures import resnet50
+from models.architectures.resnet50 import HEAD
 from models.artifact import CARD, WEIGHTS, Artifact, list_artifacts, load_artifact
 from models.datasets import Sample, load_folder, of_split
 from models.errors import ArtifactError, DatasetError, ModelError, WeightsError
@@ -15,7 +18,7 @@ from models.export import choose_fit, export, judge
 from models.imagenet import load_imagenet_weights, read_tensorflowjs
 from models.preprocessing import Preprocessing
 from models.report import plot_learning_curves, write_report
-from models.train import PRESETS, Training, with_overrides
+from models.train import PRESETS, LayeredAdamW, Training, with_overrides
 
 SETTINGS = replace(
     PRESETS["video"],
@@ -25,6 +28,7 @@ SETTINGS = replace(
     dense=8,
     head_epochs=3,
     epochs=1,
+    refit_epochs=2,
     unfreeze="conv5",
 )
 
@@ -76,6 +80,44 @@ def test_both_stages_leave_their_logs_and_are_not_repeated(run) -> None:
     assert [len(log.splitlines()) for log in logs] == [4, 2]
     Training(samples, training.folder, SETTINGS, initialise=lambda model: None, verbose=0).fit()
     assert [(training.folder / name).read_text() for name in ("head_log.csv", "log.csv")] == logs
+
+
+def test_refitting_changes_the_head_alone_and_only_once(run) -> None:
+    """Stage three is about the head; what the stages below have learnt stays, bit by bit."""
+    training, network, samples = run
+    before = {weight.path: np.copy(weight.numpy()) for weight in network.weights}
+    copied = keras.models.clone_model(network)
+    copied.set_weights(network.get_weights())
+    refitted = training.refit(copied, SETTINGS.preprocessing)
+    changed = {
+        weight.path.partition("/")[0]
+        for weight in refitted.weights
+        if not np.array_equal(before[weight.path], np.copy(weight.numpy()))
+    }
+    assert changed == HEAD
+    log = training.folder / "refit_log.csv"
+    assert len(log.read_text().splitlines()) == 1 + SETTINGS.refit_epochs
+    log.unlink()
+    again = Training(samples, training.folder, SETTINGS, initialise=lambda model: None, verbose=0)
+    again.refit(network, SETTINGS.preprocessing)
+    assert not log.exists()
+
+
+def test_the_head_learns_faster_than_the_base() -> None:
+    """One step of Adam is as long as the rate, so the ratio of the steps is that of the rates."""
+    model = resnet50.build(3, dense=4, dropout=0.0, height=32, width=32)
+    before = {weight.path: np.copy(weight.numpy()) for weight in model.trainable_weights}
+    model.compile(
+        LayeredAdamW(1e-4, factor=7.0, weight_decay=0.0),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+    )
+    model.train_on_batch(np.random.default_rng(1).uniform(0, 255, (4, 32, 32, 3)), np.eye(3)[[0, 1, 2, 0]])
+    steps = {
+        weight.path: float(np.abs(np.copy(weight.numpy()) - before[weight.path]).max())
+        for weight in model.trainable_weights
+    }
+    assert steps["head_logits/bias"] == pytest.approx(7e-4, rel=0.05)
+    assert steps["conv5_block3_3_conv/kernel"] == pytest.approx(1e-4, rel=0.05)
 
 
 def test_a_run_does_not_go_on_with_other_settings(run) -> None:
