@@ -36,6 +36,10 @@ class SourceAuthenticationError(SourceError):
     """The source wants other credentials."""
 
 
+class AddressRefusedError(SourceError):
+    """This service may not call the address that a client has named."""
+
+
 class SourceEndedEarlyError(SourceError):
     """The source stopped before the end that its container announces."""
 
@@ -70,6 +74,18 @@ class QueueFullError(VideoEventsError):
 
 class QuotaError(VideoEventsError):
     """The space given to clips is used up."""
+
+
+class StreamNotFoundError(VideoEventsError):
+    """There is no stream of this name."""
+
+
+class StreamExistsError(VideoEventsError):
+    """There is a stream of this name already."""
+
+
+class StreamLimitError(VideoEventsError):
+    """There are as many streams as this service takes."""
 
 
 class InferenceError(VideoEventsError):

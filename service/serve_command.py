@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from service.engines import Engine
+from service.errors import ConfigurationError
 
 app = typer.Typer()
 
@@ -28,11 +29,23 @@ def serve(
         typer.Option(help="Name of a model that ships, or a model's folder.", show_default="sports"),
     ] = None,
     engine: Annotated[Engine | None, typer.Option(help="What runs the network.", show_default="auto")] = None,
+    stream: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=SOURCE", help="A stream to watch: an address, a device number, a file; repeatable."
+        ),
+    ] = None,
+    allow_source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST", help="Host, *.domain or network whose streams clients may add; repeatable."
+        ),
+    ] = None,
     log_level: Annotated[
         str | None, typer.Option(help="debug, info, warning or error.", show_default="info")
     ] = None,
 ) -> None:
-    """Serve the page, uploads of clips and events over HTTP and WebSocket, until Ctrl-C or SIGTERM.
+    """Serve the page, live streams, uploads of clips and events, until Ctrl-C or SIGTERM.
 
     Every setting can also be given as VIDEO_EVENTS_<NAME> in the environment or in the file of
     --config; flags come first, then the environment, then the file. To listen on more than the loopback,
@@ -49,6 +62,21 @@ def serve(
         "model": model,
         "engine": engine,
         "log_level": log_level,
+        "streams": _named(stream),
+        "allowed_sources": tuple(allow_source) if allow_source else None,
     }
     settings = load_settings(flags, config)
     serve_until_stopped(settings, StoredModel.find(settings.model, settings.engine))
+
+
+def _named(streams: list[str] | None) -> dict[str, str] | None:
+    """Take ``NAME=SOURCE`` apart; what it says in an error never holds the source, which may have secrets."""
+    named = {}
+    for text in streams or ():
+        name, equals, source = text.partition("=")
+        if not (name and equals and source) or "://" in name:
+            raise ConfigurationError("--stream wants NAME=SOURCE, for instance door=rtsp://192.168.0.9/main")
+        if name in named:
+            raise ConfigurationError(f"--stream {name}=…: there are two of this name")
+        named[name] = source
+    return named or None

@@ -37,6 +37,8 @@ _CONTAINERS = (
 _FILE_OPTIONS = f"protocol_whitelist;file|format_whitelist;{_CONTAINERS}"
 _RTSP_OPTIONS = "rtsp_transport;tcp|protocol_whitelist;rtsp,rtsps,rtp,srtp,udp,tcp,tls,crypto"
 _HTTP_OPTIONS = "protocol_whitelist;http,https,httpproxy,tcp,tls,crypto"
+_PINNED_OPTIONS = f"max_redirects;0|format_whitelist;{_CONTAINERS},mpjpeg"
+_KNOWS_MAX_REDIRECTS = (62, 12)  # libavformat of OpenCV 5.0; 62.3 of OpenCV 4.13 does not
 
 _opening = threading.Lock()  # FFmpeg's options travel in the environment, which all threads share.
 
@@ -75,12 +77,15 @@ def open_source(
     read_timeout: float = 10.0,
     allow_network: bool = True,
     source_id: str | None = None,
+    host: str | None = None,
 ) -> Source:
     """Open a file, a directory or pattern of images, an address or a device number.
 
     A path that exists is taken literally, whatever signs are in it. Then come ``rtsp``, ``rtsps``,
     ``http``, ``https`` and ``file`` addresses, device numbers (``0``) and patterns (``frames/%04d.jpg``).
     Timeouts are in seconds. ``source_id`` names the frames' source; default is the redacted ``source``.
+    ``host`` is the ``Host`` header for an address whose host ``service.addresses`` has pinned; over HTTP
+    nothing may then lead elsewhere, so redirects and playlists fail.
 
     Raises SourceNotFoundError, NotAVideoError, NoFramesError, SourceTimeoutError,
     SourceAuthenticationError, or SourceError for anything else.
@@ -96,7 +101,7 @@ def open_source(
     if scheme in ("rtsp", "rtsps", "http", "https"):
         if not allow_network:
             raise SourceError(f"{name}: network addresses are not allowed here; give a file")
-        return _open_address(text, scheme, name, open_timeout, read_timeout)
+        return _open_address(text, scheme, name, open_timeout, read_timeout, host)
     if scheme == "file":
         return _open_path(Path(unquote(urlsplit(text).path)), name, open_timeout)
     if scheme is not None:
@@ -152,8 +157,20 @@ def _open_path(path: Path, name: str, timeout: float) -> Source:
     return _first_frame(capture, name, False, 0)
 
 
-def _open_address(address: str, scheme: str, name: str, open_timeout: float, read_timeout: float) -> Source:
+def _open_address(
+    address: str, scheme: str, name: str, open_timeout: float, read_timeout: float, host: str | None
+) -> Source:
     options = _RTSP_OPTIONS if scheme.startswith("rtsp") else _HTTP_OPTIONS
+    if host is not None:
+        if not re.fullmatch(r"[0-9A-Za-z.:_\[\]-]+", host):  # it goes among the options
+            raise SourceError(f"{name}: {host!r} cannot be a Host header; give a host name and a port")
+        if options is _HTTP_OPTIONS:
+            if not _can_forbid_redirects():
+                raise SourceError(
+                    f"{name}: this OpenCV follows redirects to anywhere, so no HTTP address that a client "
+                    "names is opened; install opencv-python-headless 5.0 or newer"
+                )
+            options += f"|{_PINNED_OPTIONS}|headers;Host: {host}"
     began = time.monotonic()
     capture = _capture(address, options, open_timeout, read_timeout)
     if not capture.isOpened():
@@ -161,6 +178,12 @@ def _open_address(address: str, scheme: str, name: str, open_timeout: float, rea
             raise SourceTimeoutError(f"{name}: no video within {open_timeout:g} s; is the address right?")
         raise reason_of_address(address, name, min(open_timeout, 5.0))
     return _first_frame(capture, name, True, read_timeout)
+
+
+def _can_forbid_redirects() -> bool:
+    """Whether FFmpeg knows ``max_redirects``; an older one passes over it without a word."""
+    version = re.search(r"avformat:\s+YES \((\d+)\.(\d+)", cv2.getBuildInformation())
+    return version is not None and (int(version[1]), int(version[2])) >= _KNOWS_MAX_REDIRECTS
 
 
 def _open_device(device: int | str, name: str, open_timeout: float, read_timeout: float) -> Source:

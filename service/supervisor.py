@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_any
 from multiprocessing.context import SpawnProcess
 from typing import Final, Self
@@ -42,11 +43,15 @@ class ChildSpec:
     It calls ``child.ready()`` within ``start_timeout`` seconds and ``child.beat()`` at least every
     ``beat_timeout`` seconds (1 or more) from then on. Returning ends it for good; raising, dying or
     silence has it started again after a wait.
+
+    ``open_channel``, if given, is called before each start; what it returns is handed to ``main`` as its
+    last argument and closed in the parent, so that the other end notices when the process is gone.
     """
 
     name: str
     main: Callable[..., None]
     args: tuple[object, ...] = ()
+    open_channel: Callable[[], Connection] | None = None
     start_timeout: float = 120.0
     beat_timeout: float = 5.0
     backoff: Backoff = field(default_factory=Backoff)
@@ -259,13 +264,16 @@ class _Watched:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         self.started_at = self.heard_at = now
-        process = _spawn.Process(
-            target=run_child,
-            args=(os.getpid(), theirs, self.spec.main, self.spec.args),
-            name=self.spec.name,
-            daemon=True,
-        )
+        extra: tuple[Connection, ...] = ()
         try:
+            if self.spec.open_channel:
+                extra = (self.spec.open_channel(),)
+            process = _spawn.Process(
+                target=run_child,
+                args=(os.getpid(), theirs, self.spec.main, (*self.spec.args, *extra)),
+                name=self.spec.name,
+                daemon=True,
+            )
             process.start()
         except Exception as error:  # out of processes or memory, or the work cannot be pickled
             ours.close()
@@ -273,6 +281,8 @@ class _Watched:
             return
         finally:
             theirs.close()
+            for end in extra:
+                end.close()
         self.process, self.channel, self.told = process, ours, None
         self._show(ChildState.STARTING, pid=process.pid)
 

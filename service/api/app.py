@@ -13,21 +13,31 @@ from typing import Final
 from fastapi import FastAPI
 
 from service import event_log
-from service.api import clips, events, health, page, problems
+from service.api import clips, events, health, page, problems, streams
+from service.api import webhooks as webhook_routes
 from service.api.auth import Gatekeeper
 from service.api.guard import Guard
 from service.api.metrics import Metrics
+from service.api.schemas import message_body
 from service.api.settings import ServeSettings
 from service.api.state import Services
-from service.clips import store
+from service.clips import store as clip_store
 from service.clips.queue import ClipQueue
-from service.clips.records import ModelProvider
 from service.clips.store import ClipStore
 from service.database import Database
 from service.errors import StorageError, VideoEventsError
 from service.event_log import EventLog, LoggedMessage
 from service.feed import Feed
+from service.inference.shared import ServedModel, SharedInference
+from service.streams import store as stream_store
+from service.streams.manager import StreamManager
+from service.streams.store import StreamStore
+from service.supervisor import ChildState, ChildStatus, Supervisor
+from service.types import EndReason
+from service.webhooks import store as webhook_store
+from service.webhooks.sender import WebhookSender
 
+SCHEMA: Final = event_log.SCHEMA + clip_store.SCHEMA + stream_store.SCHEMA + webhook_store.SCHEMA
 TIDY_SECONDS: Final = 600.0
 PROBES: Final = 2
 """Uploads whose first frame is decoded at the same time."""
@@ -35,14 +45,14 @@ PROBES: Final = 2
 logger = logging.getLogger(__name__)
 
 
-def create_app(settings: ServeSettings, provider: ModelProvider) -> FastAPI:
-    """``provider`` opens the classifier in each clip's process; it has to be picklable."""
+def create_app(settings: ServeSettings, model: ServedModel) -> FastAPI:
+    """``model`` is opened in the inference process; it has to be picklable."""
     gatekeeper, metrics = Gatekeeper(settings), Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.services = await _start(stack, settings, provider, metrics)
+            app.state.services = await _start(stack, settings, model, metrics)
             yield
 
     app = FastAPI(
@@ -57,19 +67,19 @@ def create_app(settings: ServeSettings, provider: ModelProvider) -> FastAPI:
     app.state.gatekeeper = gatekeeper
     app.add_middleware(Guard, gatekeeper=gatekeeper, metrics=metrics)
     problems.install(app)
-    for module in (clips, events, health, page):
+    for module in (clips, streams, events, webhook_routes, health, page):
         app.include_router(module.router)
     return app
 
 
 async def _start(
-    stack: AsyncExitStack, settings: ServeSettings, provider: ModelProvider, metrics: Metrics
+    stack: AsyncExitStack, settings: ServeSettings, model: ServedModel, metrics: Metrics
 ) -> Services:
     try:
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise StorageError(f"cannot make the folder {settings.data}: {error.strerror}") from error
-    database = Database(settings.data / "video-events.db", event_log.SCHEMA + store.SCHEMA)
+    database = Database(settings.data / "video-events.db", SCHEMA)
     stack.callback(database.close)
     log = EventLog(database)
 
@@ -78,10 +88,50 @@ async def _start(
 
     stack.enter_context(log.listening(count))
     feed = await stack.enter_async_context(Feed(log))
-    queue = ClipQueue(ClipStore(database, settings.data / "clips"), log, provider, settings.clip_limits)
+    webhooks = WebhookSender(database, log, settings.webhook_list(), settings.webhook_policy(), message_body)
+    await asyncio.to_thread(webhooks.__enter__)
+    stack.push_async_callback(asyncio.to_thread, webhooks.close)
+
+    manager: StreamManager | None = None
+
+    def hear(child: ChildStatus) -> None:
+        if child.state is ChildState.WAITING:
+            logger.warning("process %r ended: %s", child.name, child.reason)
+        if manager:
+            manager.hear(child)
+
+    supervisor = Supervisor(hear)
+    stack.push_async_callback(asyncio.to_thread, supervisor.close)
+    inference = stack.enter_context(SharedInference(supervisor, model, settings.batching))
+    manager = StreamManager(
+        StreamStore(database),
+        log,
+        inference.model,
+        supervisor,
+        settings.data / "recordings",
+        settings.stream_limits(),
+        asyncio.get_running_loop(),
+    )
+    queue = ClipQueue(
+        ClipStore(database, settings.data / "clips"), log, inference.model, settings.clip_limits
+    )
+    # What was left open by a service that was killed, before anything new can begin.
+    await asyncio.wrap_future(log.end_open_events(EndReason.SOURCE_LOST))
     await asyncio.to_thread(queue.start)
     stack.push_async_callback(asyncio.to_thread, queue.close)
-    services = Services(settings, log, feed, queue, metrics, asyncio.Semaphore(PROBES))
+    await asyncio.to_thread(manager.start, settings.stream_definitions())
+    stack.push_async_callback(asyncio.to_thread, manager.close)
+    services = Services(
+        settings=settings,
+        log=log,
+        feed=feed,
+        clips=queue,
+        streams=manager,
+        inference=inference,
+        webhooks=webhooks,
+        metrics=metrics,
+        probes=asyncio.Semaphore(PROBES),
+    )
     metrics.observe(services)
     tidying = asyncio.create_task(_tidy_for_ever(services))
     stack.callback(tidying.cancel)
@@ -93,6 +143,7 @@ async def _tidy_for_ever(services: Services) -> None:
     while True:
         try:
             await asyncio.to_thread(services.clips.tidy)
+            await asyncio.to_thread(services.streams.tidy)
             await asyncio.to_thread(services.log.forget_before, time.time() - keep)
         except VideoEventsError as error:
             logger.warning("could not tidy up: %s", error)

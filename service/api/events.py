@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, WebSocket
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
-from starlette.websockets import WebSocketDisconnect
 
-from service.api.auth import check, requires
-from service.api.problems import problem
+from service.api.auth import requires
 from service.api.schemas import GapOut, HelloOut, MessagesOut, message_text
 from service.api.settings import Scope
+from service.api.sockets import refusal, send_until_gone
 from service.api.state import Services, services
 from service.event_log import MOST_ROWS, EventQuery
 from service.feed import Gap
@@ -56,33 +52,13 @@ async def subscribe(
 ) -> None:
     """Messages after ``after`` from the log, then those to come; without ``after`` only those to come."""
     serving = services(socket)
-    if refusal := _refusal(socket, serving):
-        await socket.send_denial_response(refusal)
+    if refused := refusal(socket, serving):
+        await socket.send_denial_response(refused)
         return
     await socket.accept()
     start = serving.feed.last if after is None else after
     query = EventQuery(after=start, stream=stream, label=label)
-    sending = asyncio.create_task(_send(socket, serving, query))
-    leaving = asyncio.create_task(_until_gone(socket))
-    try:
-        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (sending, leaving):
-            task.cancel()
-        results = await asyncio.gather(sending, leaving, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception) and not isinstance(result, (WebSocketDisconnect, OSError)):
-            raise result
-
-
-def _refusal(socket: WebSocket, serving: Services) -> JSONResponse | None:
-    try:
-        check(socket, Scope.VIEW)
-    except HTTPException as error:
-        return problem(error.status_code, error.detail, headers=error.headers)
-    if serving.feed.subscribers >= serving.settings.max_subscribers:
-        return problem(503, "as many subscribers listen already as this service takes")
-    return None
+    await send_until_gone(socket, _send(socket, serving, query))
 
 
 async def _send(socket: WebSocket, serving: Services, query: EventQuery) -> None:
@@ -93,10 +69,3 @@ async def _send(socket: WebSocket, serving: Services, query: EventQuery) -> None
             continue
         for logged in news:
             await socket.send_text(message_text(logged))
-
-
-async def _until_gone(socket: WebSocket) -> None:
-    """Read, and ignore, what the client says; returns when it has left."""
-    with suppress(WebSocketDisconnect):
-        while True:
-            await socket.receive_text()

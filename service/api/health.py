@@ -42,7 +42,10 @@ async def healthz() -> Health:
 
 @router.get("/readyz", response_model=Health)
 async def readyz(serving: Serving) -> Health | JSONResponse:
-    """The service can do its work: the database answers. 503 otherwise."""
+    """The service can do its work: the model is warm and the database answers. 503 otherwise."""
+    if not serving.inference.is_ready:
+        trouble = serving.inference.trouble
+        return problem(503, f"the model is not ready: {trouble}" if trouble else "the model is being loaded")
     try:
         async with asyncio.timeout(DATABASE_SECONDS):
             await asyncio.wrap_future(serving.log.query(EventQuery(limit=0)))

@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.clips.records import ClipState
+from service.types import StreamState
 
 if TYPE_CHECKING:
     from service.api.state import Services
@@ -56,6 +57,7 @@ class _Observed(Collector):
         for state in ClipState:
             by_state.add_metric([state.value], sum(clip.state is state for clip in clips))
         yield by_state
+        yield from self._streams()
         for name, text, value in (
             ("clip_bytes", "Bytes that clips take.", sum(clip.size for clip in clips)),
             (
@@ -64,7 +66,9 @@ class _Observed(Collector):
                 sum(clip.fps or 0.0 for clip in clips if clip.state is ClipState.RUNNING),
             ),
             ("log_position", "Newest position of the event log.", self._services.feed.last),
-            ("subscribers", "Open subscriptions to events.", self._services.feed.subscribers),
+            ("subscribers", "Open subscriptions to events and labels.", self._services.subscribers()),
+            ("viewers", "Who watches live pictures.", self._services.viewers()),
+            ("model_ready", "Whether the model is loaded and warm.", self._services.inference.is_ready),
             (
                 "subscriber_catch_ups",
                 "Times a subscriber read on from the log.",
@@ -72,6 +76,31 @@ class _Observed(Collector):
             ),
         ):
             yield GaugeMetricFamily(f"video_events_{name}", text, value=float(value))
+
+    def _streams(self) -> Iterator[Metric]:
+        streams = [(stream.definition.name, stream.status) for stream in self._services.streams.all()]
+        state = GaugeMetricFamily(
+            "video_events_stream_state", "1 for the state that a stream is in.", labels=["stream", "state"]
+        )
+        for name, status in streams:
+            for one in StreamState:
+                state.add_metric([name, one.value], status.state is one)
+        yield state
+        for figure, text in (
+            ("fps", "Frames that arrive per second."),
+            ("classified_fps", "Frames classified per second."),
+            ("inference_seconds", "Mean time that a classification takes."),
+            ("frame_age", "Seconds from the capture of a frame to its label."),
+            ("frames", "Frames since the stream's process started."),
+            ("dropped", "Frames never classified, since the stream's process started."),
+            ("restarts", "Times that the stream's process ended and was started again."),
+        ):
+            family = GaugeMetricFamily(f"video_events_stream_{figure}", text, labels=["stream"])
+            for name, status in streams:
+                value = getattr(status, figure)
+                if value is not None:
+                    family.add_metric([name], float(value))
+            yield family
 
     def describe(self) -> list[Metric]:
         return []

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from service.errors import (
+    AddressRefusedError,
     ClipFailedError,
     ClipNotFoundError,
     ClipNotReadyError,
@@ -21,6 +22,10 @@ from service.errors import (
     NotAVideoError,
     QueueFullError,
     QuotaError,
+    SourceNotFoundError,
+    StreamExistsError,
+    StreamLimitError,
+    StreamNotFoundError,
     VideoEventsError,
 )
 
@@ -53,6 +58,11 @@ _STATUS: Final[Mapping[type[VideoEventsError], HTTPStatus]] = {
     ConfigurationError: HTTPStatus.UNPROCESSABLE_ENTITY,
     QueueFullError: HTTPStatus.SERVICE_UNAVAILABLE,
     QuotaError: HTTPStatus.INSUFFICIENT_STORAGE,
+    StreamNotFoundError: HTTPStatus.NOT_FOUND,
+    StreamExistsError: HTTPStatus.CONFLICT,
+    StreamLimitError: HTTPStatus.CONFLICT,
+    AddressRefusedError: HTTPStatus.FORBIDDEN,
+    SourceNotFoundError: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 
 logger = logging.getLogger(__name__)

@@ -217,3 +217,8 @@ def when(seconds: float) -> datetime:
 def message_text(logged: LoggedMessage) -> str:
     """The JSON of a message, made once for all subscribers."""
     return MessageOut.of(logged).model_dump_json()
+
+
+def message_body(logged: LoggedMessage) -> bytes:
+    """What a webhook gets: the same JSON as a subscriber."""
+    return message_text(logged).encode()

@@ -12,8 +12,8 @@ import uvicorn
 
 from service.api.app import create_app
 from service.api.settings import ServeSettings
-from service.clips.records import ModelProvider
 from service.errors import ConfigurationError
+from service.inference.shared import ServedModel
 
 GRACE_SECONDS: Final = 4
 """For requests in progress after the signal to stop; then 5 s at most for the clips' processes."""
@@ -24,10 +24,10 @@ MAX_MESSAGE: Final = 16 << 10
 logger = logging.getLogger(__name__)
 
 
-def make_server(settings: ServeSettings, provider: ModelProvider) -> uvicorn.Server:
+def make_server(settings: ServeSettings, model: ServedModel) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
-            create_app(settings, provider),
+            create_app(settings, model),
             ws="websockets-sansio",
             ws_max_size=MAX_MESSAGE,
             ws_ping_interval=PING_SECONDS,
@@ -52,7 +52,7 @@ def bind(host: str, port: int) -> socket.socket:
         raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}") from error
 
 
-def serve(settings: ServeSettings, provider: ModelProvider) -> None:
+def serve(settings: ServeSettings, model: ServedModel) -> None:
     """Serve until SIGINT or SIGTERM."""
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -60,7 +60,7 @@ def serve(settings: ServeSettings, provider: ModelProvider) -> None:
     with bind(settings.host, settings.port) as listener:
         host, port = listener.getsockname()[:2]
         logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
-        server = make_server(settings, provider)
+        server = make_server(settings, model)
         _stop_on_signals(server)
         server.run(sockets=[listener])
         if not server.started:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -25,9 +26,16 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from service.addresses import AddressPolicy
+from service.api.stream_schemas import StreamOptionsIn
 from service.clips.records import ClipLimits
 from service.engines import Engine
 from service.errors import ConfigurationError
+from service.inference.queueing import BatchSettings
+from service.streams.manager import StreamLimits
+from service.streams.records import StreamDefinition
+from service.types import EventPhase
+from service.webhooks.records import Webhook
 
 GIGABYTE = 1 << 30
 SHORTEST_TOKEN = 16
@@ -59,6 +67,47 @@ class Token(BaseModel):
         return token
 
 
+class StreamEntry(StreamOptionsIn):
+    """A stream of the operator's: its source, which may be a file or a device number, and its options."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    source: SecretStr
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_source(cls, entry: Any) -> Any:
+        return {"source": entry} if isinstance(entry, str) else entry
+
+    def definition(self, name: str) -> StreamDefinition:
+        options = StreamOptionsIn.model_validate(self.model_dump(exclude={"source"})).options()
+        return StreamDefinition(
+            name=name, source=self.source.get_secret_value(), options=options, trusted=True
+        )
+
+
+class WebhookEntry(BaseModel):
+    """Where to post the messages of events; left out, ``streams`` and ``labels`` mean all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    url: SecretStr
+    secret: SecretStr
+    streams: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None
+    phases: tuple[EventPhase, ...] = (EventPhase.STARTED, EventPhase.ENDED)
+
+    def webhook(self, name: str) -> Webhook:
+        return Webhook(
+            name=name,
+            url=self.url.get_secret_value(),
+            secret=self.secret.get_secret_value(),
+            streams=self.streams,
+            labels=self.labels,
+            phases=self.phases,
+        )
+
+
 class ServeSettings(BaseSettings):
     """Sizes in bytes, times in the unit of their names."""
 
@@ -74,10 +123,19 @@ class ServeSettings(BaseSettings):
     tokens: tuple[Token, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    streams: dict[str, StreamEntry] = {}
+    allowed_sources: tuple[str, ...] = ()
+    denied_sources: tuple[str, ...] = ()
+    webhooks: dict[str, WebhookEntry] = {}
+    allowed_webhooks: tuple[str, ...] = ()
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
 
     max_connections: int = Field(512, ge=1)
     max_subscribers: int = Field(256, ge=1)
+    max_viewers: int = Field(64, ge=1)
+    max_streams: int = Field(64, ge=1, le=1000)
+    batch_size: int = Field(8, ge=1, le=256)
+    batch_wait_seconds: float = Field(0.01, ge=0, le=1)
     upload_idle_seconds: float = Field(30.0, gt=0)
 
     max_upload_bytes: int = Field(4 * GIGABYTE, gt=0)
@@ -92,6 +150,8 @@ class ServeSettings(BaseSettings):
     clips_waiting: int = Field(16, ge=1)
     keep_clips_days: float = Field(7.0, gt=0)
     keep_events_days: float = Field(90.0, gt=0)
+    keep_recordings_days: float = Field(30.0, gt=0)
+    recording_quota_bytes: int = Field(20 * GIGABYTE, gt=0)
 
     @model_validator(mode="after")
     def _never_open_to_all(self) -> ServeSettings:
@@ -102,6 +162,44 @@ class ServeSettings(BaseSettings):
                 "or use --host 127.0.0.1"
             )
         return self
+
+    @model_validator(mode="after")
+    def _streams_and_webhooks_that_can_be(self) -> ServeSettings:
+        try:
+            self.stream_definitions()
+            self.stream_limits()
+            self.webhook_list()
+            self.webhook_policy()
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def stream_definitions(self) -> tuple[StreamDefinition, ...]:
+        definitions = tuple(entry.definition(name) for name, entry in self.streams.items())
+        for definition in definitions:
+            definition.check()
+        return definitions
+
+    def stream_limits(self) -> StreamLimits:
+        return StreamLimits(
+            streams=self.max_streams,
+            policy=AddressPolicy(self.allowed_sources, self.denied_sources),
+            keep_seconds=self.keep_recordings_days * 86400,
+            recording_bytes=self.recording_quota_bytes,
+        )
+
+    def webhook_policy(self) -> AddressPolicy:
+        """What the operator has named is allowed, but no name stands for this machine unless that is too."""
+        named = (urlsplit(entry.url.get_secret_value()).hostname for entry in self.webhooks.values())
+        allowed = (*self.allowed_webhooks, *(host for host in named if host))
+        return AddressPolicy(allowed, remedy="the operator can allow it: setting allowed_webhooks")
+
+    def webhook_list(self) -> tuple[Webhook, ...]:
+        return tuple(entry.webhook(name) for name, entry in self.webhooks.items())
+
+    @property
+    def batching(self) -> BatchSettings:
+        return BatchSettings(max_batch=self.batch_size, max_wait=self.batch_wait_seconds)
 
     @property
     def clip_limits(self) -> ClipLimits:

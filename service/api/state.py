@@ -12,6 +12,9 @@ from service.api.settings import ServeSettings
 from service.clips.queue import ClipQueue
 from service.event_log import EventLog
 from service.feed import Feed
+from service.inference.shared import SharedInference
+from service.streams.manager import StreamManager
+from service.webhooks.sender import WebhookSender
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +23,20 @@ class Services:
     log: EventLog
     feed: Feed
     clips: ClipQueue
+    streams: StreamManager
+    inference: SharedInference
+    webhooks: WebhookSender
     metrics: Metrics
     probes: asyncio.Semaphore
+
+    def subscribers(self) -> int:
+        """Open subscriptions to events and labels."""
+        labels = sum(stream.news.followers for stream in self.streams.all())
+        return self.feed.subscribers + labels
+
+    def viewers(self) -> int:
+        """Who watches live pictures."""
+        return sum(stream.pictures.followers for stream in self.streams.all())
 
 
 def services(connection: HTTPConnection) -> Services:

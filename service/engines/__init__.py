@@ -22,9 +22,9 @@ class Engine(StrEnum):
 
 
 def open_engine(
-    artifact: KerasArtifact, engine: Engine = Engine.AUTO, *, batch_size: int = 8
+    artifact: KerasArtifact, engine: Engine = Engine.AUTO, *, batch_size: int = 8, buckets: bool = False
 ) -> KerasClassifier:
-    """Load a stored model into an engine and warm it up.
+    """Load a stored model into an engine and warm it up; for ``buckets`` see ``KerasClassifier``.
 
     Raises ``ConfigurationError`` for an engine that is not there.
     """
@@ -32,6 +32,6 @@ def open_engine(
         raise ConfigurationError("engine 'openvino' comes with a later release; use 'auto' or 'tensorflow'")
     from service.engines.keras import KerasClassifier
 
-    classifier = KerasClassifier(artifact, batch_size=batch_size)
+    classifier = KerasClassifier(artifact, batch_size=batch_size, buckets=buckets)
     classifier.warm_up()
     return classifier

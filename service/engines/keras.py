@@ -42,13 +42,15 @@ class KerasArtifact(Protocol):
 
 
 class KerasClassifier:
-    """Runs a stored model in batches of one fixed size.
+    """Runs a stored model in batches of one fixed size, or of a few.
 
     Smaller groups are padded and larger ones cut, so the function is traced once and a frame's
-    probabilities do not hang on how many others came along. For use from one thread.
+    probabilities do not hang on how many others came along. With ``buckets`` there are sizes of 1, 2, 4 …
+    up to ``batch_size``, of which the smallest that fits is taken: a lone frame has not to pay for a whole
+    batch, and its probabilities differ by rounding only. For use from one thread.
     """
 
-    def __init__(self, artifact: KerasArtifact, *, batch_size: int = 8) -> None:
+    def __init__(self, artifact: KerasArtifact, *, batch_size: int = 8, buckets: bool = False) -> None:
         self._preprocessing = artifact.preprocessing
         self._labels = tuple(artifact.labels)
         self._batch_size = batch_size
@@ -62,8 +64,15 @@ class KerasClassifier:
         def probabilities(inputs: Any) -> Any:
             return model(tf.cast(inputs, tf.float32), training=False)
 
-        signature = tf.TensorSpec((batch_size, *self._input_shape), tf.uint8)
-        self._function = tf.function(probabilities).get_concrete_function(signature)
+        function = tf.function(probabilities)
+        powers = (1 << power for power in range(batch_size.bit_length()))
+        sizes = sorted(
+            {*(size for size in powers if size < batch_size), batch_size} if buckets else {batch_size}
+        )
+        self._functions = {
+            size: function.get_concrete_function(tf.TensorSpec((size, *self._input_shape), tf.uint8))
+            for size in sizes
+        }
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -77,18 +86,20 @@ class KerasClassifier:
         return self._preprocessing.model_input(image)
 
     def warm_up(self) -> None:
-        """Run once, so that the first frame does not pay for what is set up lazily."""
-        self.classify(np.zeros((1, *self._input_shape), np.uint8))
+        """Run every size once, so that the first frame does not pay for what is set up lazily."""
+        for size in self._functions:
+            self.classify(np.zeros((size, *self._input_shape), np.uint8))
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         results = np.empty((len(inputs), len(self._labels)), np.float32)
         for start in range(0, len(inputs), self._batch_size):
             part = inputs[start : start + self._batch_size]
             count = len(part)
-            if count < self._batch_size:
-                padding = np.zeros((self._batch_size - count, *self._input_shape), np.uint8)
+            size = min(size for size in self._functions if size >= count)
+            if count < size:
+                padding = np.zeros((size - count, *self._input_shape), np.uint8)
                 part = np.concatenate([part, padding])
-            results[start : start + count] = self._function(tf.constant(part)).numpy()[:count]
+            results[start : start + count] = self._functions[size](tf.constant(part)).numpy()[:count]
         return np.clip(results, 0.0, 1.0, out=results)
 
 

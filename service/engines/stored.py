@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from models.artifact import load_artifact
+from models.preprocessing import Preprocessing
 from service.engines import Engine, open_engine
-from service.types import Classifier
+from service.types import Classifier, Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +19,17 @@ class StoredModel:
     engine: Engine
     name: str
     labels: tuple[str, ...]
+    preprocessing: Preprocessing
 
     @classmethod
     def find(cls, model: str, engine: Engine) -> Self:
         """Raises ``ModelError`` for a model that is not there or is damaged."""
         artifact = load_artifact(model)
-        return cls(model, engine, f"{artifact.name} {artifact.version}", tuple(artifact.labels))
+        name = f"{artifact.name} {artifact.version}"
+        return cls(model, engine, name, tuple(artifact.labels), artifact.preprocessing)
+
+    def model_input(self, image: Image) -> Image:
+        return self.preprocessing.model_input(image)
 
     def open(self, batch_size: int) -> Classifier:
-        return open_engine(load_artifact(self.model), self.engine, batch_size=batch_size)
+        return open_engine(load_artifact(self.model), self.engine, batch_size=batch_size, buckets=True)

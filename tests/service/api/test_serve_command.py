@@ -103,8 +103,14 @@ def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert status_of(["serve", "--port", "70000"]) == BAD_INPUT
     assert status_of(["serve", "--config", "no-such.toml"]) == BAD_INPUT
     assert status_of(["serve", "--model", "no-such-model", "--data", str(tmp_path)]) == BAD_INPUT
-    errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 4
+    assert status_of(["serve", "--stream", "rtsp://me:secret@camera/1"]) == BAD_INPUT
+    assert status_of(["serve", "--stream", "a/b=rtsp://me:secret@camera/1"]) == BAD_INPUT
+    assert status_of(["serve", "--stream", "door=1", "--stream", "door=2"]) == BAD_INPUT
+    assert status_of(["serve", "--allow-source", "10.0.0.0/99"]) == BAD_INPUT
+    output = capsys.readouterr()
+    assert "secret" not in output.err + output.out
+    errors = output.err.splitlines()
+    assert len(errors) == 8
     assert all(line.startswith("video-events: ") for line in errors)
 
 

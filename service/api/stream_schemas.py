@@ -1,0 +1,289 @@
+"""What goes over the wire about live streams."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import lru_cache
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints
+
+from service.api.schemas import Wire, when
+from service.config import RunSettings
+from service.event_log import Coverage
+from service.sources import redact
+from service.streams.records import NAME, StreamDefinition, StreamOptions, StreamStatus
+from service.streams.stream import Label, Stream
+from service.types import StreamState
+
+LONGEST_SOURCE = 2000
+
+Source = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_SOURCE)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class StreamOptionsIn(Wire):
+    """How a stream is worked on; what is left out is as it is by default."""
+
+    labels: list[Annotated[str, StringConstraints(min_length=1, max_length=200)]] | None = Field(
+        None, min_length=1, max_length=1000, description="Only these labels of the model."
+    )
+    window: int = Field(RunSettings().window, ge=1, le=100_000, description="Rolling average, in frames.")
+    window_seconds: float | None = Field(None, gt=0, le=3600, description="In seconds, instead of frames.")
+    enter: float = Field(RunSettings().enter, gt=0, le=1)
+    exit: float = Field(RunSettings().exit, gt=0, le=1)
+    min_duration: float = Field(RunSettings().min_duration, ge=0, le=3600)
+    merge_gap: float = Field(RunSettings().merge_gap, ge=0, le=3600)
+    every: int = Field(RunSettings().every, ge=1, le=1000, description="Classify every Nth frame only.")
+    rate: float | None = Field(None, gt=0, le=1000, description="Most classifications per second.")
+    crop: tuple[Share, Share, Share, Share] | None = Field(
+        None, description="Left, top, width, height of what is classified, as shares of the picture."
+    )
+    blind_after: float = Field(StreamOptions().blind_after, ge=0, le=3600, description="Seconds; 0: never.")
+    frozen_after: float = Field(StreamOptions().frozen_after, ge=0, le=3600, description="Seconds; 0: never.")
+    view_rate: float = Field(StreamOptions().view_rate, gt=0, le=60, description="Live pictures per second.")
+    record: bool = Field(False, description="Keep every event as annotated video.")
+    record_before: float = Field(StreamOptions().record_before, ge=0, le=60, description="Seconds.")
+    record_after: float = Field(StreamOptions().record_after, ge=0, le=60, description="Seconds.")
+
+    def options(self) -> StreamOptions:
+        """Raises ``ConfigurationError`` for values that do not go together."""
+        fields = self.model_dump()
+        settings = RunSettings(
+            **{name: fields.pop(name) for name in tuple(fields) if name in RunSettings.__slots__}
+        )
+        labels = fields.pop("labels")
+        options = StreamOptions(settings=settings, labels=tuple(labels) if labels else None, **fields)
+        options.check()
+        return options
+
+    @classmethod
+    def of(cls, options: StreamOptions) -> Self:
+        settings = options.settings
+        fields = {name: getattr(settings, name) for name in RunSettings.__slots__ if name in cls.model_fields}
+        fields |= {name: getattr(options, name) for name in StreamOptions.__slots__ if name != "settings"}
+        return cls.model_validate(fields)
+
+
+class StreamIn(Wire):
+    name: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
+    source: Source
+    options: StreamOptionsIn = Field(default_factory=lambda: StreamOptionsIn.model_validate({}))
+
+    def definition(self) -> StreamDefinition:
+        return StreamDefinition(name=self.name, source=self.source, options=self.options.options())
+
+
+class StreamChange(Wire):
+    """What is left out stays as it is; ``options`` are replaced as a whole."""
+
+    source: Source | None = None
+    options: StreamOptionsIn | None = None
+
+
+class StreamLinks(Wire):
+    self: str
+    labels: str
+    live: str
+    snapshot: str
+    events: str
+    coverage: str
+    recordings: str
+
+    @classmethod
+    def of(cls, name: str) -> StreamLinks:
+        base = f"/streams/{name}"
+        parts = {
+            "labels": "labels",
+            "live": "live.mjpeg",
+            "snapshot": "snapshot.jpg",
+            "events": "events",
+            "coverage": "coverage",
+            "recordings": "recordings",
+        }
+        return cls.model_validate({"self": base} | {name: f"{base}/{path}" for name, path in parts.items()})
+
+
+class StateOut(Wire):
+    """How a stream stands. ``since`` is when it came into this state, ``next_try_at`` when it tries again."""
+
+    state: StreamState
+    since: datetime
+    reason: str | None
+    attempt: int
+    next_try_at: datetime | None
+
+    @classmethod
+    def of(cls, status: StreamStatus) -> Self:
+        return cls(**_standing(status))
+
+
+class StreamOut(StateOut):
+    """``source`` without its credentials; ``fps`` frames that arrive per second; ``frame_age`` in seconds."""
+
+    name: str
+    source: str
+    created_at: datetime
+    is_live: bool | None
+    width: int | None
+    height: int | None
+    fps: float | None
+    classified_fps: float | None
+    inference_seconds: float | None
+    frame_age: float | None
+    frames: int
+    dropped: int
+    label: str | None
+    confidence: float | None
+    restarts: int
+    options: StreamOptionsIn
+    links: StreamLinks
+
+    @classmethod
+    def of_stream(cls, stream: Stream) -> Self:
+        definition, status = stream.definition, stream.status
+        return cls(
+            **_standing(status),
+            name=definition.name,
+            source=redact(definition.source),
+            created_at=when(definition.created_at),
+            is_live=status.is_live,
+            width=status.width,
+            height=status.height,
+            fps=_rounded(status.fps, 2),
+            classified_fps=_rounded(status.classified_fps, 2),
+            inference_seconds=_rounded(status.inference_seconds, 4),
+            frame_age=_rounded(status.frame_age, 3),
+            frames=status.frames,
+            dropped=status.dropped,
+            label=status.label,
+            confidence=_rounded(status.confidence, 4),
+            restarts=status.restarts,
+            options=StreamOptionsIn.of(definition.options),
+            links=StreamLinks.of(definition.name),
+        )
+
+
+class StreamList(Wire):
+    streams: list[StreamOut]
+
+
+class ShareOut(Wire):
+    label: str
+    confidence: float
+
+
+class LabelOut(Wire):
+    """One smoothed prediction.
+
+    ``seq`` rises by one per prediction of a stream; ``pts`` is media time in seconds, ``frame_age`` seconds
+    from capture to label, ``dropped`` the frames not classified since the last prediction, ``event`` the
+    event that goes on.
+    """
+
+    type: Literal["label"] = "label"
+    seq: int
+    pts: float
+    captured_at: datetime
+    emitted_at: datetime
+    frame_age: float
+    label: str
+    confidence: float
+    top: list[ShareOut]
+    dropped: int
+    event: str | None
+
+    @classmethod
+    def of(cls, label: Label) -> Self:
+        told = label.labelled
+        return cls(
+            seq=label.seq,
+            pts=round(told.pts, 3),
+            captured_at=when(told.captured_at),
+            emitted_at=when(label.emitted_at),
+            frame_age=round(told.age, 4),
+            label=told.label,
+            confidence=round(told.confidence, 4),
+            top=[ShareOut(label=name, confidence=round(share, 4)) for name, share in told.top],
+            dropped=told.dropped,
+            event=told.event,
+        )
+
+
+class SnapshotOut(Wire):
+    """First word to a subscriber: how the stream stands, and its last label, if there is one."""
+
+    type: Literal["snapshot"] = "snapshot"
+    stream: StreamOut
+    last: LabelOut | None
+
+
+class StateChangeOut(StateOut):
+    type: Literal["state"] = "state"
+
+
+class MissedOut(Wire):
+    """The subscriber was too slow for this many messages."""
+
+    type: Literal["missed"] = "missed"
+    count: int
+
+
+class RemovedOut(Wire):
+    """Last word to a subscriber: the stream was removed, changed, or the service stops."""
+
+    type: Literal["removed"] = "removed"
+
+
+class HourOut(Wire):
+    """Seconds of one hour: watched, without frames to be had, and with frames on which nothing is seen."""
+
+    hour: datetime
+    watched: float
+    dropped: float
+    blind: float
+
+    @classmethod
+    def of(cls, coverage: Coverage) -> Self:
+        return cls(
+            hour=when(coverage.hour),
+            watched=round(coverage.watched, 1),
+            dropped=round(coverage.dropped, 1),
+            blind=round(coverage.blind, 1),
+        )
+
+
+class CoverageOut(Wire):
+    stream: str
+    hours: list[HourOut]
+
+
+class RecordingOut(Wire):
+    file: str
+    bytes: int
+    finished_at: datetime
+    link: str
+
+
+class RecordingList(Wire):
+    recordings: list[RecordingOut]
+
+
+@lru_cache(1024)
+def label_text(label: Label) -> str:
+    """The JSON of a label, made once for all subscribers."""
+    return LabelOut.of(label).model_dump_json()
+
+
+def _standing(status: StreamStatus) -> dict[str, Any]:
+    return {
+        "state": status.state,
+        "since": when(status.since),
+        "reason": status.reason,
+        "attempt": status.attempt,
+        "next_try_at": None if status.next_try_at is None else when(status.next_try_at),
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

@@ -1,0 +1,232 @@
+"""Live streams: add, follow, watch, change, remove."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from enum import StrEnum
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Query, Response, WebSocket
+from fastapi.responses import FileResponse, StreamingResponse
+
+from service.api.auth import requires
+from service.api.events import LATEST, NAME, POSITION
+from service.api.problems import problem
+from service.api.schemas import MessagesOut, when
+from service.api.settings import Scope
+from service.api.sockets import refusal, send_until_gone
+from service.api.state import Services, services
+from service.api.stream_schemas import (
+    CoverageOut,
+    HourOut,
+    LabelOut,
+    MissedOut,
+    RecordingList,
+    RecordingOut,
+    RemovedOut,
+    SnapshotOut,
+    StateChangeOut,
+    StreamChange,
+    StreamIn,
+    StreamList,
+    StreamOut,
+    label_text,
+)
+from service.errors import StreamNotFoundError, VideoEventsError
+from service.event_log import MOST_ROWS, EventQuery
+from service.streams.stream import Label, Stream
+
+router = APIRouter(prefix="/streams", tags=["streams"])
+View = Depends(requires(Scope.VIEW))
+Manage = Depends(requires(Scope.MANAGE))
+Serving = Annotated[Services, Depends(services)]
+Rate = Annotated[float | None, Query(gt=0, le=60, description="At most so many per second.")]
+Moment = Query(ge=0, le=LATEST, description="Unix seconds.")
+
+BOUNDARY: Final = "frame"
+SNAPSHOT_SECONDS: Final = 5.0
+DAY: Final = 86400.0
+
+
+class Mode(StrEnum):
+    """``latest`` skips what the subscriber is too slow for, ``lossless`` only what no longer is in memory."""
+
+    LATEST = "latest"
+    LOSSLESS = "lossless"
+
+
+@router.post("", status_code=HTTPStatus.CREATED, dependencies=[Manage])
+async def add(stream: StreamIn, serving: Serving, response: Response) -> StreamOut:
+    """Add a stream; it is remembered over restarts.
+
+    403 the address is not among those that the operator allows, 409 the name is taken or there are too many.
+    """
+    added = await asyncio.to_thread(serving.streams.add, stream.definition())
+    shown = StreamOut.of_stream(added)
+    response.headers["Location"] = shown.links.self
+    return shown
+
+
+@router.get("", dependencies=[View])
+async def list_streams(serving: Serving) -> StreamList:
+    """All streams and how they stand."""
+    return StreamList(streams=[StreamOut.of_stream(stream) for stream in serving.streams.all()])
+
+
+@router.get("/{name}", dependencies=[View])
+async def show(name: str, serving: Serving) -> StreamOut:
+    """State with its reason, figures, the present label."""
+    return StreamOut.of_stream(serving.streams.get(name))
+
+
+@router.patch("/{name}", dependencies=[Manage])
+async def change(name: str, wanted: StreamChange, serving: Serving) -> StreamOut:
+    """Give a stream another source or other options: it starts afresh, the others do not notice."""
+    options = None if wanted.options is None else wanted.options.options()
+    changed = await asyncio.to_thread(serving.streams.change, name, wanted.source, options)
+    return StreamOut.of_stream(changed)
+
+
+@router.delete("/{name}", status_code=HTTPStatus.NO_CONTENT, dependencies=[Manage])
+async def remove(name: str, serving: Serving) -> None:
+    """Stop and forget a stream, in whatever state it is. Its events stay in the log."""
+    await asyncio.to_thread(serving.streams.remove, name)
+
+
+@router.get("/{name}/events", dependencies=[View])
+async def events(
+    name: str,
+    serving: Serving,
+    after: Annotated[int, POSITION] = 0,
+    label: Annotated[str | None, NAME] = None,
+    since: Annotated[float | None, Query(alias="from", ge=0, le=LATEST)] = None,
+    until: Annotated[float | None, Query(alias="to", ge=0, le=LATEST)] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 100,
+) -> MessagesOut:
+    """As `GET /events`, of this stream; also of one that was removed."""
+    query = EventQuery(after=after, stream=name, label=label, since=since, until=until, limit=limit)
+    page = await asyncio.wrap_future(serving.log.query(query))
+    return MessagesOut.of(page, after, limit)
+
+
+@router.get("/{name}/coverage", dependencies=[View])
+async def coverage(
+    name: str,
+    serving: Serving,
+    since: Annotated[float | None, Query(alias="from", ge=0, le=LATEST)] = None,
+    until: Annotated[float | None, Query(alias="to", ge=0, le=LATEST)] = None,
+) -> CoverageOut:
+    """How much of each hour was watched; the last 24 hours unless told otherwise."""
+    until = time.time() if until is None else until
+    since = until - DAY if since is None else since
+    hours = await asyncio.wrap_future(serving.log.coverage(name, since - 3600, until))
+    return CoverageOut(stream=name, hours=[HourOut.of(hour) for hour in hours])
+
+
+@router.get("/{name}/snapshot.jpg", dependencies=[View], response_class=Response)
+async def snapshot(name: str, serving: Serving) -> Response:
+    """The newest annotated picture; 503 when none comes."""
+    stream = serving.streams.get(name)
+    try:
+        async with asyncio.timeout(SNAPSHOT_SECONDS):
+            async for _, pictures in stream.pictures.follow():
+                return Response(pictures[-1], media_type="image/jpeg")
+    except TimeoutError:
+        pass
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE, f"there is no picture; the stream is {stream.status.state}"
+    )
+
+
+@router.get("/{name}/live.mjpeg", dependencies=[View], response_class=StreamingResponse)
+async def live(name: str, serving: Serving, rate: Rate = None) -> Response:
+    """Annotated pictures as they come, the newest only (multipart/x-mixed-replace)."""
+    stream = serving.streams.get(name)
+    if serving.viewers() >= serving.settings.max_viewers:
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "as many watch already as this service takes")
+    return StreamingResponse(
+        _parts(stream, rate), media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+    )
+
+
+@router.get("/{name}/recordings", dependencies=[View])
+async def recordings(name: str, serving: Serving) -> RecordingList:
+    """Annotated video of events, the newest first, of streams with the option `record`."""
+    return RecordingList(recordings=await asyncio.to_thread(_recordings, serving, name))
+
+
+@router.get("/{name}/recordings/{file}", dependencies=[View], response_class=FileResponse)
+async def recording(name: str, file: str, serving: Serving) -> FileResponse:
+    """One recording (AVI, MJPG); takes `Range`."""
+    for found in await asyncio.to_thread(_recordings, serving, name):
+        if found.file == file:
+            path = serving.streams.recordings(name) / found.file
+            return FileResponse(path, media_type="video/x-msvideo", filename=found.file)
+    raise StreamNotFoundError("there is no recording of this name")
+
+
+@router.websocket("/{name}/labels")
+async def labels(socket: WebSocket, name: str, mode: Mode = Mode.LATEST, rate: Rate = None) -> None:
+    """A snapshot, then a message for every smoothed prediction and every change of state."""
+    serving = services(socket)
+    if refused := refusal(socket, serving):
+        await socket.send_denial_response(refused)
+        return
+    try:
+        stream = serving.streams.get(name)
+    except VideoEventsError as error:
+        await socket.send_denial_response(problem(HTTPStatus.NOT_FOUND, str(error)))
+        return
+    await socket.accept()
+    await send_until_gone(socket, _send(socket, stream, mode, rate))
+
+
+async def _send(socket: WebSocket, stream: Stream, mode: Mode, rate: float | None) -> None:
+    follower = stream.news.follow()
+    last = stream.last_label if stream.status.label is not None else None
+    first = SnapshotOut(stream=StreamOut.of_stream(stream), last=LabelOut.of(last) if last else None)
+    await socket.send_text(first.model_dump_json())
+    due = 0.0
+    async for missed, news in follower:
+        newest = max((number for number, item in enumerate(news) if isinstance(item, Label)), default=0)
+        if missed and mode is Mode.LOSSLESS:
+            await socket.send_text(MissedOut(count=missed).model_dump_json())
+        for number, item in enumerate(news):
+            if mode is Mode.LATEST and number < newest and isinstance(item, Label):
+                continue
+            if isinstance(item, Label):
+                if rate is None or item.labelled.captured_at >= due:
+                    due = item.labelled.captured_at + (0.98 / rate if rate else 0.0)
+                    await socket.send_text(label_text(item))
+            else:
+                await socket.send_text(StateChangeOut.of(item).model_dump_json())
+    await socket.send_text(RemovedOut().model_dump_json())
+    await socket.close()
+
+
+async def _parts(stream: Stream, rate: float | None) -> AsyncIterator[bytes]:
+    async for _, pictures in stream.pictures.follow():
+        jpeg = pictures[-1]
+        yield (
+            f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
+            + jpeg
+            + b"\r\n"
+        )
+        if rate:
+            await asyncio.sleep(1 / rate)
+
+
+def _recordings(serving: Services, name: str) -> list[RecordingOut]:
+    folder: Path = serving.streams.recordings(serving.streams.get(name).definition.name)
+    found = []
+    for path in folder.glob("*.avi") if folder.is_dir() else ():
+        facts = path.stat()
+        link = f"/streams/{name}/recordings/{path.name}"
+        found.append(
+            RecordingOut(file=path.name, bytes=facts.st_size, finished_at=when(facts.st_mtime), link=link)
+        )
+    return sorted(found, key=lambda one: one.finished_at, reverse=True)

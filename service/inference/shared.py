@@ -1,0 +1,134 @@
+"""One inference process for the whole service, and the model as its streams and clips see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol, Self
+
+from service.backoff import Backoff
+from service.inference.client import RemoteClassifier
+from service.inference.queueing import BatchSettings, Priority
+from service.inference.server import InferenceListener, InferenceSettings, serve_inference
+from service.inference.wire import InferenceAddress
+from service.supervisor import ChildSpec, ChildState, Supervisor
+from service.types import Classifier, Image
+
+PROCESS: Final = "inference"
+START_SECONDS: Final = 300.0
+"""To load a model and run it for the first time, on a slow machine."""
+SILENCE_SECONDS: Final = 30.0
+"""One batch takes seconds on a busy processor; longer than this is a device that hangs."""
+LOST_SECONDS: Final = 120.0
+"""How long a client waits for the process to come back."""
+
+
+class ServedModel(Protocol):
+    """A model by its card, which can be opened where it is to run. Picklable."""
+
+    @property
+    def name(self) -> str:
+        """Name and version, as recorded with the events."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    def model_input(self, image: Image) -> Image:
+        """As ``Classifier.model_input``, without loading the network."""
+        ...
+
+    def open(self, batch_size: int) -> Classifier:
+        """Load the network in this process."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteModel:
+    """The served model to those who classify elsewhere. Picklable."""
+
+    served: ServedModel
+    address: InferenceAddress
+
+    @property
+    def name(self) -> str:
+        return self.served.name
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.served.labels
+
+    def open(self, batch_size: int) -> Classifier:
+        """For an uploaded clip: many inputs at once, after the live streams."""
+        return RemoteClassifier(
+            self.address,
+            self.served.model_input,
+            priority=Priority.UPLOAD,
+            slots=batch_size,
+            timeout=LOST_SECONDS,
+        )
+
+    def open_live(self, while_waiting: Callable[[], None]) -> Classifier:
+        """For a live stream: one input at a time, first in turn."""
+        return RemoteClassifier(
+            self.address,
+            self.served.model_input,
+            priority=Priority.LIVE,
+            slots=1,
+            timeout=LOST_SECONDS,
+            while_waiting=while_waiting,
+        )
+
+
+class SharedInference:
+    """Keeps the inference process running under a supervisor; a context manager."""
+
+    def __init__(self, supervisor: Supervisor, served: ServedModel, batching: BatchSettings) -> None:
+        self._supervisor = supervisor
+        self._served = served
+        self._settings = InferenceSettings(batching=batching, max_clients=256)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._listener = self._stack.enter_context(InferenceListener())
+        self._supervisor.start(
+            ChildSpec(
+                PROCESS,
+                serve_inference,
+                (
+                    self._listener.socket,
+                    partial(self._served.open, self._settings.batching.max_batch),
+                    self._settings,
+                ),
+                start_timeout=START_SECONDS,
+                beat_timeout=SILENCE_SECONDS,
+                backoff=Backoff(limit=4.0),
+            )
+        )
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._supervisor.stop(PROCESS)
+        self._stack.close()
+
+    @property
+    def model(self) -> RemoteModel:
+        return RemoteModel(self._served, self._listener.address)
+
+    @property
+    def address(self) -> InferenceAddress:
+        return self._listener.address
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the network is loaded and has run once."""
+        status = self._supervisor.status(PROCESS)
+        return status is not None and status.state is ChildState.RUNNING
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it is not ready, if that is known."""
+        status = self._supervisor.status(PROCESS)
+        return status.reason if status else None

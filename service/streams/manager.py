@@ -1,0 +1,221 @@
+"""Keeps all streams: starts, changes and removes them, and remembers them across restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from service.addresses import SOURCE_SCHEMES, AddressPolicy, Pinned
+from service.backoff import Backoff
+from service.errors import (
+    ConfigurationError,
+    StreamExistsError,
+    StreamLimitError,
+    StreamNotFoundError,
+)
+from service.event_log import EventLog
+from service.streams.broadcast import Broadcast
+from service.streams.process import StreamTask, run_stream
+from service.streams.records import LiveModel, StreamDefinition, StreamOptions
+from service.streams.store import StreamStore
+from service.streams.stream import Stream
+from service.supervisor import ChildSpec, ChildStatus, Supervisor
+
+PREFIX: Final = "stream "
+"""Begins the names of the streams' processes."""
+RING: Final = 256
+"""Labels that a subscriber may fall behind: some ten seconds."""
+SILENCE_SECONDS: Final = 3.0
+STOP_SECONDS: Final = 1.2
+DRAIN_SECONDS: Final = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """``streams`` at most; ``policy`` says which addresses a client may name.
+
+    Recordings of all streams together are kept for ``keep_seconds`` and up to ``recording_bytes``.
+    """
+
+    streams: int = 64
+    policy: AddressPolicy = field(default_factory=AddressPolicy)
+    keep_seconds: float = 30 * 86400.0
+    recording_bytes: int = 20 << 30
+
+
+class StreamManager:
+    """Made within the event loop ``loop``; its methods wait and belong in a thread."""
+
+    def __init__(
+        self,
+        store: StreamStore,
+        log: EventLog,
+        model: LiveModel,
+        supervisor: Supervisor,
+        folder: Path,
+        limits: StreamLimits,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.limits = limits
+        self.model = model
+        self._store = store
+        self._log = log
+        self._supervisor = supervisor
+        self._folder = folder
+        self._loop = loop
+        self._clock = clock
+        self._streams: dict[str, Stream] = {}
+        self._changing = threading.Lock()
+
+    def start(self, configured: Iterable[StreamDefinition]) -> None:
+        """Start what the operator configured, and what clients have added in earlier lives."""
+        own = {definition.name: definition for definition in configured}
+        for definition in self._store.load():
+            own.setdefault(definition.name, definition)
+        for definition in own.values():
+            definition.check()
+            self._launch(definition)
+
+    def close(self) -> None:
+        """Let every stream end in an orderly way; the supervisor has to be alive still."""
+        with self._changing:
+            threads = [
+                threading.Thread(target=self._stop, args=(stream,), name="stopping")
+                for stream in self._streams.values()
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self._streams.clear()
+
+    def add(self, definition: StreamDefinition) -> Stream:
+        """Raises ``ConfigurationError``, ``StreamExistsError`` or ``AddressRefusedError``."""
+        definition = replace(definition, created_at=self._clock())
+        definition.check()
+        self._check_source(definition)
+        with self._changing:
+            if definition.name in self._streams:
+                raise StreamExistsError(f"there is a stream {definition.name!r} already")
+            if len(self._streams) >= self.limits.streams:
+                raise StreamLimitError(f"there are {self.limits.streams} streams, as many as may be")
+            self._store.save(definition)
+            return self._launch(definition)
+
+    def change(self, name: str, source: str | None, options: StreamOptions | None) -> Stream:
+        """Start a stream afresh with another source or other options; no other stream notices."""
+        with self._changing:
+            stream = self._get(name)
+            definition = replace(
+                stream.definition,
+                source=stream.definition.source if source is None else source,
+                options=stream.definition.options if options is None else options,
+                trusted=stream.definition.trusted and source is None,
+            )
+            definition.check()
+            self._check_source(definition)
+            self._store.save(definition)
+            self._stop(stream)
+            return self._launch(definition)
+
+    def remove(self, name: str) -> None:
+        """Stop a stream in whatever state it is, and forget it; its events stay in the log."""
+        with self._changing:
+            stream = self._get(name)
+            self._store.delete(name)
+            self._stop(stream)
+            del self._streams[name]
+
+    def get(self, name: str) -> Stream:
+        return self._get(name)
+
+    def all(self) -> tuple[Stream, ...]:
+        """All streams, oldest first."""
+        return tuple(self._streams.values())
+
+    def tidy(self) -> None:
+        """Remove recordings that are too old, and the oldest of those that are too many."""
+        files = [(path.stat().st_mtime, path.stat().st_size, path) for path in self._folder.glob("*/*.avi")]
+        kept = 0
+        for finished_at, size, path in sorted(files, reverse=True):
+            kept += size
+            if kept > self.limits.recording_bytes or finished_at < self._clock() - self.limits.keep_seconds:
+                path.unlink(missing_ok=True)
+
+    def hear(self, child: ChildStatus) -> None:
+        """What the supervisor tells of any process."""
+        if child.name.startswith(PREFIX):
+            stream = self._streams.get(child.name.removeprefix(PREFIX))
+            if stream:
+                stream.hear_supervisor(child)
+
+    def _get(self, name: str) -> Stream:
+        try:
+            return self._streams[name]
+        except KeyError:
+            raise StreamNotFoundError("there is no stream of this name") from None
+
+    def _check_source(self, definition: StreamDefinition) -> None:
+        if not definition.trusted:
+            self.limits.policy.check(definition.source, SOURCE_SCHEMES)
+        labels = definition.options.labels
+        unknown = sorted(set(labels or ()) - set(self.model.labels))
+        if unknown:
+            raise ConfigurationError(
+                f"unknown labels {', '.join(unknown)}; the model has: {', '.join(self.model.labels)}"
+            )
+
+    def _launch(self, definition: StreamDefinition) -> Stream:
+        stream = Stream(
+            definition,
+            self._log,
+            self.model.name,
+            Broadcast(self._loop, RING),
+            partial(Broadcast, self._loop, 1),
+            self._clock,
+        )
+        self._streams[definition.name] = stream
+        task = StreamTask(
+            name=definition.name,
+            source=definition.source,
+            options=definition.options,
+            trusted=definition.trusted,
+            folder=self.recordings(definition.name),
+            resolve=None if definition.trusted else partial(_pinned, self.limits.policy),
+        )
+        self._supervisor.start(
+            ChildSpec(
+                PREFIX + definition.name,
+                run_stream,
+                (task, self.model),
+                open_channel=stream.open_channel,
+                start_timeout=60.0,
+                beat_timeout=SILENCE_SECONDS,
+                backoff=Backoff(limit=4.0),
+            )
+        )
+        return stream
+
+    def recordings(self, name: str) -> Path:
+        """The folder of a stream's recordings; made when the first one begins."""
+        return self._folder / name
+
+    def _stop(self, stream: Stream) -> None:
+        stream.closing.set()
+        self._supervisor.stop(PREFIX + stream.definition.name, STOP_SECONDS)
+        stream.close(DRAIN_SECONDS)
+
+
+def _pinned(policy: AddressPolicy, source: str) -> Pinned:
+    """The address of an untrusted source as it may be opened at this moment."""
+    return policy.check(source, SOURCE_SCHEMES)

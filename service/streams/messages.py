@@ -1,0 +1,138 @@
+"""What a stream's process and the service tell each other: one message of bytes each.
+
+JSON and not pickle, because the process decodes what a stranger sends: whoever took it over must not get
+further than this. A picture travels as its bare JPEG behind one byte.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from service.types import EndReason, Event, EventMessage, EventPhase, StreamState
+
+MAX_BYTES: Final = 16 << 20
+_PICTURE: Final = b"J"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The state has changed. ``wait`` is the seconds until the next try, where there will be one."""
+
+    state: StreamState
+    reason: str | None = None
+    attempt: int = 1
+    wait: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The first frame of a connection was decoded."""
+
+    width: int
+    height: int
+    fps: float
+    is_live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One smoothed prediction. ``captured_at`` is Unix seconds, ``age`` seconds from capture to label.
+
+    ``top`` holds the likeliest labels with their smoothed probabilities, ``dropped`` the number of frames
+    that were never classified since the last message of this kind, ``event`` the id of the open event.
+    """
+
+    index: int
+    pts: float
+    captured_at: float
+    age: float
+    label: str
+    confidence: float
+    top: tuple[tuple[str, float], ...]
+    dropped: int
+    event: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """A step in the life of an event; ``epoch`` is the Unix time at pts 0, ``None`` for a file."""
+
+    message: EventMessage
+    epoch: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """About once a second: paces, and the seconds watched, dropped and blind since the last one.
+
+    ``fps`` counts frames that arrive, ``classified_fps`` those classified, per second.
+    ``inference_seconds`` is the mean time that a classification took. ``frames`` and ``dropped`` count
+    from the start of the process. Seconds dropped are those in which no frame could be had.
+    """
+
+    fps: float
+    classified_fps: float
+    inference_seconds: float | None
+    frames: int
+    dropped: int
+    seconds_watched: float
+    seconds_dropped: float
+    seconds_blind: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A recording of an event was finished; ``file`` is its name in the stream's folder."""
+
+    event: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The newest annotated frame, as JPEG."""
+
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """To the process: whether anybody wants pictures."""
+
+    wanted: bool
+
+
+Told = Standing | Opened | Labelled | Happened | Measured | Recorded | Picture | Watch
+_KINDS: dict[str, type[Any]] = {
+    kind.__name__: kind for kind in (Standing, Opened, Labelled, Happened, Measured, Recorded, Watch)
+}
+
+
+def encode(told: Told) -> bytes:
+    if isinstance(told, Picture):
+        return _PICTURE + told.jpeg
+    return json.dumps([type(told).__name__, asdict(told)], allow_nan=False).encode()
+
+
+def decode(data: bytes) -> Told:
+    """Raises ValueError, KeyError or TypeError for what ``encode`` has not made."""
+    if data[:1] == _PICTURE:
+        return Picture(data[1:])
+    name, fields = json.loads(data)
+    kind = _KINDS[name]
+    if kind is Standing:
+        fields["state"] = StreamState(fields["state"])
+    elif kind is Labelled:
+        fields["top"] = tuple((str(label), float(share)) for label, share in fields["top"])
+    elif kind is Happened:
+        fields["message"] = _event_message(**fields["message"])
+    told: Told = kind(**fields)
+    return told
+
+
+def _event_message(seq: int, phase: str, event: dict[str, Any]) -> EventMessage:
+    reason = event["end_reason"]
+    fields = event | {"end_reason": EndReason(reason) if reason is not None else None}
+    return EventMessage(seq, EventPhase(phase), Event(**fields))

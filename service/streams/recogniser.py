@@ -1,0 +1,193 @@
+"""Classifies a live stream's frames one at a time, in a thread of its own.
+
+So that picture and recording keep their pace however slow the network is, and go on while it is away.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from service.backoff import Backoff
+from service.engines.restricted import RestrictedClassifier
+from service.errors import InferenceError
+from service.streams.records import LiveModel, StreamOptions
+from service.types import Classifier, Frame, Image, Probabilities
+
+WAITING: Final = "waiting for inference"
+PATIENCE: Final = 5.0
+"""Seconds that a classification may take before the stream counts as not watched."""
+AGAIN: Final = Backoff(first=0.5, limit=4.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the model says of a frame; ``era`` as it was handed in, ``seconds`` what it took."""
+
+    era: int
+    index: int
+    pts: float
+    captured_at: float
+    labels: tuple[str, ...]
+    probabilities: Probabilities
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    era: int
+    index: int
+    pts: float
+    captured_at: float
+    model_input: Image
+    begun_at: float
+
+
+class CroppedClassifier:
+    """Another classifier, which is shown a part of every picture: left, top, width, height as shares."""
+
+    def __init__(self, classifier: Classifier, crop: tuple[float, float, float, float]) -> None:
+        self._classifier = classifier
+        self._crop = crop
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self._classifier.labels
+
+    def model_input(self, image: Image) -> Image:
+        height, width = image.shape[:2]
+        left, top, wide, high = self._crop
+        x, y = min(width - 1, int(left * width)), min(height - 1, int(top * height))
+        right, bottom = max(x + 1, round((left + wide) * width)), max(y + 1, round((top + high) * height))
+        return self._classifier.model_input(image[y:bottom, x:right])
+
+    def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return self._classifier.classify(inputs)
+
+
+def open_classifier(
+    model: LiveModel, options: StreamOptions, while_waiting: Callable[[], None]
+) -> Classifier:
+    """The model as the stream's options want it. Raises InferenceError, or ConfigurationError for labels."""
+    classifier = model.open_live(while_waiting)
+    if options.labels is not None:
+        classifier = RestrictedClassifier(classifier, options.labels)
+    if options.crop is not None:
+        classifier = CroppedClassifier(classifier, options.crop)
+    return classifier
+
+
+class Recogniser:
+    """Opens the model, again and again if need be, and holds at most one frame.
+
+    All methods are for one other thread: the one that reads the stream.
+    """
+
+    def __init__(self, open_model: Callable[[Callable[[], None]], Classifier]) -> None:
+        """``open_model`` is given what to call while it waits; raises InferenceError to be called again."""
+        self._open = open_model
+        self._changed = threading.Condition()
+        self._classifier: Classifier | None = None
+        self._work: _Work | None = None
+        self._result: Result | None = None
+        self._failure: BaseException | None = None
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="recogniser", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a frame would be classified at once."""
+        with self._changed:
+            return self._classifier is not None and self._work is None and self._result is None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a result is to be had now or soon."""
+        with self._changed:
+            return self._work is not None or self._result is not None
+
+    def is_away(self, now: float) -> bool:
+        """Whether there is no model, or one that does not answer. Raises what is beyond retrying."""
+        with self._changed:
+            if self._failure is not None:
+                raise self._failure
+            if self._classifier is None:
+                return True
+            return self._work is not None and now - self._work.begun_at > PATIENCE
+
+    def submit(self, frame: Frame, era: int) -> None:
+        """Hand in a frame while ``is_idle``; it may be drawn on afterwards."""
+        with self._changed:
+            classifier = self._classifier
+        if classifier is None:
+            return
+        model_input = classifier.model_input(frame.image)
+        work = _Work(era, frame.index, frame.pts, frame.captured_at, model_input, time.monotonic())
+        with self._changed:
+            if self._classifier is classifier:
+                self._work = work
+                self._changed.notify_all()
+
+    def take(self) -> Result | None:
+        """The result that nobody has taken yet, if there is one."""
+        with self._changed:
+            result, self._result = self._result, None
+            return result
+
+    def close(self) -> None:
+        """Have the thread end at its next chance; does not wait."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        failures = 0
+        try:
+            while not self._closing:
+                began = time.monotonic()
+                try:
+                    self._serve(self._open(self._go_on))
+                except InferenceError:
+                    failures = AGAIN.attempt(failures, time.monotonic() - began)
+                    with self._changed:
+                        self._classifier = self._work = None
+                        self._changed.wait_for(lambda: self._closing, AGAIN.delay(failures, random.random()))
+        except _ClosingError:
+            pass
+        except BaseException as error:  # carried over to the thread that reads the stream
+            with self._changed:
+                self._failure = error
+
+    def _serve(self, classifier: Classifier) -> None:
+        with self._changed:
+            self._classifier = classifier
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._work or self._closing)
+                work = self._work
+            if self._closing or work is None:
+                raise _ClosingError
+            probabilities = classifier.classify(work.model_input[np.newaxis])[0]
+            seconds = time.monotonic() - work.begun_at
+            with self._changed:
+                self._work = None
+                self._result = Result(
+                    *(work.era, work.index, work.pts, work.captured_at),
+                    *(classifier.labels, probabilities, seconds),
+                )
+
+    def _go_on(self) -> None:
+        if self._closing:
+            raise _ClosingError
+
+
+class _ClosingError(Exception):
+    """Ends a wait for the model when the stream ends."""

@@ -1,0 +1,69 @@
+"""What becomes of annotated frames: the live view and the recordings, encoded once for both."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+
+from service.streams.messages import Picture, Recorded
+from service.streams.outlet import Outlet
+from service.streams.recording import EventRecorder, Shot, encode_jpeg
+from service.streams.records import StreamOptions
+from service.types import EventMessage, Frame
+
+logger = logging.getLogger(__name__)
+
+
+class Screen:
+    """Shows the frames of one connection, at most ``view_rate`` per second, and records its events."""
+
+    def __init__(self, outlet: Outlet, options: StreamOptions, folder: Path | None, fps: float) -> None:
+        self._outlet = outlet
+        self._every = 1 / max(options.view_rate, 0.01)
+        self._due_at = 0.0
+        self._recorder: EventRecorder | None = None
+        if options.record and folder is not None:
+            self._recorder = EventRecorder(
+                folder,
+                options.record_before,
+                options.record_after,
+                fps,
+                lambda event, file: outlet.tell(Recorded(event, file)),
+            )
+
+    def wants(self) -> bool:
+        """Whether the next frame will be seen by anybody: only then it has to be drawn on."""
+        return self._recorder is not None or self._is_due(time.monotonic())
+
+    def show(self, frame: Frame) -> None:
+        now = time.monotonic()
+        due = self._is_due(now)
+        if not due and self._recorder is None:
+            return
+        try:
+            jpeg = encode_jpeg(frame.image)
+        except (ValueError, cv2.error) as error:
+            logger.warning("a frame cannot be shown: %s", error)
+            return
+        if due:
+            self._due_at = max(self._due_at + self._every, now)
+            self._outlet.tell(Picture(jpeg))
+        if self._recorder:
+            height, width = frame.image.shape[:2]
+            self._recorder.add(Shot(frame.pts, width, height, jpeg))
+
+    def note(self, messages: Sequence[EventMessage]) -> None:
+        if self._recorder:
+            self._recorder.note(messages)
+
+    def close(self, timeout: float = 0.0) -> None:
+        """Finish a recording that goes on; waits at most ``timeout`` seconds for its file."""
+        if self._recorder:
+            self._recorder.close(timeout)
+
+    def _is_due(self, now: float) -> bool:
+        return self._outlet.wanted and now >= self._due_at

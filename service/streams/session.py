@@ -1,0 +1,240 @@
+"""One connection to a live source, from its first frame until it is lost.
+
+The newest frame is judged, handed to the network when that is free, drawn on, shown and recorded; what the
+network says is applied when it comes, unless the stream could not be seen in between.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from service.annotate import Annotator
+from service.capture import NewestFrame
+from service.errors import SourceError
+from service.events import SHORTEST_EVENT
+from service.pipeline import Interpreter
+from service.sources import Source
+from service.streams.messages import Happened
+from service.streams.outlet import Outlet, label_of
+from service.streams.recogniser import WAITING, Recogniser, Result
+from service.streams.records import StreamOptions
+from service.streams.screen import Screen
+from service.streams.sight import Sight
+from service.types import EndReason, EventMessage, Frame, Prediction, StreamState
+
+STEP: Final = 0.1
+"""Seconds to wait for a frame before looking at everything else."""
+SOON: Final = 0.01
+"""The same while a classification goes on: its result is to be told at once."""
+STALLED_AFTER: Final = 1.0
+STALLED_FRAMES: Final = 5
+LOST_AFTER: Final = 5.0
+_DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds without a frame: a stream stalls after the greater of ``stalled`` and five frame times, and
+    is lost after ``lost``."""
+
+    stalled: float = STALLED_AFTER
+    lost: float = LOST_AFTER
+
+
+def stamps() -> Iterator[str]:
+    """Names that no other run of a stream has used: milliseconds of the wall clock in base 36."""
+    last = 0
+    while True:
+        last = number = max(last + 1, int(time.time() * 1000))
+        text = ""
+        while number:
+            number, digit = divmod(number, 36)
+            text = _DIGITS[digit] + text
+        yield text
+
+
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+def close_in_background(*closables: Closable) -> None:
+    """Close one after the other; a read that hangs, and is waited for, must not hold up what comes next."""
+
+    def close() -> None:
+        for closable in closables:
+            closable.close()
+
+    closing = threading.Thread(target=close, name="close source", daemon=True)
+    closing.start()
+    closing.join(STEP)
+
+
+class LiveSession:
+    """Works on an opened live source until it is lost or the process is to stop.
+
+    ``new_name`` names the stream in events, differently at every call: each stretch of sight has a window
+    and numbers of its own.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        options: StreamOptions,
+        recogniser: Recogniser,
+        outlet: Outlet,
+        screen: Screen,
+        annotator: Annotator,
+        new_name: Callable[[], str],
+        limits: Limits,
+    ) -> None:
+        self._source = source
+        self._options = options
+        self._recogniser = recogniser
+        self._outlet = outlet
+        self._screen = screen
+        self._annotator = annotator
+        self._new_name = new_name
+        self._limits = limits
+        self._sight = Sight(options.blind_after, options.frozen_after)
+        self._interpreter: Interpreter | None = None
+        self._labels: tuple[str, ...] = ()
+        self._era = 0
+        self._epoch: float | None = None
+        self._pts = 0.0
+        self._frames = self._dropped = 0
+        self._classified_index = -1
+        self._classified_pts = 0.0
+        self._taken = 0
+        self._due_frame, self._due_pts = 0, 0.0
+
+    def run(self) -> str | None:
+        """Return why the source was lost, or None when the process is to stop."""
+        newest = NewestFrame(self._source)
+        try:
+            reason = self._follow(newest)
+            self._count(newest)
+        finally:
+            close_in_background(newest, self._source)
+        lost = reason is not None
+        self._close(EndReason.SOURCE_LOST if lost else EndReason.END_OF_STREAM, self._pts)
+        return reason
+
+    def _follow(self, newest: NewestFrame) -> str | None:
+        stalled_after = max(self._limits.stalled, STALLED_FRAMES / self._source.properties.fps)
+        seen_at = time.monotonic()
+        while self._outlet.pulse():
+            self._apply()
+            self._count(newest)
+            try:
+                frame = newest.take(SOON if self._recogniser.is_busy else STEP)
+            except TimeoutError:
+                silent = time.monotonic() - seen_at
+                if silent >= self._limits.lost:
+                    return f"no frame for {silent:.0f} s"
+                if silent >= stalled_after:
+                    self._outlet.stand(StreamState.STALLED, f"no frame for {stalled_after:g} s")
+                continue
+            except SourceError as error:
+                return str(error)
+            if frame is None:
+                return self._source.ending or "the stream ended"
+            seen_at = time.monotonic()
+            self._apply()
+            self._take(frame)
+        return None
+
+    def _take(self, frame: Frame) -> None:
+        now = time.monotonic()
+        if self._epoch is None:
+            self._epoch = frame.captured_at - frame.pts + time.time() - now
+        self._pts = frame.pts
+        self._taken += 1
+        state = self._sight.look(frame.image, frame.pts)
+        away = self._recogniser.is_away(now)
+        if state is not StreamState.LIVE:
+            self._close(EndReason.BLIND, self._sight.since)
+        elif away:
+            self._close(EndReason.BLIND, self._classified_pts)
+            self._outlet.count(dropped=1)
+        elif not self._sight.obscured and self._is_due(frame):
+            self._recogniser.submit(frame, self._era)
+        reason = WAITING if away and state is StreamState.LIVE else None
+        self._outlet.stand(state, reason)
+        self._show(frame, reason or (None if state is StreamState.LIVE else state.value))
+
+    def _is_due(self, frame: Frame) -> bool:
+        """Whether the network is free and pace and settings allow to classify this frame."""
+        if self._taken < self._due_frame or frame.pts < self._due_pts or not self._recogniser.is_idle:
+            return False
+        self._due_frame = self._taken + self._options.settings.every
+        if self._options.rate is not None:
+            self._due_pts = max(self._due_pts + 1 / self._options.rate, frame.pts)
+        return True
+
+    def _apply(self) -> None:
+        """Take in what the network has said, unless it is of a frame from before sight was lost."""
+        result = self._recogniser.take()
+        if result is None:
+            return
+        self._outlet.count(classified=result.seconds)
+        if result.era != self._era:
+            return
+        if self._interpreter is None or result.labels != self._labels:
+            self._close(EndReason.BLIND, self._classified_pts)  # another model than before
+            self._interpreter = Interpreter(self._new_name(), result.labels, self._options.settings)
+            self._labels = result.labels
+        self._interpret(self._interpreter, result)
+
+    def _interpret(self, interpreter: Interpreter, result: Result) -> None:
+        self._tell(interpreter.update(Prediction(result.index, result.pts, result.probabilities)))
+        assert interpreter.smoothed
+        label = label_of(
+            interpreter.smoothed,
+            result.labels,
+            interpreter.event,
+            captured_at=result.captured_at,
+            dropped=result.index - self._classified_index - 1,
+        )
+        self._classified_index, self._classified_pts = result.index, result.pts
+        self._outlet.tell(label)
+
+    def _close(self, reason: EndReason, pts: float) -> None:
+        """End what goes on for ``reason`` at ``pts``; what follows starts afresh.
+
+        Frames that were classified after ``pts``, as those of a picture that turned out to be frozen,
+        do not count.
+        """
+        self._era += 1
+        if self._interpreter:
+            messages = self._interpreter.close(reason, pts)
+            self._interpreter = None
+            self._tell(tuple(_ended_at(message, reason, pts) for message in messages))
+
+    def _tell(self, messages: tuple[EventMessage, ...]) -> None:
+        for message in messages:
+            self._outlet.tell(Happened(message, self._epoch))
+        self._screen.note(messages)
+
+    def _show(self, frame: Frame, state: str | None) -> None:
+        if not self._screen.wants():
+            return
+        interpreter = self._interpreter
+        smoothed, event = (interpreter.smoothed, interpreter.event) if interpreter else (None, None)
+        self._annotator.draw(frame.image, smoothed, event, state)
+        self._screen.show(frame)
+
+    def _count(self, newest: NewestFrame) -> None:
+        frames, dropped = self._source.frames_read, newest.dropped
+        self._outlet.count(frames=frames - self._frames, dropped=dropped - self._dropped)
+        self._frames, self._dropped = frames, dropped
+
+
+def _ended_at(message: EventMessage, reason: EndReason, pts: float) -> EventMessage:
+    event = message.event
+    if event.end_reason is not reason or event.end_pts is None or event.end_pts <= pts:
+        return message
+    return replace(message, event=replace(event, end_pts=max(pts, event.start_pts + SHORTEST_EVENT)))

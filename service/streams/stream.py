@@ -1,0 +1,245 @@
+"""One stream as the service sees it: its definition, what is known of it, and who follows it.
+
+What the stream's process tells is heard in a thread of its own, so that a slow disk or a busy process
+holds up no other stream.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Final
+
+from service.errors import StorageError
+from service.event_log import EventLog
+from service.streams.broadcast import Broadcast
+from service.streams.messages import (
+    MAX_BYTES,
+    Happened,
+    Labelled,
+    Measured,
+    Opened,
+    Picture,
+    Recorded,
+    Standing,
+    Told,
+    Watch,
+    decode,
+    encode,
+)
+from service.streams.records import StreamDefinition, StreamStatus
+from service.supervisor import ChildState, ChildStatus
+from service.types import EndReason, StreamState
+
+COVER_SECONDS: Final = 10.0
+"""Between two notes on what was watched."""
+STORE_AGAIN: Final = 0.5
+"""Seconds before an event that could not be stored is tried again."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A smoothed prediction on its way to subscribers; ``emitted_at`` is Unix seconds."""
+
+    seq: int
+    labelled: Labelled
+    emitted_at: float
+
+
+News = Label | StreamStatus
+"""What subscribers to labels hear: labels, and the status whenever the state has changed."""
+
+
+class Stream:
+    """Made within the event loop; everything else may be called from any thread."""
+
+    def __init__(
+        self,
+        definition: StreamDefinition,
+        log: EventLog,
+        model_name: str,
+        news: Broadcast[News],
+        pictures: Callable[[Callable[[int], None]], Broadcast[bytes]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.definition = definition
+        self.news = news
+        self.pictures = pictures(self._watch)
+        self.last_label: Label | None = None
+        self.closing = threading.Event()
+        self._log = log
+        self._model_name = model_name
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._status = StreamStatus(name=definition.name, since=clock())
+        # Rises by one per label and, as nothing labels a thousand frames a second, over restarts too.
+        self._seq = int(clock() * 1000)
+        self._channel: Connection | None = None
+        self._listening: threading.Thread | None = None
+        self._covered = [0.0, 0.0, 0.0]
+        self._covered_at = time.monotonic()
+
+    @property
+    def status(self) -> StreamStatus:
+        return self._status
+
+    def open_channel(self) -> Connection:
+        """Listen to a process that is about to start; called by the supervisor."""
+        ours, theirs = Pipe()
+        before = self._listening
+        with self._lock:
+            self._channel = ours
+        self._listening = threading.Thread(
+            target=self._listen, args=(ours, before), name=f"stream {self.definition.name}", daemon=True
+        )
+        self._listening.start()
+        return theirs
+
+    def hear_supervisor(self, child: ChildStatus) -> None:
+        """Show what has become of the process itself; called by the supervisor."""
+        if child.state is ChildState.WAITING:
+            wait = max(0.0, (child.next_try_at or 0.0) - time.monotonic())
+            self._set(
+                state=StreamState.LOST,
+                reason=f"the process of this stream ended: {child.reason}",
+                attempt=child.attempt,
+                next_try_at=self._clock() + wait,
+                restarts=child.failures,
+            )
+        elif child.state is ChildState.STARTING and not self.closing.is_set():
+            self._set(state=StreamState.CONNECTING, next_try_at=None)
+
+    def close(self, timeout: float) -> None:
+        """After the process has gone: hear the rest of what it told, let all followers go."""
+        self.closing.set()
+        if self._listening:
+            self._listening.join(timeout)
+        self.news.close()
+        self.pictures.close()
+
+    def _watch(self, followers: int) -> None:
+        with self._lock:
+            channel = self._channel
+        if channel:
+            try:
+                channel.send_bytes(encode(Watch(followers > 0)))
+            except OSError:  # it ends just now; the next one is told when it opens its source
+                return
+
+    def _listen(self, channel: Connection, before: threading.Thread | None) -> None:
+        if before:
+            before.join()
+        try:
+            with channel:
+                self._watch(self.pictures.followers)
+                while True:
+                    self._hear(decode(channel.recv_bytes(MAX_BYTES)))
+        except (EOFError, OSError):
+            pass
+        except (ValueError, KeyError, TypeError):
+            logger.exception("the process of stream %s went astray", self.definition.name)
+        finally:
+            self._cover()
+            self.pictures.forget()
+            self._until_stored(
+                lambda: self._log.end_open_events(EndReason.SOURCE_LOST, self.definition.name).result()
+            )
+
+    def _hear(self, told: Told) -> None:
+        if isinstance(told, Picture):
+            self.pictures.publish(told.jpeg)
+        elif isinstance(told, Labelled):
+            self._seq += 1
+            self.last_label = Label(self._seq, told, self._clock())
+            self._status = replace(
+                self._status, label=told.label, confidence=told.confidence, frame_age=told.age
+            )
+            self.news.publish(self.last_label)
+        elif isinstance(told, Happened):
+            event = replace(told.message.event, stream=self.definition.name)
+            message = replace(told.message, event=event)
+            epoch = told.epoch
+            self._until_stored(
+                lambda: self._log.append([message], model=self._model_name, epoch=epoch).result()
+            )
+        elif isinstance(told, Standing):
+            next_try_at = None if told.wait is None else self._clock() + told.wait
+            self._set(state=told.state, reason=told.reason, attempt=told.attempt, next_try_at=next_try_at)
+        elif isinstance(told, Opened):
+            self._status = replace(
+                self._status, is_live=told.is_live, width=told.width, height=told.height, fps=told.fps
+            )
+        elif isinstance(told, Measured):
+            self._measure(told)
+        elif isinstance(told, Recorded):
+            logger.info("stream %s: recorded %s", self.definition.name, told.file)
+
+    def _measure(self, told: Measured) -> None:
+        self._status = replace(
+            self._status,
+            fps=told.fps,
+            classified_fps=told.classified_fps,
+            inference_seconds=told.inference_seconds,
+            frames=told.frames,
+            dropped=told.dropped,
+        )
+        seconds = (told.seconds_watched, told.seconds_dropped, told.seconds_blind)
+        self._covered = [sum(pair) for pair in zip(self._covered, seconds, strict=True)]
+        if time.monotonic() - self._covered_at >= COVER_SECONDS:
+            self._cover()
+
+    def _cover(self) -> None:
+        """Note what was watched. What cannot be stored just now is added to the next note."""
+        covered, self._covered = self._covered, [0.0, 0.0, 0.0]
+        self._covered_at = time.monotonic()
+        if not any(covered):
+            return
+        try:
+            self._log.cover(self.definition.name, self._clock(), *covered).result()
+        except StorageError as error:
+            logger.warning("stream %s: %s", self.definition.name, error)
+            self._covered = covered
+
+    def _until_stored(self, store: Callable[[], object]) -> None:
+        """No event is lost to a full disk: it waits here, and what follows waits behind it."""
+        while True:
+            try:
+                store()
+                return
+            except StorageError as error:
+                logger.error("stream %s: %s; trying again", self.definition.name, error)
+                if self.closing.wait(STORE_AGAIN):
+                    return
+
+    def _set(
+        self,
+        *,
+        state: StreamState,
+        reason: str | None = None,
+        attempt: int | None = None,
+        next_try_at: float | None = None,
+        restarts: int | None = None,
+    ) -> None:
+        with self._lock:
+            was = self._status
+            status = replace(
+                was,
+                state=state,
+                since=was.since if state is was.state else self._clock(),
+                reason=reason,
+                attempt=was.attempt if attempt is None else attempt,
+                next_try_at=next_try_at,
+                restarts=was.restarts if restarts is None else restarts,
+            )
+            if state not in (StreamState.LIVE, StreamState.STALLED):
+                status = replace(status, label=None, confidence=None, frame_age=None)
+            self._status = status
+        if status != was:
+            self.news.publish(status)

@@ -1,0 +1,86 @@
+"""Streams and webhooks in flags, the environment and a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.api.settings import load_settings
+from service.errors import ConfigurationError
+from service.streams.records import StreamOptions
+
+FILE = """
+allowed_sources = ["192.168.0.0/16", "*.cameras.example"]
+
+[streams]
+yard = "rtsp://me:secret@192.168.0.7/1"
+
+[streams.court]
+source = "rtsp://192.168.0.8/main"
+labels = ["badminton"]
+window_seconds = 1.5
+crop = [0.0, 0.25, 1.0, 0.5]
+record = true
+
+[webhooks.desk]
+url = "https://desk.example/hook"
+secret = "0123456789abcdef"
+phases = ["ended"]
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "serve.toml"
+    path.write_text(FILE)
+    return path
+
+
+def test_streams_of_flags_and_file_come_together(config: Path) -> None:
+    settings = load_settings({"streams": {"door": "0", "yard": "1"}}, config)
+    found = {definition.name: definition for definition in settings.stream_definitions()}
+    assert {name: definition.source for name, definition in found.items()} == {
+        "door": "0",
+        "yard": "1",  # the flag comes first
+        "court": "rtsp://192.168.0.8/main",
+    }
+    assert all(definition.trusted for definition in found.values())
+    options = found["court"].options
+    assert (options.labels, options.crop, options.record) == (("badminton",), (0.0, 0.25, 1.0, 0.5), True)
+    assert options.settings.window_seconds == 1.5
+    assert found["door"].options == StreamOptions()
+
+
+def test_streams_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDEO_EVENTS_STREAMS", '{"door": {"source": "rtsp://h/1", "rate": 2}}')
+    (definition,) = load_settings({}).stream_definitions()
+    assert (definition.name, definition.options.rate) == ("door", 2)
+
+
+def test_secrets_do_not_show(config: Path) -> None:
+    settings = load_settings({}, config)
+    assert "secret" not in repr(settings).replace("secret=SecretStr", "")
+    (webhook,) = settings.webhook_list()
+    assert webhook.secret == "0123456789abcdef"
+    assert "0123456789abcdef" not in repr(settings) + repr(webhook)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[streams]\n"clip_1" = "0"',
+        '[streams]\n"a b" = "0"',
+        "[streams.a]\nrate = 1",
+        '[streams.a]\nsource = "0"\nenter = 0.2\nexit = 0.4',
+        '[streams.a]\nsource = "0"\ncrop = [0.5, 0.0, 0.6, 1.0]',
+        '[streams.a]\nsource = "0"\nwindows = 3',
+        'allowed_sources = ["http://host/"]',
+        '[webhooks.a]\nurl = "http://h/"\nsecret = "short"',
+    ],
+)
+def test_mistakes_are_told_at_the_start(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "serve.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError):
+        load_settings({}, path)

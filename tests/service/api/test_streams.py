@@ -1,0 +1,126 @@
+"""Streams over HTTP: what is refused and how, what is remembered; ``test_live`` is about what they see."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from tests.service.api.conftest import Serve, Served, until
+
+CLOSED = "rtsp://user:secret@127.0.0.1:9/main"
+LOOPBACK = {"allowed_sources": ("127.0.0.0/8",)}
+
+
+def add(served: Served, name: str = "door", source: str = CLOSED, **options: Any) -> Any:
+    return served.client.post("/streams", json={"name": name, "source": source, "options": options})
+
+
+def test_life_of_a_stream_that_cannot_be_reached(serve: Serve) -> None:
+    """Added, tried again, changed, found again after a restart, removed; its password is never shown."""
+    with serve(**LOOPBACK) as served:
+        answer = add(served, labels=["red"], rate=2)
+        assert answer.status_code == 201, answer.text
+        assert answer.headers["location"] == "/streams/door"
+        found = until(lambda: (s := served.client.get("/streams/door").json())["state"] == "lost" and s)
+        assert found["reason"]
+        assert found["next_try_at"]
+        assert "secret" not in json.dumps(found)
+        changed = served.client.patch("/streams/door", json={"options": {"rate": 3}})
+        assert (changed.status_code, changed.json()["options"]["rate"]) == (200, 3)
+        assert changed.json()["options"]["labels"] is None
+    with serve(**LOOPBACK) as served:
+        (found,) = served.client.get("/streams").json()["streams"]
+        assert (found["name"], found["options"]["rate"]) == ("door", 3)
+        with connect(served.url.replace("http", "ws") + "/streams/door/labels") as socket:
+            assert json.loads(socket.recv())["type"] == "snapshot"
+            began = time.monotonic()
+            assert served.client.delete("/streams/door").status_code == 204
+            assert time.monotonic() - began < 5
+            kinds = [json.loads(text)["type"] for text in socket]
+        assert kinds[-1] == "removed"
+        assert served.client.get("/streams/door").status_code == 404
+        assert served.client.get("/streams/door/coverage").json()["hours"]
+
+
+@pytest.mark.parametrize(
+    ("status", "fields"),
+    [
+        (422, {"name": "a b"}),
+        (422, {"name": "clip_1"}),
+        (422, {"name": ""}),
+        (422, {"source": ""}),
+        (422, {"labels": ["purple"]}),
+        (422, {"enter": 0.2, "exit": 0.4}),
+        (422, {"crop": [0.5, 0, 0.6, 1]}),
+        (422, {"surprise": 1}),
+        (403, {"source": "/etc/passwd"}),
+        (403, {"source": "0"}),
+        (403, {"source": "file:///etc/passwd"}),
+        (403, {"source": "concat:a|b"}),
+        (403, {"source": "rtsp://192.0.2.7/1"}),
+        (403, {"source": "http://169.254.169.254/latest"}),
+        (403, {"source": "rtsp://127.0.0.1:9/a;b|c"}),
+    ],
+)
+def test_what_cannot_be_added(serve: Serve, status: int, fields: dict[str, Any]) -> None:
+    with serve(**LOOPBACK) as served:
+        answer = add(served, **fields)
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+        assert "secret" not in answer.text
+        assert served.client.get("/streams").json() == {"streams": []}
+
+
+def test_without_a_list_no_address_is_allowed(served: Served) -> None:
+    answer = add(served)
+    assert answer.status_code == 403
+    assert "allow" in answer.json()["detail"]
+
+
+def test_names_and_numbers_are_limited(serve: Serve) -> None:
+    with serve(max_streams=2, streams={"own": "no-such-file.mp4"}, **LOOPBACK) as served:
+        assert add(served).status_code == 201
+        assert add(served).status_code == 409
+        assert add(served, "own").status_code == 409
+        assert add(served, "third").status_code == 409
+
+
+def test_only_who_may_manage_changes_streams(serve: Serve) -> None:
+    tokens = ({"name": "v", "token": "v" * 20}, {"name": "m", "token": "m" * 20, "scopes": ["manage"]})
+    with serve(tokens=tokens, streams={"own": "no-such-file.mp4"}) as served:
+        view, manage = {"Authorization": "Bearer " + "v" * 20}, {"Authorization": "Bearer " + "m" * 20}
+        for method, path in (
+            ("POST", "/streams"),
+            ("PATCH", "/streams/own"),
+            ("DELETE", "/streams/own"),
+            ("GET", "/webhooks"),
+        ):
+            body = None if method in ("GET", "DELETE") else {"name": "x", "source": "rtsp://h/1"}
+            assert served.client.request(method, path, json=body).status_code == 401
+            assert served.client.request(method, path, json=body, headers=view).status_code == 403
+        for path in ("", "/own", "/own/events", "/own/coverage", "/own/live.mjpeg", "/own/recordings"):
+            assert served.client.get("/streams" + path).status_code == 401
+        assert served.client.get("/streams/own", headers=view).status_code == 200
+        with pytest.raises(InvalidStatus):
+            connect(served.url.replace("http", "ws") + "/streams/own/labels")
+        assert served.client.delete("/streams/own", headers=manage).status_code == 204
+
+
+@pytest.mark.parametrize("path", ["..%2f..%2fvideo-events.db", "x.avi", "%2e%2e%2f%2e%2e%2fvideo-events.db"])
+def test_recordings_stay_within_their_folder(serve: Serve, path: str) -> None:
+    with serve(streams={"own": "no-such-file.mp4"}) as served:
+        assert served.client.get(f"/streams/own/recordings/{path}").status_code == 404
+
+
+def test_webhooks_are_listed_without_their_secrets(serve: Serve) -> None:
+    hook = {"url": "https://desk.example/hook?key=hidden", "secret": "s" * 20}
+    with serve(webhooks={"desk": hook}) as served:
+        answer = served.client.get("/webhooks")
+        assert [found["name"] for found in answer.json()["webhooks"]] == ["desk"]
+        assert "hidden" not in answer.text
+        assert served.client.get("/webhooks/dead").json() == {"letters": []}
+        assert served.client.post("/webhooks/dead/desk-1").status_code == 404

@@ -1,0 +1,514 @@
+"""The process of a stream, with real files and a real network camera that misbehaves on command."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import pytest
+
+from service.addresses import Pinned
+from service.errors import ConfigurationError, SourceError
+from service.pipeline import run
+from service.sources import open_source
+from service.streams.messages import (
+    MAX_BYTES,
+    Happened,
+    Labelled,
+    Measured,
+    Opened,
+    Picture,
+    Recorded,
+    Standing,
+    Told,
+    decode,
+)
+from service.streams.outlet import Sender
+from service.streams.process import StreamTask, run_stream
+from service.streams.records import StreamOptions
+from service.supervisor import ChildSpec, ChildStatus, Supervisor
+from service.types import EndReason, EventPhase, StreamState
+from tests.service.fakes import read_video
+from tests.service.streams.cameras import (
+    LIMITS,
+    QUICK,
+    BrightModel,
+    Camera,
+    Running,
+    camera,
+    picture,
+    running,
+    task_of,
+    wait_until,
+)
+
+LIVE, LOST = StreamState.LIVE, StreamState.LOST
+SOON = 4.0
+"""Seconds; a tenth of it where the machine has nothing else to do."""
+
+
+@pytest.fixture
+def cam() -> Iterator[Camera]:
+    with camera() as one:
+        yield one
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """Three seconds at 20 fps: dim, bright, dim."""
+    path = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20.0, (96, 64))
+    for i in range(60):
+        writer.write(picture("bright" if 20 <= i < 40 else "dim", i))
+    writer.release()
+    return path
+
+
+def ended(stream: Running) -> Happened:
+    wait_until(lambda: stream.phases(EventPhase.ENDED))
+    return stream.phases(EventPhase.ENDED)[-1]
+
+
+def test_a_file_gives_the_events_of_an_upload_at_its_own_pace(film: Path) -> None:
+    """One pipeline: a file as a stream gives the same events to the frame, every frame, not too fast."""
+    with open_source(str(film)) as source:
+        expected = run(source, "x", BrightModel().open_live(lambda: None), QUICK).events
+    began = time.monotonic()
+    with running(str(film)) as stream:
+        stream.wait_for_state(StreamState.ENDED)
+        assert time.monotonic() - began >= 59 / 20
+        assert [label.index for label in stream.labels()] == list(range(60))
+        assert all(label.dropped == 0 for label in stream.labels())
+        events = [told.message.event for told in stream.phases(EventPhase.ENDED)]
+        assert [(e.label, e.start_pts, e.end_pts, e.end_reason) for e in events] == [
+            (e.label, e.start_pts, e.end_pts, e.end_reason) for e in expected
+        ]
+        assert len(events) == 1
+        assert all(told.epoch is None for told in stream.all(Happened))
+        assert stream.all(Opened) == [Opened(96, 64, 20.0, False)]
+        assert not stream.all(Picture)
+        assert stream.child.stopping.is_set() is False
+        stream.beats()
+        wait_until(stream.beats)
+
+
+def test_pictures_are_made_while_somebody_looks(film: Path) -> None:
+    """Encoding costs: no picture before the first viewer nor after the last."""
+    with running(str(film)) as stream:
+        stream.wait_for_state(LIVE)
+        stream.watch()
+        wait_until(lambda: stream.all(Picture))
+        image = cv2.imdecode(np.frombuffer(stream.all(Picture)[0].jpeg, np.uint8), cv2.IMREAD_COLOR)
+        assert image is not None
+        assert image.shape == (64, 96, 3)
+
+
+def test_a_file_stops_in_the_middle(film: Path) -> None:
+    """Stopping is quick and ends the open event."""
+    with running(str(film)) as stream:
+        stream.wait_for_event()
+        assert stream.stop() < SOON
+    assert ended(stream).message.event.end_reason is EndReason.END_OF_STREAM
+
+
+def test_a_live_source_is_labelled_and_stops(cam: Camera) -> None:
+    """States, labels with their age, an event on the wall clock, measurements that add up, a quick end."""
+    began = time.monotonic()
+    with running(cam.address) as stream:
+        event = stream.wait_for_event()
+        wait_until(lambda: len(stream.all(Measured)) >= 2)
+        assert stream.stop() < SOON
+    passed = time.monotonic() - began
+    assert stream.states[:2] == [StreamState.CONNECTING, LIVE]
+    assert stream.all(Opened)[0].is_live
+    assert event.epoch is not None
+    assert event.epoch + event.message.event.start_pts == pytest.approx(time.time(), abs=passed + 1)
+    label = stream.labels()[-1]
+    assert (label.label, [name for name, _ in label.top]) == ("bright", ["bright", "other", "background"])
+    assert label.event == event.message.event.id
+    assert 0 <= label.age < 5
+    assert label.captured_at == pytest.approx(time.time(), abs=passed + 1)
+    measured = stream.all(Measured)
+    total = sum(m.seconds_watched + m.seconds_dropped + m.seconds_blind for m in measured)
+    assert total == pytest.approx(passed, abs=1.0)
+    assert sum(m.seconds_watched for m in measured) > 0.5
+    assert measured[-1].frames > 5
+    last = ended(stream).message.event
+    assert (last.id, last.end_reason) == (event.message.event.id, EndReason.END_OF_STREAM)
+
+
+def test_a_black_picture_is_no_label(cam: Camera) -> None:
+    """A covered lens ends the event where the dark began; when it is gone, another begins."""
+    with running(cam.address, blind_after=0.5) as stream:
+        first = stream.wait_for_event()
+        cam.mode = "black"
+        at = stream.wait_for_state(StreamState.BLIND)
+        last = ended(stream).message.event
+        assert last.end_reason is EndReason.BLIND
+        labels = len(stream.labels())
+        wait_until(lambda: any(m.seconds_blind > 0.5 for m in stream.all(Measured)))
+        assert len(stream.labels()) <= labels + 1
+        cam.mode = "bright"
+        stream.wait_for_state(LIVE, at)
+        wait_until(lambda: len(stream.phases(EventPhase.STARTED)) == 2)
+        second = stream.phases(EventPhase.STARTED)[1]
+    assert second.message.event.id != first.message.event.id
+    assert last.end_pts is not None
+    assert second.message.event.start_pts > last.end_pts
+    assert second.epoch == first.epoch
+
+
+def test_a_frozen_picture_is_no_label(cam: Camera) -> None:
+    """A picture that stands still ends the event at the time from which it stood."""
+    with running(cam.address, frozen_after=0.8) as stream:
+        stream.wait_for_event()
+        cam.mode = "frozen"
+        at = stream.wait_for_state(StreamState.FROZEN)
+        last = ended(stream).message.event
+        assert last.end_reason is EndReason.BLIND
+        assert last.end_pts is not None
+        newest = max(label.pts for label in stream.labels())
+        assert last.end_pts <= newest - 0.4
+        cam.mode = "bright"
+        stream.wait_for_state(LIVE, at)
+
+
+def test_a_lost_camera_comes_back(cam: Camera) -> None:
+    """The event ends as lost, tries are told with their wait, and a new connection has new event ids."""
+    with running(cam.address) as stream:
+        first = stream.wait_for_event()
+        cam.mode = "closed"
+        at = stream.wait_for_state(LOST)
+        standing = stream.all(Standing)[at]
+        assert standing.reason
+        assert standing.wait is not None
+        assert 0.3 < standing.wait <= 0.5
+        last = ended(stream).message.event
+        assert (last.id, last.end_reason) == (first.message.event.id, EndReason.SOURCE_LOST)
+        wait_until(lambda: any(s.attempt == 3 for s in stream.all(Standing)))
+        cam.mode = "bright"
+        stream.wait_for_state(LIVE, at)
+        wait_until(lambda: len(stream.phases(EventPhase.STARTED)) == 2)
+        second = stream.phases(EventPhase.STARTED)[1]
+    assert second.message.event.id.partition("-")[0] != first.message.event.id.partition("-")[0]
+    assert len(stream.all(Opened)) == 2
+
+
+def test_a_hung_camera_stalls_and_is_lost(cam: Camera) -> None:
+    """Nothing comes any more: stalled with the event still open, then lost; signs of life all along."""
+    with running(cam.address) as stream:
+        stream.wait_for_event()
+        cam.mode = "hang"
+        at = stream.wait_for_state(StreamState.STALLED)
+        assert not stream.phases(EventPhase.ENDED)
+        stream.beats()
+        at = stream.wait_for_state(LOST, at)
+        assert len(stream.beats()) >= 2
+        assert ended(stream).message.event.end_reason is EndReason.SOURCE_LOST
+        stream.wait_for_state(StreamState.CONNECTING, at)
+        assert stream.stop() < SOON
+
+
+def test_a_stalled_camera_goes_on(cam: Camera) -> None:
+    """A short silence costs neither the connection nor the event."""
+    with running(cam.address) as stream:
+        stream.wait_for_event()
+        cam.mode = "hang"
+        at = stream.wait_for_state(StreamState.STALLED)
+        cam.mode = "bright"
+        stream.wait_for_state(LIVE, at)
+        assert len(stream.all(Opened)) == 1
+        assert not stream.phases(EventPhase.ENDED)
+
+
+def test_a_wrong_password_is_a_failure_that_mends_itself(cam: Camera) -> None:
+    """Failed, with a slow retry; the password is in no word."""
+    cam.mode = "locked"
+    address = cam.address.replace("//", "//user:secret@")
+    with running(address) as stream:
+        at = stream.wait_for_state(StreamState.FAILED)
+        standing = stream.all(Standing)[at]
+        assert standing.wait is not None
+        assert 4 <= standing.wait <= 8
+        assert "secret" not in str(stream.told)
+
+
+def test_a_refused_address_is_not_opened(cam: Camera) -> None:
+    """What the service may not reach is asked about before every connection, and never opened."""
+
+    def refuse(source: str) -> str:
+        raise SourceError("addresses of this network are not allowed")
+
+    options = StreamOptions(settings=QUICK)
+    with pytest.raises(ConfigurationError):
+        StreamTask(name="cam", source=cam.address, options=options, trusted=False, folder=None)
+    task = StreamTask(
+        name="cam", source=cam.address, options=options, trusted=False, folder=None, resolve=refuse
+    )
+    stream = Running(task, BrightModel())
+    at = stream.wait_for_state(StreamState.FAILED)
+    assert stream.all(Standing)[at].reason == "addresses of this network are not allowed"
+    stream.stop()
+    assert cam.sent == 0
+
+
+def checked_task(resolve: Callable[[str], Pinned | str]) -> StreamTask:
+    return StreamTask(
+        name="cam",
+        source="http://camera.example/live",
+        options=StreamOptions(settings=QUICK),
+        trusted=False,
+        folder=None,
+        resolve=resolve,
+        limits=LIMITS,
+    )
+
+
+def test_a_checked_address_is_what_is_opened(cam: Camera) -> None:
+    """The address that was checked is opened, not the one that was given; the camera hears its own name."""
+    pinned = Pinned(cam.address, "camera.example", None, "127.0.0.1", 80)
+    for checked, host in ((pinned, "camera.example"), (cam.address, urlsplit(cam.address).netloc)):
+        stream = Running(checked_task(partial(_as_it_is, checked)), BrightModel())
+        stream.wait_for_state(LIVE)
+        stream.stop()
+        assert cam.hosts[-1] == host
+
+
+def test_a_checked_address_leads_nowhere_else(cam: Camera) -> None:
+    """A camera that an outsider has named cannot send the service on to where it may not go."""
+    with camera() as other:
+        cam.elsewhere = other.address
+        stream = Running(checked_task(partial(_as_it_is, cam.address)), BrightModel())
+        stream.wait_for_state(LOST)
+        stream.stop()
+        assert other.hosts == []
+
+
+def _as_it_is(checked: Pinned | str, source: str) -> Pinned | str:
+    return checked
+
+
+def test_labels_that_the_model_lacks_are_told() -> None:
+    """An option that cannot work is a failure with a reason, not a crash on and on."""
+    with running("nowhere.mp4", labels=("chess",)) as stream:
+        at = stream.wait_for_state(StreamState.FAILED)
+        assert "chess" in (stream.all(Standing)[at].reason or "")
+        assert stream.stop() < SOON
+
+
+def test_a_slow_network_does_not_slow_the_picture(cam: Camera) -> None:
+    """Few classifications, yet every frame is shown; those left out are counted."""
+    with running(cam.address, BrightModel(seconds=0.4), view_rate=100.0) as stream:
+        stream.watch()
+        wait_until(lambda: len(stream.labels()) >= 4)
+        assert len(stream.all(Picture)) > 2 * len(stream.labels())
+        assert stream.labels()[-1].dropped > 1
+
+
+def test_a_quick_network_sees_every_frame(cam: Camera) -> None:
+    """Where there is time for every frame, the live mode leaves none out."""
+    with running(cam.address) as stream:
+        wait_until(lambda: len(stream.labels()) >= 40)
+    left_out = sorted(label.dropped for label in stream.labels())
+    assert left_out[len(left_out) // 2] == 0
+
+
+def test_a_rate_bounds_classifications(cam: Camera) -> None:
+    """Five frames per second of media time are asked for at most, whatever the network could do."""
+    with running(cam.address, rate=5.0) as stream:
+        wait_until(lambda: len(stream.labels()) >= 6)
+        labels = stream.labels()
+    assert labels[5].pts - labels[0].pts >= 0.95
+
+
+def test_without_inference_the_stream_stays_up(cam: Camera, tmp_path: Path) -> None:
+    """Pictures go on, the state says what is missing, time counts as dropped; then it goes on by itself."""
+    away = tmp_path / "away"
+    away.touch()
+    with running(cam.address, BrightModel(away=away)) as stream:
+        stream.watch()
+        wait_until(lambda: any(s.reason == "waiting for inference" for s in stream.all(Standing)))
+        wait_until(lambda: stream.all(Picture))
+        wait_until(lambda: any(m.seconds_dropped > 0.5 and m.dropped for m in stream.all(Measured)))
+        away.unlink()
+        stream.wait_for_event()
+        assert stream.all(Standing)[-1] == Standing(LIVE, None)
+        away.touch()
+        assert ended(stream).message.event.end_reason is EndReason.BLIND
+
+
+def test_a_file_waits_for_inference(film: Path, tmp_path: Path) -> None:
+    """Nothing of a file is lost when inference comes late; stopping is possible meanwhile."""
+    away = tmp_path / "away"
+    away.touch()
+    with running(str(film), BrightModel(away=away)) as stream:
+        wait_until(lambda: any(s.reason == "waiting for inference" for s in stream.all(Standing)))
+        away.unlink()
+        wait_until(lambda: len(stream.labels()) > 5)
+        assert stream.labels()[0].index == 0
+        away.touch()
+        wait_until(lambda: stream.all(Standing)[-1] == Standing(LIVE, "waiting for inference"))
+        assert stream.stop() < SOON
+
+
+def test_an_event_is_recorded(cam: Camera, tmp_path: Path) -> None:
+    """An event leaves a video that begins before it and goes on after it, also when the camera changes
+    the size of its pictures meanwhile."""
+    folder = tmp_path / "recordings"
+    cam.mode = "dim"
+    with running(cam.address, folder=folder, record=True, record_before=0.5, record_after=0.3) as stream:
+        wait_until(lambda: len(stream.labels()) > 15)
+        cam.mode = "bright"
+        stream.wait_for_event()
+        cam.size = (160, 120)
+        count = len(stream.labels())
+        wait_until(lambda: len(stream.labels()) > count + 10)
+        cam.mode = "dim"
+        event = ended(stream).message.event
+        wait_until(lambda: stream.all(Recorded))
+    [recorded] = stream.all(Recorded)
+    assert recorded.event == event.id
+    assert [path.name for path in folder.iterdir()] == [recorded.file]
+    images, fps = read_video(folder / recorded.file)
+    assert images[0].shape[:2] == (64, 96)
+    assert event.end_pts is not None
+    assert len(images) / fps == pytest.approx(event.end_pts - event.start_pts + 0.8, abs=0.6)
+    assert images[0][-20:, :40].mean() < 100 < images[len(images) // 2][-20:, :40].mean()
+
+
+def test_stopping_finishes_the_recording(cam: Camera, tmp_path: Path) -> None:
+    """A recording that goes on when the process is to stop is whole, and told of."""
+    with running(cam.address, folder=tmp_path, record=True) as stream:
+        event = stream.wait_for_event().message.event
+        assert stream.stop() < SOON
+    assert [told.event for told in stream.all(Recorded)] == [event.id]
+    assert read_video(tmp_path / stream.all(Recorded)[0].file)[0]
+
+
+def test_a_service_that_does_not_read_holds_up_nothing(cam: Camera) -> None:
+    """The pipe is full: signs of life go on, and stopping is possible."""
+    stream = Running(task_of(cam.address, view_rate=100.0), BrightModel(), reading=False)
+    stream.watch()
+    count = cam.sent
+    wait_until(lambda: cam.sent > count + 60)
+    stream.beats()
+    wait_until(lambda: len(stream.beats()) >= 1)
+    assert stream.stop() < SOON
+
+
+def test_what_waits_for_a_slow_service_is_bounded() -> None:
+    """Of pictures only the newest waits, of labels the last 256, seconds are added up, the rest is kept."""
+    ours, theirs = Pipe()
+    with ours, theirs:
+        sender = Sender(theirs)
+        sender.tell(Picture(bytes(4 << 20)))  # more than the pipe takes
+        for i in range(300):
+            sender.tell(Standing(LIVE, f"reason {i}"))
+            sender.tell(replace(LABEL, index=i))
+            sender.tell(Picture(bytes([i % 256])))
+            sender.tell(Measured(1.0, 1.0, None, i, 0, 0.5, 0.25, 0.0))
+        told: list[Told] = []
+        while not told or told[-1] != Standing(StreamState.ENDED):
+            if len(told) == 1:
+                sender.tell(Standing(StreamState.ENDED))
+            told.append(decode(ours.recv_bytes(MAX_BYTES)))
+        sender.close(5.0)
+        assert not ours.poll(0)
+    assert [one.reason for one in told if isinstance(one, Standing)][:300] == [
+        f"reason {i}" for i in range(300)
+    ]
+    labels = [one.index for one in told if isinstance(one, Labelled)]
+    assert labels[-256:] == list(range(44, 300))
+    assert len(labels) < 300
+    assert len([one for one in told if isinstance(one, Picture)]) <= 3
+    measured = [one for one in told if isinstance(one, Measured)]
+    assert len(measured) <= 2
+    assert sum(one.seconds_watched for one in measured) == 150.0
+    assert measured[-1].frames == 299
+
+
+LABEL = Labelled(0, 0.0, 0.0, 0.0, "x", 1.0, (), 0, None)
+
+
+def test_it_ends_when_the_service_is_gone(cam: Camera) -> None:
+    """Nobody listens any more: the process fails, to be started anew with another line."""
+    stream = Running(task_of(cam.address), BrightModel(), reading=False)
+    wait_until(lambda: cam.sent > 5)
+    stream.ours.close()
+    stream.thread.join(20)
+    assert not stream.thread.is_alive()
+    assert stream.failure is not None
+    stream.stop()
+
+
+class Spawned:
+    """A stream in a process of its own, under a real supervisor."""
+
+    def __init__(self, source: str) -> None:
+        self.told: list[object] = []
+        self.statuses: list[ChildStatus] = []
+        self.supervisor = Supervisor(self.statuses.append)
+        self.supervisor.start(
+            ChildSpec(
+                "cam", run_stream, (task_of(source), BrightModel()), self.open_channel, beat_timeout=3.0
+            )
+        )
+
+    def open_channel(self) -> Connection:
+        ours, theirs = Pipe()
+        threading.Thread(target=self._listen, args=(ours,), daemon=True).start()
+        return theirs
+
+    def _listen(self, pipe: Connection) -> None:
+        with pipe, contextlib.suppress(EOFError, OSError):
+            while True:
+                self.told.append(decode(pipe.recv_bytes(MAX_BYTES)))
+
+    def has_told(self, kind: type, **fields: object) -> bool:
+        return any(
+            isinstance(told, kind) and all(getattr(told, name) == value for name, value in fields.items())
+            for told in list(self.told)
+        )
+
+
+def test_a_process_under_a_supervisor(cam: Camera) -> None:
+    """Spawned, ready, alive through a hung camera, stopped by SIGTERM with its event ended."""
+    spawned = Spawned(cam.address)
+    try:
+        wait_until(lambda: spawned.has_told(Labelled, label="bright"))
+        wait_until(lambda: spawned.has_told(Happened))
+        cam.mode = "hang"
+        wait_until(lambda: spawned.has_told(Standing, state=LOST))
+        cam.mode = "bright"
+        count = len(spawned.told)
+        wait_until(lambda: any(isinstance(told, Labelled) for told in spawned.told[count:]))
+        spawned.supervisor.stop("cam", timeout=5.0)
+        assert not any(status.failures for status in spawned.statuses)
+    finally:
+        spawned.supervisor.close(timeout=1.0)
+
+
+def test_a_server_that_never_answers_is_waited_for() -> None:
+    """Opening blocks for seconds: signs of life go on, and stopping does not wait for it."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        spawned = Spawned(f"http://127.0.0.1:{deaf.getsockname()[1]}/live")
+        try:
+            wait_until(lambda: spawned.has_told(Standing, state=StreamState.CONNECTING))
+            wait_until(lambda: spawned.has_told(Measured))
+            began = time.monotonic()
+            spawned.supervisor.stop("cam", timeout=10.0)
+            assert time.monotonic() - began < 5.0
+            assert not any(status.failures for status in spawned.statuses)
+        finally:
+            spawned.supervisor.close(timeout=1.0)

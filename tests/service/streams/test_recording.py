@@ -1,0 +1,180 @@
+"""Recordings of events: real files, read back with another program's reader."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.sinks.avi import AviWriter
+from service.streams import recording
+from service.streams.recording import EventRecorder, Shot, encode_jpeg
+from service.types import EndReason, Event, EventMessage, EventPhase, Image
+from tests.service.fakes import read_video
+from tests.service.streams.cameras import wait_until
+
+FPS = 10.0
+
+
+def shot(number: int, *, pts: float | None = None, size: tuple[int, int] = (64, 48)) -> Shot:
+    """A frame whose brightness is twice its number."""
+    image: Image = np.full((size[1], size[0], 3), 2 * number, np.uint8)
+    return Shot(number / FPS if pts is None else pts, size[0], size[1], encode_jpeg(image))
+
+
+def message(
+    phase: EventPhase, start: float, end: float | None = None, event: str = "cam.1-1"
+) -> EventMessage:
+    reason = None if end is None else EndReason.EXIT
+    return EventMessage(1, phase, Event(event, "cam", "x", start, end, 1.0, 1.0, 0.5, reason))
+
+
+class Recorder:
+    """An event recorder and what it has told."""
+
+    def __init__(self, folder: Path, before: float = 1.0, after: float = 0.5) -> None:
+        self.folder = folder
+        self.told: list[tuple[str, str]] = []
+        self.recorder = EventRecorder(
+            folder, before, after, FPS, lambda event, file: self.told.append((event, file))
+        )
+
+    def add(self, first: int, last: int) -> None:
+        for number in range(first, last):
+            self.recorder.add(shot(number))
+
+    def note(self, phase: EventPhase, start: float, end: float | None = None, event: str = "cam.1-1") -> None:
+        self.recorder.note([message(phase, start, end, event)])
+
+    def numbers(self, index: int = 0) -> list[int]:
+        """The numbers of the frames in a file, by their brightness."""
+        images, fps = read_video(self.folder / self.told[index][1])
+        assert fps == FPS
+        return [round(float(image.mean()) / 2) for image in images]
+
+
+def test_an_event_with_its_margins(tmp_path: Path) -> None:
+    """From ``before`` seconds before the true start, though it was announced later, to ``after`` its end."""
+    recorder = Recorder(tmp_path / "new")
+    recorder.add(0, 36)
+    recorder.note(EventPhase.STARTED, 3.0)
+    recorder.add(36, 50)
+    recorder.note(EventPhase.UPDATED, 3.0)
+    recorder.note(EventPhase.ENDED, 3.0, 4.8)
+    recorder.add(50, 70)
+    wait_until(lambda: recorder.told)
+    assert recorder.told == [("cam.1-1", "cam.1-1.avi")]
+    assert recorder.numbers() == list(range(20, 54))
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["cam.1-1.avi"]
+
+
+def test_the_next_event_begins_in_the_margin(tmp_path: Path) -> None:
+    """The first file ends there, the second has its own margin from what is kept."""
+    recorder = Recorder(tmp_path, before=0.5, after=5.0)
+    recorder.add(0, 10)
+    recorder.note(EventPhase.STARTED, 0.5)
+    recorder.add(10, 20)
+    recorder.note(EventPhase.ENDED, 0.5, 1.8)
+    recorder.note(EventPhase.STARTED, 1.8, event="cam.1-2")
+    recorder.add(20, 30)
+    recorder.recorder.close(10.0)
+    recorder.told.sort()
+    assert [event for event, _ in recorder.told] == ["cam.1-1", "cam.1-2"]
+    assert (recorder.numbers(0), recorder.numbers(1)) == (list(range(20)), list(range(13, 30)))
+
+
+def test_holes_are_filled_and_haste_is_thinned(tmp_path: Path) -> None:
+    """The video lasts as long as what it shows, however irregular the frames are."""
+    recorder = Recorder(tmp_path)
+    recorder.note(EventPhase.STARTED, 0.0)
+    for number, pts in enumerate([0.0, 0.04, 0.1, 0.6, 0.71, 0.8]):
+        recorder.recorder.add(shot(number * 10, pts=pts))
+    recorder.recorder.close(10.0)
+    assert recorder.numbers() == [0, 20, 20, 20, 20, 20, 30, 40, 50]
+
+
+def test_a_jump_of_the_clock_is_bounded(tmp_path: Path) -> None:
+    """A time that leaps does not fill the disk with one picture."""
+    recorder = Recorder(tmp_path)
+    recorder.note(EventPhase.STARTED, 0.0)
+    for number, pts in enumerate([0.0, 1e6, 1e6 + 0.1]):
+        recorder.recorder.add(shot(number, pts=pts))
+    recorder.recorder.close(20.0)
+    assert len(recorder.numbers()) == 1 + 600 + 2
+
+
+def test_another_size_is_fitted(tmp_path: Path) -> None:
+    """A file has one size: that of its first frame."""
+    recorder = Recorder(tmp_path)
+    recorder.note(EventPhase.STARTED, 0.0)
+    recorder.recorder.add(shot(50))
+    recorder.recorder.add(shot(51, size=(32, 24)))
+    recorder.recorder.close(10.0)
+    assert recorder.numbers() == [50, 51]
+
+
+def test_the_ring_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large pictures and long margins do not eat the memory."""
+    size = len(shot(0).jpeg)
+    monkeypatch.setattr(recording, "RING_BYTES", 5 * size + size // 2)
+    recorder = Recorder(tmp_path, before=100.0)
+    recorder.add(0, 50)
+    recorder.note(EventPhase.STARTED, 4.9)
+    recorder.recorder.close(10.0)
+    assert recorder.numbers() == list(range(45, 50))
+
+
+def test_what_cannot_be_written_costs_only_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk ends the recording, leaves nothing behind, and the next one is tried again."""
+
+    def full(self: AviWriter, jpeg: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    recorder = Recorder(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(AviWriter, "write", full)
+        recorder.note(EventPhase.STARTED, 0.0)
+        recorder.add(0, 100)
+        recorder.note(EventPhase.ENDED, 0.0, 9.9)
+        recorder.recorder.close(10.0)
+    assert (recorder.told, list(tmp_path.iterdir())) == ([], [])
+    assert "No space left" in caplog.text
+    recorder.note(EventPhase.STARTED, 10.0, event="cam.1-2")
+    recorder.add(100, 105)
+    recorder.recorder.close(10.0)
+    assert recorder.told == [("cam.1-2", "cam.1-2.avi")]
+
+
+def test_a_disk_that_stands_still_holds_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pictures wait for the disk up to a bound; then the recording is given up, and frames go on."""
+    resume = threading.Event()
+    original = AviWriter.write
+
+    def slow(self: AviWriter, jpeg: bytes) -> None:
+        resume.wait(20)
+        original(self, jpeg)
+
+    monkeypatch.setattr(AviWriter, "write", slow)
+    recorder = Recorder(tmp_path)
+    recorder.note(EventPhase.STARTED, 0.0)
+    recorder.add(0, 100)
+    resume.set()
+    recorder.recorder.close(10.0)
+    assert (recorder.told, list(tmp_path.iterdir())) == ([], [])
+    assert "too slow" in caplog.text
+
+
+def test_a_name_stays_in_its_folder(tmp_path: Path) -> None:
+    """Whatever is in the id of an event, its file lies in the folder."""
+    recorder = Recorder(tmp_path)
+    recorder.note(EventPhase.STARTED, 0.0, event="../up/ä b")
+    recorder.add(0, 2)
+    recorder.recorder.close(10.0)
+    assert recorder.told == [("../up/ä b", "_up___b.avi")]
+    assert [path.name for path in tmp_path.iterdir()] == ["_up___b.avi"]

@@ -1,0 +1,171 @@
+"""What a stream's process tells arrives: in the log, in the status, with subscribers."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from service import event_log
+from service.database import Database
+from service.errors import StorageError
+from service.event_log import EventLog, EventQuery
+from service.streams import store
+from service.streams.broadcast import Broadcast
+from service.streams.messages import (
+    Happened,
+    Labelled,
+    Measured,
+    Opened,
+    Picture,
+    Recorded,
+    Standing,
+    Told,
+    Watch,
+    decode,
+    encode,
+)
+from service.streams.records import StreamDefinition, StreamOptions
+from service.streams.store import StreamStore
+from service.streams.stream import Stream
+from service.types import EndReason, Event, EventMessage, EventPhase, StreamState
+
+EVENT = Event("door.abc-000001", "door.abc", "red", 1.0, None, 0.9, 0.8, 0.5)
+TOLD: list[Told] = [
+    Standing(StreamState.LOST, "it is gone", 3, 1.5),
+    Opened(640, 360, 25.0, True),
+    Labelled(7, 0.28, 1e9, 0.1, "red", 0.9, (("red", 0.9), ("blue", 0.1)), 2, None),
+    Happened(EventMessage(1, EventPhase.STARTED, EVENT), 1e9),
+    Happened(
+        EventMessage(2, EventPhase.ENDED, replace(EVENT, end_pts=3.0, end_reason=EndReason.BLIND)), None
+    ),
+    Measured(25.0, 5.0, None, 10, 3, 0.8, 0.1, 0.1),
+    Recorded("door.abc-000001", "door.avi"),
+    Picture(b"\xff\xd8\x00[\xff\xd9"),
+    Watch(True),
+]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with Database(tmp_path / "test.db", event_log.SCHEMA + store.SCHEMA) as opened:
+        yield opened
+
+
+@pytest.fixture
+def log(database: Database) -> EventLog:
+    return EventLog(database)
+
+
+@pytest.fixture
+def stream(log: EventLog) -> Iterator[Stream]:
+    loop = asyncio.new_event_loop()
+    made = Stream(
+        StreamDefinition(name="door", source="0"),
+        log,
+        "colours 1",
+        Broadcast(loop, 8),
+        lambda watch: Broadcast(loop, 1, watch),
+    )
+    yield made
+    made.close(5.0)
+    loop.close()
+
+
+def phases(log: EventLog) -> list[tuple[str, str, EndReason | None]]:
+    page = log.query(EventQuery()).result()
+    return [
+        (logged.stream, logged.message.phase.value, logged.message.event.end_reason)
+        for logged in page.messages
+    ]
+
+
+def until(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("told", TOLD, ids=lambda told: type(told).__name__)
+def test_messages_arrive_as_they_were_sent(told: Told) -> None:
+    assert decode(encode(told)) == told
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'["Nothing", {}]', b'["Standing", {"state": "odd"}]'])
+def test_what_is_no_message_is_refused(data: bytes) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        decode(data)
+
+
+def test_what_the_process_tells_is_known(stream: Stream, log: EventLog) -> None:
+    """Also that an event left open by a process which died is ended in the log."""
+    with stream.open_channel() as process:
+        assert decode(process.recv_bytes()) == Watch(False)
+        for told in (TOLD[1], Standing(StreamState.LIVE), TOLD[2], TOLD[3], TOLD[5], TOLD[7]):
+            process.send_bytes(encode(told))
+        until(lambda: stream.pictures.newest)
+        status = stream.status
+        assert (status.state, status.label, status.dropped, status.width) == (StreamState.LIVE, "red", 3, 640)
+        assert stream.last_label is not None
+        assert stream.last_label.labelled == TOLD[2]
+        assert phases(log) == [("door", "started", None)]
+    until(lambda: len(phases(log)) == 2)
+    assert phases(log)[1] == ("door", "ended", EndReason.SOURCE_LOST)
+    assert stream.pictures.newest is None
+    until(lambda: log.coverage("door", 0, 1e12).result())
+    (hour,) = log.coverage("door", 0, 1e12).result()
+    assert (hour.watched, hour.dropped, hour.blind) == pytest.approx((0.8, 0.1, 0.1))
+
+
+def test_the_next_process_is_heard_after_the_last_one(stream: Stream, log: EventLog) -> None:
+    """Otherwise the end of what the first has left open could come behind what the second begins."""
+    first = stream.open_channel()
+    first.send_bytes(encode(TOLD[3]))
+    second = stream.open_channel()
+    second.send_bytes(encode(Happened(EventMessage(1, EventPhase.STARTED, replace(EVENT, id="two")), None)))
+    until(lambda: len(phases(log)) == 1)
+    first.close()
+    until(lambda: len(phases(log)) == 3)
+    second.close()
+    until(lambda: len(phases(log)) == 4)
+    assert [phase for _, phase, _ in phases(log)] == ["started", "ended", "started", "ended"]
+
+
+def test_no_event_is_lost_to_a_full_disk(stream: Stream, log: EventLog, monkeypatch) -> None:
+    """It is stored as soon as that is possible again."""
+    append, failures = log.append, iter(range(2))
+
+    def fail(*args, **options):
+        if next(failures, None) is not None:
+            raise StorageError("the disk is full")
+        return append(*args, **options)
+
+    monkeypatch.setattr(log, "append", fail)
+    with stream.open_channel() as process:
+        process.send_bytes(encode(TOLD[3]))
+        until(lambda: phases(log))
+
+
+def test_a_process_that_goes_astray_harms_nobody(stream: Stream) -> None:
+    with stream.open_channel() as process:
+        process.send_bytes(encode(Standing(StreamState.LIVE)))
+        process.send_bytes(b"nonsense")
+        until(lambda: stream.status.state is StreamState.LIVE)
+    with stream.open_channel() as process:
+        process.send_bytes(encode(Standing(StreamState.BLIND)))
+        until(lambda: stream.status.state is StreamState.BLIND)
+
+
+def test_definitions_are_remembered(database: Database) -> None:
+    definitions = StreamStore(database)
+    options = StreamOptions(labels=("red",), crop=(0.0, 0.1, 0.5, 0.5), rate=2.0)
+    new = StreamDefinition(name="b", source="rtsp://u:p@h/1", options=options, created_at=2.0)
+    old = StreamDefinition(name="a", source="rtsp://h/2", created_at=1.0)
+    for definition in (new, old):
+        definitions.save(definition)
+    assert definitions.load() == (old, new)
+    definitions.delete("a")
+    assert definitions.load() == (new,)
