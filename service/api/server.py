@@ -57,6 +57,8 @@ def serve(settings: ServeSettings, model: ServedModel) -> None:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    # It notes the whole address of every WebSocket, in which there may be a token.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     with bind(settings.host, settings.port) as listener:
         host, port = listener.getsockname()[:2]
         logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)

@@ -79,7 +79,8 @@ class StreamManager:
 
     def start(self, configured: Iterable[StreamDefinition]) -> None:
         """Start what the operator configured, and what clients have added in earlier lives."""
-        own = {definition.name: definition for definition in configured}
+        now = self._clock()
+        own = {definition.name: replace(definition, created_at=now) for definition in configured}
         for definition in self._store.load():
             own.setdefault(definition.name, definition)
         for definition in own.values():

@@ -90,6 +90,20 @@ def test_ends_with_all_its_processes(tmp_path: Path, clip: Path, number: signal.
         until(lambda: not alive(children), 5)
 
 
+def test_tokens_in_addresses_are_not_logged(tmp_path: Path) -> None:
+    """Browsers put them there, for pictures and WebSockets; logs are read by others."""
+    with program(tmp_path) as (running, url):
+        until(lambda: _ready(url))
+        httpx.get(f"{url}/clips?token=very-secret")
+        with connect(url.replace("http", "ws") + "/events?token=very-secret") as socket:
+            socket.recv()
+        running.send_signal(signal.SIGTERM)
+        assert running.stderr is not None
+        log = running.stderr.read()
+    assert "/clips" in log
+    assert "very-secret" not in log
+
+
 def _ready(url: str) -> bool:
     try:
         return httpx.get(f"{url}/readyz").status_code == 200
