@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException
 
 FOLDER: Final = Path(__file__).parent / "page"
-FILES: Final = frozenset({"app.js", "docs.js", "style.css"})
+FILES: Final = frozenset(path.name for path in FOLDER.iterdir() if path.suffix in {".js", ".css"})
 
 router = APIRouter(include_in_schema=False)
 

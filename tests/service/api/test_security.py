@@ -11,7 +11,7 @@ from websockets.sync.client import connect
 
 from service.api.settings import Token, load_settings
 from service.errors import ConfigurationError
-from tests.service.api.conftest import Serve, Served
+from tests.service.api.conftest import Serve, Served, until
 
 VIEWER, UPLOADER, MANAGER = "viewer-" + "v" * 20, "uploader-" + "u" * 20, "manager-" + "m" * 20
 TOKENS = tuple(
@@ -165,6 +165,7 @@ def test_flags_before_environment_before_file(tmp_path: Path, monkeypatch: pytes
 def test_operation(served: Served) -> None:
     """Health, readiness, figures and the description of the API are there."""
     get: Any = served.client.get
+    assert until(lambda: get("/readyz").status_code == 200)
     assert get("/readyz").json() == {"status": "ready"}
     assert get("/about").json()["labels"] == ["red", "green", "blue", "background"]
     text = get("/metrics").text

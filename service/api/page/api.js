@@ -1,0 +1,68 @@
+// The calls of the service: the token, requests, sockets that come back after a break, the service's clock.
+const FIRST_WAIT = 1000;
+const LONGEST_WAIT = 30000;
+let token = sessionStorage.getItem("token") || new URLSearchParams(location.search).get("token") || "";
+let skew = 0;
+if (location.search) history.replaceState(null, "", "/");  // no token in the address bar
+
+export function setToken(text) {
+  token = text;
+  sessionStorage.setItem("token", text);
+}
+export const headers = () => (token ? { Authorization: `Bearer ${token}` } : {});
+export const withToken = (path) =>
+  (token ? `${path}${path.includes("?") ? "&" : "?"}token=${encodeURIComponent(token)}` : path);
+
+// Milliseconds as the service counts them: the clock of a phone may be minutes off.
+export const now = () => Date.now() + skew;
+function noteClock(answer) {
+  const told = Date.parse(answer.headers.get("Date")) + 500 - Date.now();
+  if (Math.abs(told - skew) > 1500) skew = told;
+}
+
+// Problem details (RFC 9457) in words.
+export function words(problem, status) {
+  const mistakes = (problem.errors || []).map(({ where, what }) => `${where.split(".").pop()}: ${what}`);
+  return mistakes.join("; ") || problem.detail || problem.title || `the service answered ${status}`;
+}
+
+export async function call(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, { ...options, headers: { ...headers(), ...options.headers } });
+  } catch { throw new Error("the service cannot be reached"); }
+  noteClock(answer);
+  if (answer.status === 401) document.dispatchEvent(new Event("locked"));
+  if (!answer.ok) {
+    const problem = await answer.json().catch(() => ({}));
+    throw Object.assign(new Error(words(problem, answer.status)), { status: answer.status });
+  }
+  return answer.status === 204 ? null : answer.json();
+}
+
+export const send = (method, path, body) =>
+  call(path, { method, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
+
+// A WebSocket that is opened again, after growing waits, until the function that is returned is called.
+// `path` is asked for anew each time; `hear` gets each message, `stand` whether it is open.
+export function connect(path, hear, stand = () => {}) {
+  let wait = FIRST_WAIT;
+  let socket;
+  let timer;
+  const open = () => {
+    socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${withToken(path())}`);
+    socket.onopen = () => stand(true);
+    socket.onmessage = ({ data }) => { wait = FIRST_WAIT; hear(JSON.parse(data)); };
+    socket.onclose = () => {
+      stand(false);
+      timer = setTimeout(open, wait * (0.75 + Math.random() / 2));  // not all pages at the same moment
+      wait = Math.min(2 * wait, LONGEST_WAIT);
+    };
+  };
+  open();
+  return () => {
+    clearTimeout(timer);
+    socket.onclose = socket.onmessage = socket.onopen = null;
+    socket.close();
+  };
+}

@@ -1,0 +1,41 @@
+// The table of the latest events: one row an event, brought up to date in place.
+import { $, cells, colour, element, percent, put, span, timeOfDay } from "./words.js";
+
+const ROWS = 50;
+const rows = new Map();
+
+export function showLatest(message, nameOf) {
+  if (message.type === "gap") note(`messages ${message.after + 1} to ${message.until} are no longer kept`);
+  if (message.type === "event") showEvent(message, nameOf(message.event.stream));
+}
+
+function showEvent({ event, recorded_at: recordedAt }, name) {
+  const row = rows.get(event.id) || addRow(event, recordedAt);
+  const length = event.end_pts === null ? "going on" : span(event.end_pts - event.start_pts);
+  [name, length, percent(event.mean_confidence)].forEach((text, index) => put(row.cells[index + 2], text));
+  row.classList.toggle("running", event.end_pts === null);
+}
+
+function addRow(event, recordedAt) {
+  const began = event.started_at ? Date.parse(event.started_at) : Date.parse(recordedAt) - 1000 * event.detect_delay;
+  const row = cells([timeOfDay(began), "", "", "", ""]);
+  const spot = element("i", "spot");
+  spot.style.background = colour(event.label);
+  row.cells[1].append(spot, event.label);
+  rows.set(event.id, row);
+  insert(row);
+  return row;
+}
+
+function note(text) {
+  insert(cells(["", text, "", "", ""]));
+}
+
+function insert(row) {
+  const body = $("#latest tbody");
+  $("#no-events").hidden = true;
+  $("#latest").hidden = false;
+  body.prepend(row);
+  while (body.rows.length > ROWS) body.deleteRow(-1);
+  for (const [id, kept] of rows) if (!kept.isConnected) rows.delete(id);
+}

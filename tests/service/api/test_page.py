@@ -1,0 +1,281 @@
+"""The page in a real browser, headless, against a real server: what people see and do there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.service.api.conftest import Served, make_clip, serving, until
+from tests.service.api.fakes import ColourProvider
+from tests.service.streams.cameras import camera
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+expect: Callable[..., Any] = playwright.expect
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATIENCE = 60_000
+"""Milliseconds; the processes of streams take their time to start on a busy machine."""
+PHONE = {"width": 360, "height": 740}
+SCENES = (["background"] * 15 + ["red"] * 30 + ["background"] * 15 + ["blue"] * 30) * 40
+COURT = {"window": 4, "record": True, "record_before": 0, "record_after": 0}
+HIDE = """hidden => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+"""A headless browser hides no tab by itself."""
+TOKEN = "a-token-for-the-page"
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt-get install chromium)")
+
+
+@pytest.fixture(scope="module")
+def court(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clip(tmp_path_factory.mktemp("clips") / "court.avi", SCENES, (160, 120))
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, court: Path) -> Iterator[Served]:
+    streams = {"court": COURT | {"source": str(court)}}
+    data = tmp_path_factory.mktemp("page") / "data"
+    with serving(data, ColourProvider(), streams=streams, allowed_sources=("127.0.0.0/8",)) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Errors(list[str]):
+    """What the browser complains of; ``expected`` are words of complaints that a test provokes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expected: list[str] = []
+
+    def hear(self, text: str) -> None:
+        if not any(words in text for words in self.expected):
+            self.append(text)
+
+
+@pytest.fixture
+def errors() -> Errors:
+    return Errors()
+
+
+@pytest.fixture
+def page(browser: Any, errors: Errors) -> Iterator[Any]:
+    """A page that has to be without errors to its end, and to ask nothing of any other host."""
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.on("console", lambda message: message.type in ("error", "warning") and errors.hear(message.text))
+    page.on("pageerror", lambda error: errors.hear(str(error)))
+    hosts = set()
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+    yield page
+    page.close()
+    assert errors == []
+    assert all(host.startswith("127.0.0.1:") for host in hosts if host)
+
+
+def card_of(page: Any, name: str) -> Any:
+    return page.locator(f'.stream[aria-label="Stream {name}"]')
+
+
+def shows_a_picture(card: Any) -> bool:
+    return bool(card.locator(".picture img").evaluate("image => image.naturalWidth > 0"))
+
+
+@pytest.fixture(autouse=True)
+def patience() -> None:
+    expect.set_options(timeout=PATIENCE)
+
+
+def test_a_stream_is_shown_with_picture_state_label_and_figures(page: Any, served: Served) -> None:
+    """The first thing people come for: what is happening now, and that it is seen."""
+    page.goto(served.url)
+    card = card_of(page, "court")
+    expect(card.locator(".state")).to_have_text("Playing")
+    expect(card.locator(".label")).to_have_text("red")
+    until(lambda: shows_a_picture(card), 60)
+    expect(card.locator(".share")).to_contain_text("%")
+    expect(card.locator(".meter")).to_have_attribute("aria-valuenow", "100")
+    expect(card.locator(".classified")).not_to_have_text("–")
+
+
+def test_events_appear_in_the_timeline_and_can_be_read_with_the_keyboard(page: Any, served: Served) -> None:
+    """Events are bars with words; a screen reader and a keyboard reach each of them."""
+    page.goto(served.url)
+    card = card_of(page, "court")
+    over = card.locator('.bar:not(.running)[aria-label^="red"]').last
+    over.wait_for(state="attached")
+    assert "it was over" in over.get_attribute("aria-label")
+    assert over.bounding_box()["width"] >= 3
+    card.locator('.bar[tabindex="0"]').focus()
+    page.keyboard.press("Home")
+    expect(card.locator(".readout")).to_contain_text("% on average")
+    assert page.evaluate("document.activeElement.className").startswith("bar")
+    expect(page.locator("#latest tbody")).to_contain_text("court")
+
+
+def test_the_last_ten_minutes_are_there_at_once(page: Any, served: Served) -> None:
+    """Who opens the page later sees the events of before, from the log."""
+    until(lambda: len(served.client.get("/streams/court/events").json()["messages"]) > 3, 60)
+    page.goto(served.url)
+    expect(card_of(page, "court").locator(".bar").first).to_be_attached()
+    expect(page.locator("#latest tbody tr").first).to_be_visible()
+
+
+def test_pictures_are_fetched_only_while_somebody_can_see_them(page: Any, served: Served) -> None:
+    """Nothing is encoded for nobody: paused, in a hidden tab or out of view, a picture has no connection."""
+    page.goto(served.url)
+    card = card_of(page, "court")
+    until(lambda: served.services.viewers() == 1, 60)
+    pause = card.locator(".pause")
+    pause.click()
+    expect(pause).to_have_attribute("aria-pressed", "true")
+    expect(card.locator(".placeholder")).to_contain_text("paused")
+    until(lambda: served.services.viewers() == 0)
+    pause.click()
+    until(lambda: served.services.viewers() == 1)
+    page.evaluate(HIDE, True)
+    until(lambda: served.services.viewers() == 0)
+    page.evaluate(HIDE, False)
+    until(lambda: served.services.viewers() == 1)
+    page.set_viewport_size({"width": 360, "height": 300})
+    page.locator("footer").scroll_into_view_if_needed()
+    until(lambda: served.services.viewers() == 0)
+
+
+def test_a_refused_address_is_told_in_words(page: Any, served: Served, errors: Errors) -> None:
+    """Whoever adds a stream learns from the form itself what is wrong and who can help."""
+    errors.expected.append("403")
+    page.goto(served.url)
+    page.click("#add")
+    page.fill("#stream-form [name=name]", "outside")
+    page.fill("#stream-form [name=source]", "rtsp://192.0.2.1/camera")
+    page.click("#save")
+    expect(page.locator("#form-message")).to_contain_text("192.0.2.1: this host is not allowed")
+    page.keyboard.press("Escape")
+    expect(page.locator("#stream-dialog")).to_be_hidden()
+    expect(card_of(page, "outside")).to_have_count(0)
+
+
+def test_a_stream_is_added_changed_and_removed(page: Any, served: Served) -> None:
+    """A camera's whole life on the page; removing asks first."""
+    page.goto(served.url)
+    with camera() as source:
+        page.click("#add")
+        page.fill("#stream-form [name=name]", "door")
+        page.fill("#stream-form [name=source]", source.address)
+        page.click("#save")
+        card = card_of(page, "door")
+        expect(card.locator(".state")).to_have_text("Live")
+        until(lambda: shows_a_picture(card), 60)
+
+        card.locator(".more summary").click()
+        card.locator(".change").click()
+        page.get_by_label("red", exact=True).check()
+        page.fill("#stream-form [name=enter]", "0.7")
+        page.click("#save")
+        expect(page.locator("#stream-dialog")).to_be_hidden()
+        options = served.client.get("/streams/door").json()["options"]
+        assert (options["labels"], options["enter"], options["window"]) == (["red"], 0.7, 32)
+        expect(card.locator(".state")).to_have_text("Live")
+
+        source.mode = "closed"
+        expect(card.locator(".state")).to_have_text("Lost")
+        expect(card.locator(".next")).to_contain_text("Next try")
+        expect(card.locator(".label")).to_have_text("–")
+
+        card.locator(".remove").click()
+        expect(page.locator("#confirm-dialog")).to_contain_text("Remove door?")
+        page.click("#confirm")
+        expect(card).to_have_count(0)
+    assert served.client.get("/streams/door").status_code == 404
+
+
+def test_a_lost_connection_leaves_no_label_standing(page: Any, served: Served) -> None:
+    """While the page hears nothing it claims nothing, and it comes back by itself."""
+    sockets: list[Any] = []
+
+    def pass_on(socket: Any) -> None:
+        socket.connect_to_server()
+        sockets.append(socket)
+
+    page.route_web_socket("**/labels*", pass_on)
+    page.goto(served.url)
+    card = card_of(page, "court")
+    expect(card.locator(".state")).to_have_text("Playing")
+    sockets[0].close()
+    expect(card.locator(".state")).to_have_text("Not connected")
+    assert card.locator(".label").text_content() == "–"
+    expect(card.locator(".state")).to_have_text("Playing")
+    assert len(sockets) == 2
+
+
+def test_recordings_are_listed(page: Any, served: Served) -> None:
+    """The video of an event can be fetched from the card of its stream."""
+    until(lambda: served.client.get("/streams/court/recordings").json()["recordings"], 60)
+    page.goto(served.url)
+    card = card_of(page, "court")
+    card.locator(".more summary").click()
+    link = card.locator(".recordings a").first
+    expect(link).to_be_visible()
+    answer = served.client.get(link.get_attribute("href"))
+    assert answer.status_code == 200
+    assert answer.content[:4] == b"RIFF"
+
+
+def test_an_upload_comes_to_its_events(page: Any, served: Served, tmp_path: Path) -> None:
+    """Clips work beside the streams: progress, events, the annotated video."""
+    page.goto(served.url)
+    page.set_input_files("#file", make_clip(tmp_path / "my match.avi"))
+    page.click("#upload-form summary")
+    page.fill("#upload-form [name=window]", "4")
+    page.click("#send")
+    clip = page.locator(".clip", has_text="my match.avi")
+    expect(clip.locator(".state")).to_have_text("done")
+    expect(clip.locator("tbody")).to_contain_text("red")
+    link = clip.locator(".video")
+    expect(link).to_be_visible()
+    assert served.client.get(link.get_attribute("href")).content[:4] == b"RIFF"
+    clip.locator(".remove").click()
+    expect(clip).to_have_count(0)
+
+
+def test_the_page_fits_a_phone(page: Any, served: Served) -> None:
+    """Nothing is wider than 360 pixels, the open form and the open card included."""
+    page.set_viewport_size(PHONE)
+    page.goto(served.url)
+    card = card_of(page, "court")
+    expect(card.locator(".state")).to_have_text("Playing")
+    card.locator(".more summary").click()
+    page.click("#add")
+    page.click("#stream-form summary")
+    for place in ("document.documentElement", "document.querySelector('#stream-dialog')"):
+        assert page.evaluate(f"{place}.scrollWidth <= {place}.clientWidth")
+
+
+def test_a_token_opens_pictures_and_sockets_too(browser: Any, tmp_path: Path, court: Path) -> None:
+    """Where tokens are asked for, the page asks once and then shows all, live pictures included."""
+    tokens = [{"name": "page", "token": TOKEN, "scopes": ["view"]}]
+    streams = {"court": COURT | {"source": str(court)}}
+    with serving(tmp_path / "data", ColourProvider(), tokens=tokens, streams=streams) as served:
+        page = browser.new_page()
+        page.goto(served.url)
+        page.fill("#token", TOKEN)
+        page.click("#access button")
+        expect(page.locator("#connection")).to_have_text("Connected")
+        card = card_of(page, "court")
+        expect(card.locator(".state")).to_have_text("Playing")
+        until(lambda: shows_a_picture(card), 60)
+        assert TOKEN not in page.url
+        page.close()
