@@ -71,12 +71,18 @@ def run_child(
     _die_with(parent)
     child = Child(channel)
     _stop_on_sigterm(child)
+    status = 0
     try:
         main(child, *args)
     except Exception as error:
         logger.exception("a supervised process failed")
         child.fail(f"{type(error).__name__}: {error}")
-        sys.exit(1)
+        status = 1
+    # At once: a thread that is inside OpenCV's code while the interpreter is taken down would abort.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _die_with(parent: int) -> None:

@@ -35,7 +35,11 @@ _CONTAINERS = (
     "nsv,ivf,obu,av1,h264,hevc,vvc,vc1,gif,apng,mjpeg,mjpeg_2000,yuv4mpegpipe,swf,cavsvideo,dnxhd,webp_pipe"
 )
 _FILE_OPTIONS = f"protocol_whitelist;file|format_whitelist;{_CONTAINERS}"
-_RTSP_OPTIONS = "rtsp_transport;tcp|protocol_whitelist;rtsp,rtsps,rtp,srtp,udp,tcp,tls,crypto"
+# To look at the first 5 s of a stream, as FFmpeg would, delays every return of a camera by seconds.
+_RTSP_OPTIONS = (
+    "rtsp_transport;tcp|analyzeduration;500000|probesize;200000|"
+    "protocol_whitelist;rtsp,rtsps,rtp,srtp,udp,tcp,tls,crypto"
+)
 _HTTP_OPTIONS = "protocol_whitelist;http,https,httpproxy,tcp,tls,crypto"
 _PINNED_OPTIONS = f"max_redirects;0|format_whitelist;{_CONTAINERS},mpjpeg"
 _KNOWS_MAX_REDIRECTS = (62, 12)  # libavformat of OpenCV 5.0; 62.3 of OpenCV 4.13 does not

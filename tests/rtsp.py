@@ -83,8 +83,7 @@ def film_of_file(path: Path, size: tuple[int, int] = SIZE) -> list[Image]:
 class RtspServer:
     """A camera; a context manager that ends it. It keeps its address when it is started again.
 
-    It shows ``frames`` in a loop, which are of ``size`` (width, height), with a key frame every ``gop``
-    frames. With ``user`` it wants a password.
+    It shows ``frames`` in a loop, which are of ``size`` (width, height). With ``user`` it wants a password.
     """
 
     def __init__(
@@ -93,14 +92,12 @@ class RtspServer:
         *,
         size: tuple[int, int] = SIZE,
         fps: int = FPS,
-        gop: int = FPS,
         user: str | None = None,
         password: str = "",
     ) -> None:
         self._frames = list(frames) if frames is not None else film("red")
         self._size = size
         self._fps = fps
-        self._gop = gop
         self._user = user
         self._password = password
         self._port = 0
@@ -127,7 +124,7 @@ class RtspServer:
         assert self._process is None
         width, height = self._size
         command: list[str | Path] = [SYSTEM_PYTHON, SERVER, f"--port={self._port}", f"--fps={self._fps}"]
-        command += [f"--width={width}", f"--height={height}", f"--gop={self._gop}"]
+        command += [f"--width={width}", f"--height={height}"]
         if self._user:
             command += [f"--user={self._user}", f"--password={self._password}"]
         self._process = subprocess.Popen(

@@ -27,7 +27,6 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=320)
     parser.add_argument("--height", type=int, default=180)
     parser.add_argument("--fps", type=int, default=12)
-    parser.add_argument("--gop", type=int, default=12, help="frames from one key frame to the next")
     parser.add_argument("--user")
     parser.add_argument("--password", default="")
     parser.add_argument("--check", action="store_true", help="only say what is missing here, if anything is")
@@ -83,7 +82,7 @@ def _serve(options: argparse.Namespace, glib: Any, gst: Any, rtsp: Any) -> None:
         "( appsrc name=frames is-live=true do-timestamp=true format=time "
         f"caps=video/x-raw,format=BGR,width={options.width},height={options.height},"
         f"framerate={options.fps}/1 ! videoconvert ! video/x-raw,format=I420 ! "
-        f"{ENCODER} complexity=low rate-control=bitrate bitrate=600000 gop-size={options.gop} "
+        f"{ENCODER} complexity=low rate-control=bitrate bitrate=600000 gop-size={options.fps} "
         "multi-thread=1 ! rtph264pay name=pay0 pt=96 config-interval=1 )"
     )
 

@@ -193,8 +193,10 @@ async def _send(socket: WebSocket, stream: Stream, mode: Mode, rate: float | Non
     due = 0.0
     async for missed, news in follower:
         newest = max((number for number, item in enumerate(news) if isinstance(item, Label)), default=0)
-        if missed and mode is Mode.LOSSLESS:
-            await socket.send_text(MissedOut(count=missed).model_dump_json())
+        if missed:  # among which there may have been a change of state
+            if mode is Mode.LOSSLESS:
+                await socket.send_text(MissedOut(count=missed).model_dump_json())
+            await socket.send_text(StateChangeOut.of(stream.status).model_dump_json())
         for number, item in enumerate(news):
             if mode is Mode.LATEST and number < newest and isinstance(item, Label):
                 continue

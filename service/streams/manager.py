@@ -6,7 +6,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -75,7 +76,7 @@ class StreamManager:
         self._loop = loop
         self._clock = clock
         self._streams: dict[str, Stream] = {}
-        self._changing = threading.Lock()
+        self._adding = threading.Lock()
 
     def start(self, configured: Iterable[StreamDefinition]) -> None:
         """Start what the operator configured, and what clients have added in earlier lives."""
@@ -89,10 +90,9 @@ class StreamManager:
 
     def close(self) -> None:
         """Let every stream end in an orderly way; the supervisor has to be alive still."""
-        with self._changing:
+        with self._adding:
             threads = [
-                threading.Thread(target=self._stop, args=(stream,), name="stopping")
-                for stream in self._streams.values()
+                threading.Thread(target=self._stop, args=(stream,), name="stopping") for stream in self.all()
             ]
             for thread in threads:
                 thread.start()
@@ -105,7 +105,7 @@ class StreamManager:
         definition = replace(definition, created_at=self._clock())
         definition.check()
         self._check_source(definition)
-        with self._changing:
+        with self._adding:
             if definition.name in self._streams:
                 raise StreamExistsError(f"there is a stream {definition.name!r} already")
             if len(self._streams) >= self.limits.streams:
@@ -115,8 +115,7 @@ class StreamManager:
 
     def change(self, name: str, source: str | None, options: StreamOptions | None) -> Stream:
         """Start a stream afresh with another source or other options; no other stream notices."""
-        with self._changing:
-            stream = self._get(name)
+        with self._changed(name) as stream:
             definition = replace(
                 stream.definition,
                 source=stream.definition.source if source is None else source,
@@ -131,8 +130,7 @@ class StreamManager:
 
     def remove(self, name: str) -> None:
         """Stop a stream in whatever state it is, and forget it; its events stay in the log."""
-        with self._changing:
-            stream = self._get(name)
+        with self._changed(name) as stream:
             self._store.delete(name)
             self._stop(stream)
             del self._streams[name]
@@ -159,6 +157,16 @@ class StreamManager:
             stream = self._streams.get(child.name.removeprefix(PREFIX))
             if stream:
                 stream.hear_supervisor(child)
+
+    @contextmanager
+    def _changed(self, name: str) -> Iterator[Stream]:
+        """The stream to whoever changes it, one after the other; changes of others go on meanwhile."""
+        while True:
+            stream = self._get(name)
+            with stream.changing:
+                if self._streams.get(name) is stream:
+                    yield stream
+                    return
 
     def _get(self, name: str) -> Stream:
         try:

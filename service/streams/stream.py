@@ -74,6 +74,7 @@ class Stream:
         self.pictures = pictures(self._watch)
         self.last_label: Label | None = None
         self.closing = threading.Event()
+        self.changing = threading.Lock()
         self._log = log
         self._model_name = model_name
         self._clock = clock

@@ -19,6 +19,7 @@ import pytest
 from service.api.server import bind, make_server
 from service.api.settings import ServeSettings
 from service.api.state import Services
+from service.inference.shared import ServedModel
 from service.sinks.avi import AviWriter
 from tests.service.api.fakes import ColourProvider
 from tests.service.fakes import scene
@@ -73,7 +74,7 @@ Serve = Callable[..., Any]
 
 
 @contextmanager
-def serving(data: Path, provider: ColourProvider, **settings: Any) -> Iterator[Served]:
+def serving(data: Path, provider: ServedModel, **settings: Any) -> Iterator[Served]:
     with bind("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         configured = ServeSettings(data=data, clip_free_bytes=0, **settings)
