@@ -55,7 +55,7 @@ def test_the_same_clip_gives_the_same_bytes(tmp_path: Path) -> None:
         assert first == second
 
 
-@pytest.mark.xfail(strict=True, reason="sports 1 takes the volleyball hall of this clip for fencing")
+@pytest.mark.xfail(strict=True, reason="sports 2 takes the volleyball hall of this clip for fencing")
 def test_a_cut_through_four_sports(clips: Path, tmp_path: Path) -> None:
     """Six real segments one after another: each is found, in order, within a second, and nothing else."""
     clip = clips / "multi_sport" / "dev_bvf_6seg.mp4"
