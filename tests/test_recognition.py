@@ -65,7 +65,7 @@ def test_a_cut_through_four_sports(clips: Path, tmp_path: Path) -> None:
 
 
 def test_real_clips(clips: Path, tmp_path: Path) -> None:
-    """How many real clips get their label, and others no event, does not fall below what sports 1 reached.
+    """How many real clips get their label, and others no event, does not fall below what sports 2 reached.
 
     The aim is 0.85, 0.8 and a tenth of the raw changes; models/README.md has the measured figures.
     """
@@ -75,9 +75,9 @@ def test_real_clips(clips: Path, tmp_path: Path) -> None:
     report = json.loads(done.stdout)
     print(json.dumps({name: value for name, value in report.items() if name != "rows"}))
     wrong = [(row["file"], row["events"]) for row in report["rows"] if row["counts"] and not row["right"]]
-    assert report["clips_right"] >= 0.6, wrong
-    assert report["negative_without_event"] >= 0.4, wrong
-    assert report["smoothed_changes_per_minute"] <= report["raw_changes_per_minute"] / 3
+    assert report["clips_right"] >= 0.75, wrong
+    assert report["negative_without_event"] >= 0.2, wrong
+    assert report["smoothed_changes_per_minute"] <= report["raw_changes_per_minute"] / 9
 
 
 def robust_files() -> list[str]:
