@@ -413,6 +413,7 @@ def test_what_waits_for_a_slow_service_is_bounded() -> None:
     with ours, theirs:
         sender = Sender(theirs)
         sender.tell(Picture(bytes(4 << 20)))  # more than the pipe takes
+        assert ours.poll(30.0)
         for i in range(300):
             sender.tell(Standing(LIVE, f"reason {i}"))
             sender.tell(replace(LABEL, index=i))
