@@ -18,6 +18,7 @@ from itertools import islice
 from typing import Final, Self
 
 from service.event_log import EventLog, EventQuery, LoggedMessage
+from service.news import News
 
 RING_SIZE: Final = 1024
 BATCH: Final = 64
@@ -50,14 +51,12 @@ class Feed:
         self._lock = threading.Lock()
         self._ring: deque[LoggedMessage] = deque(maxlen=ring_size)
         self._last = 0
-        self._news = asyncio.Event()
-        self._waking = False
         self._stack = ExitStack()
         self.subscribers = 0
         self.catch_ups = 0
 
     async def __aenter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
+        self._news = News(asyncio.get_running_loop())
         self._stack.enter_context(self._log.listening(self._hear))  # before the end is asked for: no hole
         page = await asyncio.wrap_future(self._log.query(EventQuery(limit=0)))
         with self._lock:
@@ -81,7 +80,7 @@ class Feed:
                 yield Gap(cursor, self._last, GapReason.UNKNOWN_POSITION)
                 cursor = self._last
             while True:
-                news = self._news
+                news = self._news.event
                 recent = self._recent(cursor)
                 if recent is None:
                     self.catch_ups += 1
@@ -120,16 +119,4 @@ class Feed:
         with self._lock:
             self._ring.append(logged)
             self._last = logged.position
-            if self._waking:
-                return
-            self._waking = True
-        try:
-            self._loop.call_soon_threadsafe(self._wake)
-        except RuntimeError:  # the loop has ended before the log
-            return
-
-    def _wake(self) -> None:
-        with self._lock:
-            self._waking = False
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+        self._news.ring()

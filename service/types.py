@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -116,6 +116,14 @@ class EventMessage:
     seq: int
     phase: EventPhase
     event: Event
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """What ``dataclasses.asdict`` made. Raises ValueError, KeyError or TypeError for anything else."""
+        event = dict(fields["event"])
+        reason = event["end_reason"]
+        event["end_reason"] = None if reason is None else EndReason(reason)
+        return cls(**{**fields, "phase": EventPhase(fields["phase"]), "event": Event(**event)})
 
 
 class StreamState(StrEnum):

@@ -187,10 +187,9 @@ class ClipList(Wire):
     clips: list[ClipOut]
 
 
-class ClipOptionsIn(Wire):
-    """The form fields beside ``file``; the same as the options of ``video-events run``."""
+class RunOptionsIn(Wire):
+    """How probabilities become events: the options of ``video-events run``."""
 
-    labels: str | None = Field(None, description="Comma-separated; only these labels of the model.")
     window: int = Field(RunSettings().window, ge=1, le=100_000, description="Rolling average, in frames.")
     window_seconds: float | None = Field(None, gt=0, le=3600, description="In seconds, instead of frames.")
     enter: float = Field(RunSettings().enter, gt=0, le=1)
@@ -198,6 +197,12 @@ class ClipOptionsIn(Wire):
     min_duration: float = Field(RunSettings().min_duration, ge=0, le=3600)
     merge_gap: float = Field(RunSettings().merge_gap, ge=0, le=3600)
     every: int = Field(RunSettings().every, ge=1, le=1000, description="Classify every Nth frame only.")
+
+
+class ClipOptionsIn(RunOptionsIn):
+    """The form fields beside ``file``."""
+
+    labels: str | None = Field(None, description="Comma-separated; only these labels of the model.")
 
     def options(self) -> ClipOptions:
         """Raises ``ConfigurationError`` for values that do not go together."""

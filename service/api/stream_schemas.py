@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints
 
-from service.api.schemas import Wire, when
+from service.api.schemas import RunOptionsIn, Wire, when
 from service.config import RunSettings
 from service.event_log import Coverage
 from service.sources import redact
@@ -22,19 +22,12 @@ Source = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_SOURC
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class StreamOptionsIn(Wire):
+class StreamOptionsIn(RunOptionsIn):
     """How a stream is worked on; what is left out is as it is by default."""
 
     labels: list[Annotated[str, StringConstraints(min_length=1, max_length=200)]] | None = Field(
         None, min_length=1, max_length=1000, description="Only these labels of the model."
     )
-    window: int = Field(RunSettings().window, ge=1, le=100_000, description="Rolling average, in frames.")
-    window_seconds: float | None = Field(None, gt=0, le=3600, description="In seconds, instead of frames.")
-    enter: float = Field(RunSettings().enter, gt=0, le=1)
-    exit: float = Field(RunSettings().exit, gt=0, le=1)
-    min_duration: float = Field(RunSettings().min_duration, ge=0, le=3600)
-    merge_gap: float = Field(RunSettings().merge_gap, ge=0, le=3600)
-    every: int = Field(RunSettings().every, ge=1, le=1000, description="Classify every Nth frame only.")
     rate: float | None = Field(None, gt=0, le=1000, description="Most classifications per second.")
     crop: tuple[Share, Share, Share, Share] | None = Field(
         None, description="Left, top, width, height of what is classified, as shares of the picture."

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from service.clips.records import VideoFacts
-from service.types import EndReason, Event, EventMessage, EventPhase
+from service.types import EventMessage
 
 MAX_BYTES = 1 << 20
 
@@ -68,11 +68,5 @@ def decode(data: bytes) -> Report:
     if kind is Probed:
         return Probed(VideoFacts(**fields["video"]))
     if kind is Happened:
-        return Happened(_message(**fields["message"]))
+        return Happened(EventMessage.from_dict(fields["message"]))
     return kind(**fields)
-
-
-def _message(seq: int, phase: str, event: dict[str, str]) -> EventMessage:
-    reason = event["end_reason"]
-    fields = event | {"end_reason": EndReason(reason) if reason is not None else None}
-    return EventMessage(seq, EventPhase(phase), Event(**fields))  # type: ignore[arg-type]

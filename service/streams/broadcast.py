@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Callable
 from itertools import islice
 from typing import Generic, TypeVar
 
+from service.news import News
+
 Item = TypeVar("Item")
 
 
@@ -28,12 +30,10 @@ class Broadcast(Generic[Item]):
         size: int,
         on_followers: Callable[[int], None] = lambda number: None,
     ) -> None:
-        self._loop = loop
         self._ring: deque[Item] = deque(maxlen=size)
         self._published = 0
         self._lock = threading.Lock()
-        self._news = asyncio.Event()
-        self._waking = False
+        self._news = News(loop)
         self._closed = False
         self._on_followers = on_followers
         self.followers = 0
@@ -48,7 +48,7 @@ class Broadcast(Generic[Item]):
         with self._lock:
             self._ring.append(item)
             self._published += 1
-        self._rouse()
+        self._news.ring()
 
     def forget(self) -> None:
         """Have no ``newest`` any more: what was published is too old to be shown to anybody."""
@@ -59,7 +59,7 @@ class Broadcast(Generic[Item]):
         """Let all followers come to their end."""
         with self._lock:
             self._closed = True
-        self._rouse()
+        self._news.ring()
 
     def follow(self) -> AsyncIterator[tuple[int, list[Item]]]:
         """Yield what is published after this call, with the number of items missed before it."""
@@ -69,7 +69,7 @@ class Broadcast(Generic[Item]):
         self._count(+1)
         try:
             while True:
-                news = self._news
+                news = self._news.event
                 with self._lock:
                     missed = max(0, self._published - len(self._ring) - cursor)
                     skipped = max(0, cursor - (self._published - len(self._ring)))
@@ -87,19 +87,3 @@ class Broadcast(Generic[Item]):
     def _count(self, change: int) -> None:
         self.followers += change
         self._on_followers(self.followers)
-
-    def _rouse(self) -> None:
-        with self._lock:
-            if self._waking:
-                return
-            self._waking = True
-        try:
-            self._loop.call_soon_threadsafe(self._wake)
-        except RuntimeError:  # the loop has ended before the stream
-            return
-
-    def _wake(self) -> None:
-        with self._lock:
-            self._waking = False
-        news, self._news = self._news, asyncio.Event()
-        news.set()

@@ -15,8 +15,8 @@ from typing import Final
 
 from service.addresses import SOURCE_SCHEMES, AddressPolicy, Pinned
 from service.backoff import Backoff
+from service.engines.restricted import check_labels
 from service.errors import (
-    ConfigurationError,
     StreamExistsError,
     StreamLimitError,
     StreamNotFoundError,
@@ -136,7 +136,11 @@ class StreamManager:
             del self._streams[name]
 
     def get(self, name: str) -> Stream:
-        return self._get(name)
+        """Raises ``StreamNotFoundError``."""
+        try:
+            return self._streams[name]
+        except KeyError:
+            raise StreamNotFoundError("there is no stream of this name") from None
 
     def all(self) -> tuple[Stream, ...]:
         """All streams, oldest first."""
@@ -162,27 +166,17 @@ class StreamManager:
     def _changed(self, name: str) -> Iterator[Stream]:
         """The stream to whoever changes it, one after the other; changes of others go on meanwhile."""
         while True:
-            stream = self._get(name)
+            stream = self.get(name)
             with stream.changing:
                 if self._streams.get(name) is stream:
                     yield stream
                     return
 
-    def _get(self, name: str) -> Stream:
-        try:
-            return self._streams[name]
-        except KeyError:
-            raise StreamNotFoundError("there is no stream of this name") from None
-
     def _check_source(self, definition: StreamDefinition) -> None:
         if not definition.trusted:
             self.limits.policy.check(definition.source, SOURCE_SCHEMES)
-        labels = definition.options.labels
-        unknown = sorted(set(labels or ()) - set(self.model.labels))
-        if unknown:
-            raise ConfigurationError(
-                f"unknown labels {', '.join(unknown)}; the model has: {', '.join(self.model.labels)}"
-            )
+        if definition.options.labels is not None:
+            check_labels(definition.options.labels, self.model.labels)
 
     def _launch(self, definition: StreamDefinition) -> Stream:
         stream = Stream(

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from service.types import EndReason, Event, EventMessage, EventPhase, StreamState
+from service.types import EventMessage, StreamState
 
 MAX_BYTES: Final = 16 << 20
 _PICTURE: Final = b"J"
@@ -127,12 +127,6 @@ def decode(data: bytes) -> Told:
     elif kind is Labelled:
         fields["top"] = tuple((str(label), float(share)) for label, share in fields["top"])
     elif kind is Happened:
-        fields["message"] = _event_message(**fields["message"])
+        fields["message"] = EventMessage.from_dict(fields["message"])
     told: Told = kind(**fields)
     return told
-
-
-def _event_message(seq: int, phase: str, event: dict[str, Any]) -> EventMessage:
-    reason = event["end_reason"]
-    fields = event | {"end_reason": EndReason(reason) if reason is not None else None}
-    return EventMessage(seq, EventPhase(phase), Event(**fields))
