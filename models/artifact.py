@@ -100,6 +100,19 @@ class Artifact:
         return content
 
 
+def with_features(model: Any) -> Any:
+    """Return ``model`` with a second output beside its own: ``features``, its last global average pool.
+
+    Raises ArtifactError for a network without one.
+    """
+    import keras
+
+    for layer in reversed(model.layers):
+        if isinstance(layer, keras.layers.GlobalAveragePooling2D):
+            return keras.Model(model.input, [model.output, layer.output], name=model.name)
+    raise ArtifactError(f"network {model.name} has no global average pool to take features from")
+
+
 def list_artifacts() -> list[str]:
     """Names of the models that ship."""
     return sorted(path.parent.name for path in ARTIFACTS.glob(f"*/{CARD}"))

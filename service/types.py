@@ -152,3 +152,15 @@ class Classifier(Protocol):
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return (N, classes) probabilities for (N, h, w, 3) model inputs."""
         ...
+
+
+class Embedder(Classifier, Protocol):
+    """A classifier that also tells what its network saw: what recognition from a few examples builds on."""
+
+    def embed(self, inputs: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return (N, classes) probabilities, as ``classify`` does, and (N, width) features.
+
+        Features are the network's last global average pool, 2048 wide for ResNet50; they are neither
+        scaled nor normalised.
+        """
+        ...

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from models.artifact import with_features
 from service.engines.quiet import native_stderr_held
 from service.types import Image
 
@@ -56,15 +57,17 @@ class KerasClassifier:
         self._batch_size = batch_size
         with native_stderr_held():
             _share_gpu_memory()
-        model = artifact.build()
+        model = with_features(artifact.build())
         model.trainable = False
         height, width, channels = model.input_shape[1:]
         self._input_shape = (int(height), int(width), int(channels))
 
-        def probabilities(inputs: Any) -> Any:
+        self._widths = [int(output.shape[-1]) for output in model.outputs]
+
+        def outputs(inputs: Any) -> Any:
             return model(tf.cast(inputs, tf.float32), training=False)
 
-        function = tf.function(probabilities)
+        function = tf.function(outputs)
         powers = (1 << power for power in range(batch_size.bit_length()))
         sizes = sorted(
             {*(size for size in powers if size < batch_size), batch_size} if buckets else {batch_size}
@@ -91,7 +94,10 @@ class KerasClassifier:
             self.classify(np.zeros((size, *self._input_shape), np.uint8))
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        results = np.empty((len(inputs), len(self._labels)), np.float32)
+        return self.embed(inputs)[0]
+
+    def embed(self, inputs: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        probabilities, features = (np.empty((len(inputs), width), np.float32) for width in self._widths)
         for start in range(0, len(inputs), self._batch_size):
             part = inputs[start : start + self._batch_size]
             count = len(part)
@@ -99,8 +105,10 @@ class KerasClassifier:
             if count < size:
                 padding = np.zeros((size - count, *self._input_shape), np.uint8)
                 part = np.concatenate([part, padding])
-            results[start : start + count] = self._functions[size](tf.constant(part)).numpy()[:count]
-        return np.clip(results, 0.0, 1.0, out=results)
+            outputs = self._functions[size](tf.constant(part))
+            probabilities[start : start + count] = outputs[0].numpy()[:count]
+            features[start : start + count] = outputs[1].numpy()[:count]
+        return np.clip(probabilities, 0.0, 1.0, out=probabilities), features
 
 
 def _share_gpu_memory() -> None:

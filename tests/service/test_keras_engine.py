@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.artifact import with_features
+from models.errors import ArtifactError
 from service.engines import open_engine
 from service.engines.keras import KerasClassifier
-from service.types import Image
+from service.types import Embedder, Image
 
 
 class SmallInput:
@@ -60,3 +62,27 @@ def test_meets_the_protocol() -> None:
     classifier = open_engine(TinyArtifact())
     assert classifier.labels == ("a", "b", "background")
     assert classifier.model_input(np.zeros((20, 30, 3), np.uint8)).shape == (8, 8, 3)
+
+
+def test_embeds_what_it_classifies(inputs: Any) -> None:
+    """Features are the network's average pool, row by row with the probabilities of ``classify``."""
+    import keras
+
+    model = TinyArtifact().build()
+    pool = keras.Model(model.input, model.layers[-2].output)
+    expected = np.asarray(pool(inputs.astype(np.float32), training=False))
+    classifier: Embedder = KerasClassifier(TinyArtifact(), batch_size=4)
+    probabilities, features = classifier.embed(inputs)
+    assert np.array_equal(probabilities, classifier.classify(inputs))
+    assert features.shape == (11, 4)
+    assert np.allclose(features, expected, atol=1e-5)
+
+
+def test_a_network_without_a_pool_is_refused() -> None:
+    """The reason is told where a network has no features, instead of taking those of some other layer."""
+    import keras
+
+    inputs = keras.Input((8, 8, 3))
+    outputs = keras.layers.Dense(3)(keras.layers.Flatten()(inputs))
+    with pytest.raises(ArtifactError, match="no global average pool"):
+        with_features(keras.Model(inputs, outputs))
