@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -14,14 +13,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from models.data.listing import BACKGROUND as BACKGROUND
+from models.data.listing import IMAGE_SUFFIXES, read_listing
 from models.errors import DatasetError
 
 Image = npt.NDArray[np.uint8]
 View = Callable[[Image, np.random.Generator], Image]
-
-BACKGROUND = "background"
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
-SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +122,13 @@ class Collection:
 
 
 def _read_splits(root: Path, splits: Path) -> list[Sample]:
-    try:
-        with splits.open(newline="") as file:
-            samples = [Sample(root / row["path"], row["label"], row["split"]) for row in csv.DictReader(file)]
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{splits} is not a CSV with columns path, label, split: {error}") from error
+    listing = read_listing(splits, root)
+    if not any(entry.split for entry in listing.entries):
+        raise DatasetError(f"{splits} has no splits; expected columns path, label, split")
+    samples = [Sample(listing.file(entry), entry.label, entry.split) for entry in listing.entries]
     missing = [sample.path for sample in samples if not sample.path.is_file()]
-    if missing or not samples:
-        what = f"{len(missing)} images that are not there, {missing[0]} first" if missing else "no image"
-        raise DatasetError(f"{splits} lists {what}")
+    if missing:
+        raise DatasetError(f"{splits} lists {len(missing)} images that are not there, {missing[0]} first")
     return samples
 
 

@@ -1,0 +1,174 @@
+"""Which images there are, with label, split and group: from a folder, ``splits.csv`` or ``labels.csv``."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from models.errors import DatasetError
+
+BACKGROUND = "background"
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
+SPLITS = ("train", "valid", "test")
+
+SPLITS_FILE = "splits.csv"
+"""Columns path, label and, where there are such, split and group."""
+LABELS_FILE = "labels.csv"
+"""Columns video, frame, label and, where there is one, split: the image is ``<video>/<frame>``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One image. ``path`` is relative to the root, with ``/``.
+
+    ``split`` is ``train``, ``valid``, ``test`` or any name to leave it out, ``""`` where there is none.
+    ``group`` is what may not be divided (a video, a camera), ``""`` for an image on its own.
+    """
+
+    path: str
+    label: str
+    split: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Images below ``root``; ``source`` is where the list was read, for messages."""
+
+    root: Path
+    entries: tuple[Entry, ...]
+    source: Path
+
+    def file(self, entry: Entry) -> Path:
+        return self.root / entry.path
+
+
+def open_listing(data: Path, file: Path | None = None, *, group_column: str = "group") -> Listing:
+    """Read the list ``file`` of the images in ``data``.
+
+    Without ``file`` it is ``data/splits.csv``, else ``data/labels.csv``, else the images themselves as
+    ``data/<label>/<image>``, each folder a label. Raises DatasetError for what cannot be read.
+    """
+    if not data.is_dir():
+        raise DatasetError(
+            f"{data} is not a folder; expected one with {SPLITS_FILE} or <label>/<image> in it"
+        )
+    for name in (SPLITS_FILE, LABELS_FILE) if file is None else ():
+        if (data / name).is_file():
+            return read_listing(data / name, data, group_column=group_column)
+    return scan_folder(data) if file is None else read_listing(file, data, group_column=group_column)
+
+
+def scan_folder(root: Path) -> Listing:
+    """All images of ``root/<label>/`` and below, by name; a group is a folder below the label's."""
+    entries = []
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        for path in sorted(folder.rglob("*")):
+            if path.suffix.lower() in IMAGE_SUFFIXES:
+                parts = path.relative_to(root).parts
+                entries.append(Entry("/".join(parts), folder.name, group="/".join(parts[1:-1])))
+    if not entries:
+        raise DatasetError(
+            f"{root} holds no images; expected <label>/<image> with {', '.join(sorted(IMAGE_SUFFIXES))}"
+        )
+    return Listing(root, tuple(entries), root)
+
+
+def read_listing(file: Path, root: Path, *, group_column: str = "group") -> Listing:
+    """Read a CSV of columns path, label[, split][, group], or video, frame, label[, split].
+
+    Of the second form the group is the video. Paths may not lead out of ``root``. The images themselves
+    need not be there. Raises DatasetError with the number of the line.
+    """
+    entries = []
+    for number, row in read_rows(file, ("path", "label"), ("video", "frame", "label")):
+        path = row["path"] if "path" in row else f"{row['video']}/{row['frame']}"
+        try:
+            entries.append(
+                Entry(
+                    inside(path),
+                    as_label(row["label"]),
+                    row.get("split", ""),
+                    row.get("video", "") if "path" not in row else row.get(group_column, ""),
+                )
+            )
+        except DatasetError as error:
+            raise DatasetError(f"{file}, line {number}: {error}") from error
+    if not entries:
+        raise DatasetError(f"{file} lists no image")
+    return Listing(root, tuple(entries), file)
+
+
+def read_rows(file: Path, *columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line numbers and rows of a CSV with a header that has all of one of the sets of ``columns``.
+
+    Cells are stripped. Raises DatasetError for another header and for rows of another length.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.reader(lines)
+            header = [name.strip() for name in next(reader, [])]
+            if not any(set(names) <= set(header) for names in columns):
+                wanted = " or ".join(", ".join(names) for names in columns)
+                raise DatasetError(f"{file} is not a CSV with columns {wanted}; its first line has {header}")
+            for cells in reader:
+                if not cells:
+                    continue
+                if len(cells) != len(header):
+                    raise DatasetError(
+                        f"{file}, line {reader.line_num}: {len(cells)} cells, but {len(header)} columns"
+                    )
+                yield reader.line_num, dict(zip(header, map(str.strip, cells), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{file} cannot be read as a CSV: {error}") from error
+
+
+def write_listing(file: Path, entries: Iterable[Entry], *, overwrite: bool = False) -> None:
+    """Write columns path, label, split, group; see ``refuse_to_overwrite``."""
+    rows = [[entry.path, entry.label, entry.split, entry.group] for entry in entries]
+    write_rows(file, ("path", "label", "split", "group"), rows, overwrite=overwrite)
+
+
+def write_rows(
+    file: Path, header: Sequence[str], rows: Iterable[Sequence[object]], *, overwrite: bool = False
+) -> None:
+    """Write a CSV as a whole or not at all. Raises DatasetError where that fails."""
+    refuse_to_overwrite(file, overwrite)
+    unfinished = file.with_name(f".{file.name}.new")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("w", newline="", encoding="utf-8") as lines:
+            writer = csv.writer(lines, lineterminator="\n")
+            writer.writerow(header)
+            writer.writerows(rows)
+        unfinished.replace(file)
+    except OSError as error:
+        raise DatasetError(f"cannot write {file}: {error.strerror}") from error
+
+
+def refuse_to_overwrite(path: Path, overwrite: bool) -> None:
+    """Raise DatasetError for a file that exists or a folder that is not empty, unless ``overwrite``."""
+    if overwrite or not path.exists():
+        return
+    if not path.is_dir():
+        raise DatasetError(f"{path} exists; choose another name, or say --overwrite")
+    if any(path.iterdir()):
+        raise DatasetError(f"{path} is not empty; choose another folder, or say --overwrite")
+
+
+def inside(path: str) -> str:
+    """``path`` without ``.`` and ``..``; raises DatasetError if it is absolute or leads out of its root."""
+    clean = os.path.normpath(path) if path else ""
+    if not clean or "\0" in clean or clean == "." or clean.split("/")[0] == ".." or os.path.isabs(clean):
+        raise DatasetError(f"{path!r} is not a path inside the folder of the images")
+    return str(PurePosixPath(clean))
+
+
+def as_label(text: str) -> str:
+    """``text``, if it can name a label and its folder; raises DatasetError otherwise."""
+    if not text or text in (".", "..") or any(sign in "/\\" or ord(sign) < 32 for sign in text):
+        raise DatasetError(f"{text!r} cannot name a label; use letters, digits, spaces, '_' and '-'")
+    return text

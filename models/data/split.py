@@ -1,0 +1,92 @@
+"""Adds splits to labelled images without ever dividing a group."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from models.data.listing import SPLITS, Entry
+from models.errors import DatasetError
+
+
+def add_splits(
+    entries: Sequence[Entry],
+    fractions: Mapping[str, float],
+    *,
+    seed: int = 1,
+    by_group: bool = True,
+    keep: bool = False,
+) -> list[Entry]:
+    """Give every entry a split: about ``fractions`` of each label's images, in the order of ``entries``.
+
+    A group goes into one split as a whole; an image without a group is a group of its own, and every
+    image is with ``by_group`` off. The largest groups are placed first, each where its labels are missing
+    most (after Sechidis et al., 2011, "On the Stratification of Multi-label Data"). A split whose
+    fraction is above 0 gets at least one group where there are enough. ``keep`` leaves entries alone that
+    have a split, and puts the rest of their group into it. The same input and ``seed`` give the same splits.
+
+    Raises DatasetError for fractions that are not between 0 and 1 or do not sum to 1, and, with
+    ``keep``, for a group that is divided already.
+    """
+    _check_fractions(fractions)
+    names = [_group_name(number, entry, by_group) for number, entry in enumerate(entries)]
+    members: dict[str, list[int]] = {}
+    for number, name in enumerate(names):
+        members.setdefault(name, []).append(number)
+    chosen = _kept(entries, members) if keep else {}
+    free = sorted(name for name in members if name not in chosen)
+    order = np.random.default_rng(seed).permutation(len(free))
+    queue = sorted((free[i] for i in order), key=lambda name: -len(members[name]))
+
+    totals = Counter(entry.label for entry in entries)
+    wanted = {split: {label: share * totals[label] for label in totals} for split, share in fractions.items()}
+    for name, split in chosen.items():
+        _take(wanted, split, entries, members[name])
+    for place, name in enumerate(queue):
+        empty = [split for split in fractions if fractions[split] > 0 and split not in chosen.values()]
+        candidates = empty if len(queue) - place <= len(empty) else [s for s in fractions if fractions[s] > 0]
+        counts = Counter(entries[number].label for number in members[name])
+        split = max(
+            candidates,
+            key=lambda split: sum(
+                count * wanted[split].get(label, 0.0) / totals[label] for label, count in counts.items()
+            ),
+        )
+        chosen[name] = split
+        _take(wanted, split, entries, members[name])
+    return [replace(entry, split=chosen[name]) for entry, name in zip(entries, names, strict=True)]
+
+
+def _group_name(number: int, entry: Entry, by_group: bool) -> str:
+    return f"group {entry.group}" if by_group and entry.group else f"image {number:09d}"
+
+
+def _take(
+    wanted: dict[str, dict[str, float]], split: str, entries: Sequence[Entry], numbers: Sequence[int]
+) -> None:
+    if split in wanted:  # not so for one that leaves images out
+        for number in numbers:
+            wanted[split][entries[number].label] -= 1
+
+
+def _kept(entries: Sequence[Entry], members: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    chosen = {}
+    for name, numbers in members.items():
+        splits = sorted({entries[number].split for number in numbers} - {""})
+        if len(splits) > 1:
+            raise DatasetError(f"{name} is divided already, among {', '.join(splits)}")
+        if splits:
+            chosen[name] = splits[0]
+    return chosen
+
+
+def _check_fractions(fractions: Mapping[str, float]) -> None:
+    unknown = sorted(fractions.keys() - set(SPLITS))
+    if unknown:
+        raise DatasetError(f"no split {', '.join(unknown)}; there are {', '.join(SPLITS)}")
+    if not all(0 <= share <= 1 for share in fractions.values()) or abs(sum(fractions.values()) - 1) > 1e-6:
+        shares = ", ".join(f"{split} {share:g}" for split, share in fractions.items())
+        raise DatasetError(f"fractions must lie between 0 and 1 and sum to 1; got {shares}")
