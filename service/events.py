@@ -16,6 +16,7 @@ import numpy as np
 
 from service.errors import ConfigurationError
 from service.onsets import DIVIDE, Runs
+from service.relabelling import Relabelling
 from service.types import BACKGROUND, EndReason, Event, EventMessage, EventPhase, SmoothedPrediction
 
 SHORTEST_EVENT = 1e-3
@@ -139,6 +140,25 @@ class EventDetector:
                 event.leave(pts if end is None else end, reason)
             messages.append(self._finish(event))
         self._forget()
+        return messages
+
+    def relabel(self, labels: Sequence[str]) -> list[EventMessage]:
+        """Go on with other labels, in the midst of a stream; an event whose label is gone ends here.
+
+        Raises ConfigurationError for labels that cannot work.
+        """
+        move = Relabelling.between(self._labels, labels)
+        messages: list[EventMessage] = []
+        event = self._event
+        if event and move.index(event.label) is None:
+            if event.end is None:
+                event.leave(self._pts, EndReason.EXIT)
+            messages.append(self._finish(event))
+        elif event:
+            event.label = move.place_of[event.label]
+        self._labels = tuple(labels)
+        self._candidate, self._top = move.index(self._candidate), move.index(self._top)
+        self._runs.relabel(move)
         return messages
 
     def _forget(self) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from service.relabelling import Relabelling
+
 DIVIDE = 0.5
 """The probability between present and absent."""
 
@@ -56,6 +58,13 @@ class Runs:
             self._presence[label] = self._renewed[label]
             self._onset[label] = self._renewed_onset[label]
             self._absence[label] = self._renewed[label] = 0.0
+
+    def relabel(self, move: Relabelling) -> None:
+        """Go on with other labels."""
+        self._smoothed = move.array(self._smoothed)
+        self._presence, self._onset = move.array(self._presence), move.array(self._onset)
+        self._absence, self._absence_onset = move.array(self._absence), move.array(self._absence_onset)
+        self._renewed, self._renewed_onset = move.array(self._renewed), move.array(self._renewed_onset)
 
     def onset(self, label: int) -> float | None:
         """Return the pts of the first frame of the presence under way."""

@@ -86,6 +86,7 @@ class Interpreter:
     """From probabilities to labels and events: all that a stream has to remember of its past."""
 
     def __init__(self, stream: str, labels: Sequence[str], settings: RunSettings) -> None:
+        self.labels = tuple(labels)
         self._average = settings.rolling_average(labels)
         self._detector = EventDetector(stream, labels, settings.event_settings())
         self._announced: Event | None = None
@@ -96,6 +97,14 @@ class Interpreter:
     def event(self) -> Event | None:
         """The event that goes on, as it was last told of."""
         return self._announced if self._detector.is_open else None
+
+    def relabel(self, labels: Sequence[str]) -> tuple[EventMessage, ...]:
+        """Go on with other labels: those that stay keep their past, and so does an open event."""
+        if tuple(labels) == self.labels:
+            return ()
+        self._average.relabel(labels)
+        self.labels = tuple(labels)
+        return self._note(self._detector.relabel(labels))
 
     def update(self, prediction: Prediction) -> tuple[EventMessage, ...]:
         self.smoothed = self._average.update(prediction)
@@ -223,11 +232,12 @@ def _steps(
 ) -> Iterator[Step]:
     """Classify a batch and follow its frames in order."""
     results = iter(()) if batch.inputs is None else iter(classifier.classify(batch.inputs))
+    ended = interpreter.relabel(classifier.labels)
     classified = set(batch.positions)
     for position, frame in enumerate(batch.frames):
-        messages: tuple[EventMessage, ...] = ()
+        messages, ended = ended, ()
         if position in classified:
-            messages = interpreter.update(Prediction(frame.index, frame.pts, next(results)))
+            messages += interpreter.update(Prediction(frame.index, frame.pts, next(results)))
         if annotator:
             annotator.draw(frame.image, interpreter.smoothed, interpreter.event)
         yield Step(frame, interpreter.smoothed, interpreter.event, messages)

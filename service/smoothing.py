@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import ConfigurationError
+from service.relabelling import Relabelling
 from service.types import Prediction, SmoothedPrediction
 
 DEFAULT_WINDOW = 32
@@ -79,6 +80,17 @@ class RollingAverage:
         """Forget all predictions: after a cut in what is seen (a lost source, a covered camera)."""
         self._kept.clear()
         self._sum[:] = 0
+
+    def relabel(self, labels: Sequence[str]) -> None:
+        """Go on with other labels. The mean sums to less than 1 while it holds what a lost label had.
+
+        Raises ConfigurationError for labels that cannot work.
+        """
+        move = Relabelling.between(self._labels, labels)
+        self._labels = tuple(labels)
+        kept = ((pts, move.array(units)) for pts, units in self._kept)
+        self._kept = deque(kept, maxlen=self._kept.maxlen)
+        self._sum = move.array(self._sum)
 
     def _keep(self, prediction: Prediction) -> None:
         units = np.rint(prediction.probabilities.astype(np.float64) * _UNITS_PER_ONE).astype(np.int64)

@@ -15,16 +15,15 @@ from service.types import BACKGROUND, Classifier, Image
 class RestrictedClassifier:
     """Another classifier, of which only the given labels and background remain.
 
-    Probabilities are divided by their sum over what remains; the order is that of the model. Raises
-    ``ConfigurationError`` for a label that the model does not have.
+    Probabilities are divided by their sum over what remains; the order is that of the model. A label that
+    the model loses later is lost here too. Raises ``ConfigurationError`` for one that it does not have.
     """
 
     def __init__(self, classifier: Classifier, labels: Sequence[str]) -> None:
         check_labels(labels, classifier.labels)
-        kept = [i for i, name in enumerate(classifier.labels) if name in labels or name == BACKGROUND]
         self._classifier = classifier
-        self._columns = np.array(kept)
-        self._labels = tuple(classifier.labels[i] for i in kept)
+        self._wanted = {*labels, BACKGROUND}
+        self._choose()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -34,10 +33,21 @@ class RestrictedClassifier:
         return self._classifier.model_input(image)
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        kept = self._classifier.classify(inputs)[:, self._columns].astype(np.float64)
+        probabilities = self._classifier.classify(inputs)
+        if self._classifier.labels != self._available:
+            self._choose()
+        kept = probabilities[:, self._columns].astype(np.float64)
         kept += 1e-12  # a frame of which nothing remains is undecided, not a division by zero
         shares: npt.NDArray[np.float64] = kept / kept.sum(axis=1, keepdims=True)
         return shares.astype(np.float32)
+
+    def _choose(self) -> None:
+        self._available = self._classifier.labels
+        kept = [place for place, name in enumerate(self._available) if name in self._wanted]
+        if not kept:
+            raise ConfigurationError(f"the model has none of the labels {sorted(self._wanted)} any more")
+        self._columns = np.array(kept)
+        self._labels = tuple(self._available[place] for place in kept)
 
 
 def check_labels(labels: Sequence[str], available: Sequence[str]) -> None:

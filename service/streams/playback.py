@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from service.annotate import Annotator
 from service.capture import ReadAhead
-from service.errors import InferenceError, SourceTimeoutError, VideoEventsError
+from service.errors import InferenceError, SourceTimeoutError
 from service.pipeline import RunResult, run
 from service.sinks import Step
 from service.sources import Source
@@ -60,7 +60,7 @@ def play(
             name,
             classifier,
             settings,
-            [StreamSink(outlet, screen, classifier.labels)],
+            [StreamSink(outlet, screen, classifier)],
             annotator=Annotator(),
             stop=outlet.stopping,
         )
@@ -150,9 +150,7 @@ class PatientClassifier:
             try:
                 probabilities = self._classifier.classify(inputs)
             except InferenceError:
-                labels, self._classifier = self.labels, self._open()
-                if self.labels != labels:
-                    raise VideoEventsError("the model has been replaced by another") from None
+                self._classifier = self._open()
             else:
                 self._outlet.count(classified=time.monotonic() - self._began)
                 return probabilities
@@ -179,10 +177,10 @@ class PatientClassifier:
 class StreamSink:
     """Tells of every step, shows and records it; a sink of the pipeline."""
 
-    def __init__(self, outlet: Outlet, screen: Screen, labels: tuple[str, ...]) -> None:
+    def __init__(self, outlet: Outlet, screen: Screen, classifier: Classifier) -> None:
         self._outlet = outlet
         self._screen = screen
-        self._labels = labels
+        self._classifier = classifier
         self._skipped = 0
 
     def write(self, step: Step) -> None:
@@ -191,9 +189,10 @@ class StreamSink:
         self._outlet.pulse()
         self._tell(step.messages)
         if step.smoothed and step.smoothed.index == step.frame.index:
-            captured_at, skipped, self._skipped = step.frame.captured_at, self._skipped, 0
+            labels, captured_at = self._classifier.labels, step.frame.captured_at
+            skipped, self._skipped = self._skipped, 0
             self._outlet.tell(
-                label_of(step.smoothed, self._labels, step.event, captured_at=captured_at, dropped=skipped)
+                label_of(step.smoothed, labels, step.event, captured_at=captured_at, dropped=skipped)
             )
         else:
             self._skipped += 1

@@ -101,7 +101,6 @@ class LiveSession:
         self._limits = limits
         self._sight = Sight(options.blind_after, options.frozen_after)
         self._interpreter: Interpreter | None = None
-        self._labels: tuple[str, ...] = ()
         self._era = 0
         self._epoch: float | None = None
         self._pts = 0.0
@@ -183,10 +182,9 @@ class LiveSession:
         self._outlet.count(classified=result.seconds)
         if result.era != self._era:
             return
-        if self._interpreter is None or result.labels != self._labels:
-            self._close(EndReason.BLIND, self._classified_pts)  # another model than before
+        if self._interpreter is None:
             self._interpreter = Interpreter(self._new_name(), result.labels, self._options.settings)
-            self._labels = result.labels
+        self._tell(self._interpreter.relabel(result.labels))
         self._interpret(self._interpreter, result)
 
     def _interpret(self, interpreter: Interpreter, result: Result) -> None:

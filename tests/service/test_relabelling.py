@@ -1,0 +1,60 @@
+"""The labels of a model may change while a stream runs; what goes on must not notice."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.config import RunSettings
+from service.pipeline import Interpreter
+from service.types import EndReason, Event, EventPhase, Prediction
+
+LABELS = ("red", "blue", "background")
+SETTINGS = RunSettings(window=4, min_duration=0.2, merge_gap=0.3)
+
+
+def one_hot(label: str, labels: tuple[str, ...]) -> np.ndarray:
+    row = np.full(len(labels), 0.1 / (len(labels) - 1), np.float32)
+    row[labels.index(label)] = 0.9
+    return row
+
+
+def events(scenes: list[str], later: tuple[str, ...] | None, at: int) -> list[Event]:
+    """The events of scenes at 10 frames a second; from frame ``at`` on there are ``later`` labels."""
+    interpreter = Interpreter("s", LABELS, SETTINGS)
+    for index, scene in enumerate(scenes):
+        if later and index == at:
+            interpreter.relabel(later)
+        row = np.zeros(len(interpreter.labels), np.float32)
+        row[[interpreter.labels.index(label) for label in LABELS]] = one_hot(scene, LABELS)
+        interpreter.update(Prediction(index, index / 10, row))
+    interpreter.close(EndReason.END_OF_STREAM, len(scenes) / 10)
+    return interpreter.ended
+
+
+@given(
+    st.lists(st.sampled_from(LABELS), min_size=1, max_size=60),
+    st.integers(0, len(LABELS)),
+    st.integers(0, 60),
+)
+def test_a_new_label_changes_nothing_for_the_others(scenes: list[str], place: int, at: int) -> None:
+    """A label that comes in the midst of an event, in whatever place, neither ends nor moves any event."""
+    later = (*LABELS[:place], "green", *LABELS[place:])
+    assert events(scenes, later, at) == events(scenes, None, 0)
+
+
+def test_an_event_ends_with_its_label() -> None:
+    """When the label of an open event is taken away, the event ends there and is told of, once."""
+    interpreter = Interpreter("s", LABELS, SETTINGS)
+    for index in range(10):
+        interpreter.update(Prediction(index, index / 10, one_hot("red", LABELS)))
+    assert interpreter.event
+    (message,) = interpreter.relabel(("blue", "background"))
+    assert (message.phase, message.event.label, message.event.end_pts) == (EventPhase.ENDED, "red", 0.9)
+    assert interpreter.event is None
+    for index in range(10, 20):
+        interpreter.update(Prediction(index, index / 10, one_hot("blue", ("blue", "background"))))
+    assert interpreter.event
+    assert interpreter.event.label == "blue"
+    assert len(interpreter.close(EndReason.END_OF_STREAM, 2.0)) == 1
