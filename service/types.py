@@ -150,7 +150,44 @@ class Classifier(Protocol):
         ...
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return (N, classes) probabilities for (N, h, w, 3) model inputs."""
+        """Return (N, classes) probabilities for (N, h, w, 3) model inputs.
+
+        For a model that judges clips, inputs are consecutive frames of one stream, from call to call.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Forget earlier inputs: the next one begins anew. Changes nothing where each is judged alone."""
+        ...
+
+
+class ClipEngine(Protocol):
+    """A model that judges windows of ``frames`` frames, cut where features of single frames can be kept.
+
+    It remembers nothing of any stream; see ``windows`` for who does. A clip network that cannot be cut
+    has model inputs for features.
+    """
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the probabilities."""
+        ...
+
+    @property
+    def frames(self) -> int:
+        """Length of a window."""
+        ...
+
+    def model_input(self, image: Image) -> Image:
+        """As ``Classifier.model_input``."""
+        ...
+
+    def encode(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        """Return (N, …) features of (N, h, w, 3) model inputs, each judged alone."""
+        ...
+
+    def decide(self, windows: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return (N, classes) probabilities for (N, frames, …) features of consecutive frames."""
         ...
 
 

@@ -110,6 +110,9 @@ class KerasClassifier:
             features[start : start + count] = outputs[1].numpy()[:count]
         return np.clip(probabilities, 0.0, 1.0, out=probabilities), features
 
+    def reset(self) -> None:
+        """Nothing to forget: every input is judged alone."""
+
 
 def _share_gpu_memory() -> None:
     """Take GPU memory as needed instead of all of it at once."""

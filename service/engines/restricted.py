@@ -41,6 +41,9 @@ class RestrictedClassifier:
         shares: npt.NDArray[np.float64] = kept / kept.sum(axis=1, keepdims=True)
         return shares.astype(np.float32)
 
+    def reset(self) -> None:
+        self._classifier.reset()
+
     def _choose(self) -> None:
         self._available = self._classifier.labels
         kept = [place for place, name in enumerate(self._available) if name in self._wanted]

@@ -37,7 +37,8 @@ class RemoteClassifier:
     """A ``Classifier`` that has its inputs classified by an inference process. For use from one thread.
 
     If that process dies, ``classify`` notices at once and waits for the next one, up to ``timeout``
-    seconds in all; it hands in the same inputs again, so nothing is lost.
+    seconds in all; it hands in the same inputs again, so nothing is lost. The window of a clip model then
+    begins anew, as it lies with that process.
 
     ``model_input`` is the model's own (``Preprocessing.model_input``), so that resizing happens here.
     ``slots`` inputs go over at once, if the server grants so many. ``while_waiting`` is called every
@@ -64,6 +65,7 @@ class RemoteClassifier:
         self._timeout = timeout
         self._while_waiting = while_waiting
         self._number = 0
+        self._is_fresh = True
         self._link: _Link | None = self._connect(self._deadline())
         self._labels = self._link.welcome.labels
         self._input_shape = self._link.welcome.input_shape
@@ -104,6 +106,10 @@ class RemoteClassifier:
                 raise
         return results
 
+    def reset(self) -> None:
+        """The next inputs do not follow upon the last ones."""
+        self._is_fresh = True
+
     def close(self) -> None:
         """Let go of the connection and the shared memory; ``classify`` would connect anew."""
         if self._link:
@@ -122,10 +128,11 @@ class RemoteClassifier:
         """Hand in and wait. Raises ConnectionError if the server goes, InferenceLostError if time is up."""
         self._number += 1
         link.slots.inputs[: len(inputs)] = inputs
-        link.connection.send(Request(self._number, len(inputs), time.monotonic()).pack())
+        link.connection.send(Request(self._number, len(inputs), time.monotonic(), self._is_fresh).pack())
         answer, _ = self._receive(link.connection, deadline)
         if answer != pack_answer(self._number):
             raise ConnectionError(f"an answer to another request than {self._number}: {answer!r}")
+        self._is_fresh = False
         return link.slots.probabilities[: len(inputs)]
 
     def _connect(self, deadline: float) -> _Link:

@@ -36,6 +36,7 @@ from service.inference.wire import (
     pack_refusal,
 )
 from service.types import Classifier
+from service.windows import FrameWindow, engine_of
 
 PATIENCE: Final = 0.2
 """Seconds between two looks at whether the process shall stop."""
@@ -105,7 +106,7 @@ class InferenceServer:
 
     def __init__(self, listener: socket.socket, classifier: Classifier, settings: InferenceSettings) -> None:
         self._listener = listener
-        self._classifier = classifier
+        self._engine = engine_of(classifier)
         self._settings = settings
         height, width, channels = classifier.model_input(np.zeros((32, 32, 3), np.uint8)).shape
         self._input_shape = (int(height), int(width), int(channels))
@@ -121,7 +122,8 @@ class InferenceServer:
     def warm_up(self) -> None:
         """Run the smallest and the largest batch, so that no client pays for what is set up lazily."""
         for size in sorted({1, self._settings.batching.max_batch}):
-            self._classifier.classify(np.zeros((size, *self._input_shape), np.uint8))
+            features = self._engine.encode(np.zeros((size, *self._input_shape), np.uint8))
+            self._engine.decide(FrameWindow(self._engine.frames).extend(features))
 
     def step(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds for something to do, and do it: one batch at most."""
@@ -191,11 +193,14 @@ class InferenceServer:
                 connection.close()
 
     def _welcome(self, connection: socket.socket, slots: int) -> _Client:
-        labels = tuple(self._classifier.labels)
+        labels = tuple(self._engine.labels)
         fd = create_slots(slots, self._input_shape, len(labels))
         try:
             client = _Client(
-                next(self._numbers), connection, SharedSlots(fd, slots, self._input_shape, len(labels))
+                next(self._numbers),
+                connection,
+                SharedSlots(fd, slots, self._input_shape, len(labels)),
+                FrameWindow(self._engine.frames),
             )
             socket.send_fds(connection, [Welcome(labels, self._input_shape, slots).pack()], [fd])
         finally:
@@ -211,6 +216,8 @@ class InferenceServer:
         except (OSError, ValueError):
             self._dismiss(client)
             return
+        if request.is_fresh:
+            client.window.reset()
         client.request = request.number
         client.unanswered = request.count
         self._queue.submit(client.number, request.count, min(request.submitted_at, time.monotonic()))
@@ -222,7 +229,9 @@ class InferenceServer:
             self._tally.count_wait(ticket.priority, start - ticket.submitted_at)
         pairs = list(zip(clients, batch, strict=True))
         inputs = np.stack([client.slots.inputs[ticket.position] for client, ticket in pairs])
-        results = self._classifier.classify(inputs)
+        features = self._engine.encode(inputs)
+        windows = [client.window.extend(features[i : i + 1]) for i, client in enumerate(clients)]
+        results = self._engine.decide(np.concatenate(windows))
         for (client, ticket), probabilities in zip(pairs, results, strict=True):
             client.slots.probabilities[ticket.position] = probabilities
             client.unanswered -= 1
@@ -244,10 +253,14 @@ class InferenceServer:
 
 @dataclass(slots=True, eq=False)
 class _Client:
-    """A connected client; ``unanswered`` inputs of its request number ``request`` are still to come."""
+    """A connected client; ``unanswered`` inputs of its request number ``request`` are still to come.
+
+    ``window`` is what a clip model remembers of it.
+    """
 
     number: int
     connection: socket.socket
     slots: SharedSlots
+    window: FrameWindow
     request: int = 0
     unanswered: int = 0

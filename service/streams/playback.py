@@ -155,6 +155,9 @@ class PatientClassifier:
                 self._outlet.count(classified=time.monotonic() - self._began)
                 return probabilities
 
+    def reset(self) -> None:
+        self._classifier.reset()
+
     def _open(self) -> Classifier:
         while True:
             self._outlet.stand(self._state, WAITING)

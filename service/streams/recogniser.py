@@ -71,6 +71,9 @@ class CroppedClassifier:
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return self._classifier.classify(inputs)
 
+    def reset(self) -> None:
+        self._classifier.reset()
+
 
 def open_classifier(
     model: LiveModel, options: StreamOptions, while_waiting: Callable[[], None]
@@ -167,6 +170,7 @@ class Recogniser:
                 self._failure = error
 
     def _serve(self, classifier: Classifier) -> None:
+        era: int | None = None
         with self._changed:
             self._classifier = classifier
         while True:
@@ -175,6 +179,9 @@ class Recogniser:
                 work = self._work
             if self._closing or work is None:
                 raise _ClosingError
+            if era is not None and work.era != era:
+                classifier.reset()
+            era = work.era
             probabilities = classifier.classify(work.model_input[np.newaxis])[0]
             seconds = time.monotonic() - work.begun_at
             with self._changed:

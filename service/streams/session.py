@@ -6,6 +6,7 @@ network says is applied when it comes, unless the stream could not be seen in be
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ SOON: Final = 0.01
 STALLED_AFTER: Final = 1.0
 STALLED_FRAMES: Final = 5
 LOST_AFTER: Final = 5.0
+_ERAS: Final = itertools.count()
+"""Stretches of sight of this process; none has the number of another, reconnections included."""
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -101,7 +104,7 @@ class LiveSession:
         self._limits = limits
         self._sight = Sight(options.blind_after, options.frozen_after)
         self._interpreter: Interpreter | None = None
-        self._era = 0
+        self._era = next(_ERAS)
         self._epoch: float | None = None
         self._pts = 0.0
         self._frames = self._dropped = 0
@@ -206,7 +209,7 @@ class LiveSession:
         Frames that were classified after ``pts``, as those of a picture that turned out to be frozen,
         do not count.
         """
-        self._era += 1
+        self._era = next(_ERAS)
         if self._interpreter:
             messages = self._interpreter.close(reason, pts)
             self._interpreter = None

@@ -39,6 +39,37 @@ class ColourClassifier:
         result: npt.NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
         return result
 
+    def reset(self) -> None:
+        pass
+
+
+class ClipColours:
+    """A clip engine: sees colours frame by frame, and lets the newest of its frames count most.
+
+    ``encoded`` and ``decided`` count the inputs and the windows of all calls.
+    """
+
+    labels = tuple(COLOURS)
+
+    def __init__(self, frames: int = 5) -> None:
+        self.frames = frames
+        self.encoded = self.decided = 0
+        self._colours = ColourClassifier()
+
+    def model_input(self, image: Image) -> Image:
+        return self._colours.model_input(image)
+
+    def encode(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        self.encoded += len(inputs)
+        return self._colours.classify(inputs)
+
+    def decide(self, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        self.decided += len(windows)
+        assert windows.shape[1:] == (self.frames, len(COLOURS))
+        weights = np.arange(1, self.frames + 1, dtype=np.float32)
+        means: npt.NDArray[np.float32] = np.einsum("ntc,t->nc", windows, weights / weights.sum())
+        return means
+
 
 def scene(name: str, width: int = 64, height: int = 48) -> Image:
     return np.full((height, width, 3), COLOURS[name], np.uint8)

@@ -142,6 +142,9 @@ class BrightClassifier:
         bright = (inputs.mean(axis=(1, 2, 3)) > 90).astype(np.float32)
         return np.stack([0.9 * bright, np.full_like(bright, 0.1), 0.9 - 0.9 * bright], axis=1)
 
+    def reset(self) -> None:
+        pass
+
 
 @dataclass(frozen=True)
 class BrightModel:
