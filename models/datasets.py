@@ -1,15 +1,13 @@
-"""Labelled images on disk: which there are, which split each belongs to, and batches of them."""
+"""Labelled images on disk: which there are, and which split each belongs to."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -18,7 +16,6 @@ from models.data.listing import IMAGE_SUFFIXES, read_listing
 from models.errors import DatasetError
 
 Image = npt.NDArray[np.uint8]
-View = Callable[[Image, np.random.Generator], Image]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,62 +151,3 @@ def read_image(path: Path) -> Image:
     if image is None:
         raise DatasetError(f"{path} is not an image that OpenCV can read")
     return np.asarray(image, np.uint8)
-
-
-class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of (images, one-hot labels) for ``fit``, the same for the same seed and epoch.
-
-    ``view`` turns a decoded image into an h×w×3 model input. Images are (batch, h, w, 3) ``uint8`` BGR,
-    labels (batch, classes) ``float32``, softened by ``label_smoothing`` (Szegedy et al., 2016).
-    """
-
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        labels: Sequence[str],
-        view: View,
-        *,
-        batch_size: int = 32,
-        shuffle: bool = False,
-        seed: int = 1,
-        label_smoothing: float = 0.0,
-        first_epoch: int = 0,
-        workers: int = 1,
-    ) -> None:
-        super().__init__(workers=workers, max_queue_size=8)
-        self._samples = list(samples)
-        self._index_of = {label: index for index, label in enumerate(labels)}
-        unknown = {sample.label for sample in samples} - self._index_of.keys()
-        if unknown:
-            raise DatasetError(f"labels {sorted(unknown)} are not among {list(labels)}")
-        self._view = view
-        self._batch_size = batch_size
-        self._shuffle = shuffle
-        self._seed = seed
-        self._smoothing = label_smoothing
-        self._epoch = first_epoch
-        self._order = self._make_order()
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._samples) / self._batch_size)
-
-    def __getitem__(self, batch: int) -> tuple[Image, npt.NDArray[np.float32]]:
-        chosen = self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
-        images = [
-            self._view(read_image(self._samples[i].path), np.random.default_rng([self._seed, self._epoch, i]))
-            for i in chosen
-        ]
-        classes = len(self._index_of)
-        targets = np.full((len(chosen), classes), self._smoothing / classes, np.float32)
-        for row, i in enumerate(chosen):
-            targets[row, self._index_of[self._samples[i].label]] += 1 - self._smoothing
-        return np.stack(images), targets
-
-    def on_epoch_end(self) -> None:
-        self._epoch += 1
-        self._order = self._make_order()
-
-    def _make_order(self) -> npt.NDArray[np.int64]:
-        if not self._shuffle:
-            return np.arange(len(self._samples))
-        return np.random.default_rng([self._seed, self._epoch]).permutation(len(self._samples))

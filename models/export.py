@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from models.artifact import Artifact, save_artifact
-from models.datasets import BACKGROUND, Batches, Sample, counts
+from models.batches import Batches
+from models.datasets import BACKGROUND, Sample, counts
 from models.evaluate import Evaluation, Floats, fit_temperature, softmax
 from models.preprocessing import Fit, Preprocessing
 

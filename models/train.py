@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from models import augmentation
 from models.architectures import resnet50
-from models.datasets import Batches, Image, Sample, View, counts, of_split
+from models.batches import Batches, View
+from models.datasets import Image, Sample, counts, of_split
 from models.errors import DatasetError, ModelError
 from models.imagenet import load_imagenet_weights
 from models.preprocessing import Preprocessing

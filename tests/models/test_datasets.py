@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.datasets import Batches, Collection, counts, load_folder, load_groups, of_split
+from models.batches import Batches
+from models.datasets import Collection, counts, load_folder, load_groups, of_split
 from models.errors import DatasetError
 
 
