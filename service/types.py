@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -188,6 +188,59 @@ class ClipEngine(Protocol):
 
     def decide(self, windows: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return (N, classes) probabilities for (N, frames, …) features of consecutive frames."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is said of N inputs at one moment.
+
+    ``probabilities`` are (N, labels) and sum to 1. ``shadows`` are labels on trial: column j of
+    ``shadow_probabilities`` is what shadow j would have, if it alone were one of the labels.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: npt.NDArray[np.float32]
+    shadows: tuple[str, ...]
+    shadow_probabilities: npt.NDArray[np.float32]
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """A classifier whose labels may come and go, some of them on trial."""
+
+    def judge(self, inputs: npt.NDArray[np.uint8]) -> Judgement:
+        """As ``Classifier.classify``, with the labels that hold for this answer."""
+        ...
+
+
+@runtime_checkable
+class LearningEngine(ClipEngine, Protocol):
+    """A ``ClipEngine`` that labels are added to, and taken from, while it is in use.
+
+    ``decide`` gives (N, labels + shadows) probabilities, laid out as in ``Judgement``.
+    """
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels that the network was trained for; they never change."""
+        ...
+
+    @property
+    def shadows(self) -> tuple[str, ...]: ...
+
+    @property
+    def columns(self) -> int:
+        """Most labels and shadows that there may ever be."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Width of the network's features, which are the last columns of what ``encode`` gives."""
+        ...
+
+    def refresh(self) -> bool:
+        """Take in what has changed; cheap where nothing has. Returns whether labels or shadows did."""
         ...
 
 

@@ -91,6 +91,31 @@ class FrameEngine:
         return np.asarray(windows[:, 0], np.float32)
 
 
+class FixedEngine:
+    """An engine whose labels never change, as a ``LearningEngine``."""
+
+    shadows: tuple[str, ...] = ()
+    width = 0
+
+    def __init__(self, engine: ClipEngine) -> None:
+        self._engine = engine
+        self.labels = self.classes = tuple(engine.labels)
+        self.columns = len(self.labels)
+        self.frames = engine.frames
+
+    def model_input(self, image: Image) -> Image:
+        return self._engine.model_input(image)
+
+    def encode(self, inputs: npt.NDArray[np.uint8]) -> Features:
+        return self._engine.encode(inputs)
+
+    def decide(self, windows: Features) -> npt.NDArray[np.float32]:
+        return self._engine.decide(windows)
+
+    def refresh(self) -> bool:
+        return False
+
+
 def engine_of(classifier: Classifier) -> ClipEngine:
     """What of a classifier can be shared by many streams, each of which then needs a ``FrameWindow``."""
     if isinstance(classifier, WindowedClassifier):

@@ -17,15 +17,16 @@ from service.inference.queueing import Priority
 from service.inference.statistics import InferenceStatistics
 from service.inference.wire import (
     MESSAGE_BYTES,
+    Answer,
     Hello,
     InferenceAddress,
     Purpose,
     Request,
+    Roster,
     SharedSlots,
     Welcome,
-    pack_answer,
 )
-from service.types import Image
+from service.types import Image, Judgement
 
 WAIT_STEP: Final = 0.2
 """Seconds between two calls of ``while_waiting``."""
@@ -42,7 +43,8 @@ class RemoteClassifier:
 
     ``model_input`` is the model's own (``Preprocessing.model_input``), so that resizing happens here.
     ``slots`` inputs go over at once, if the server grants so many. ``while_waiting`` is called every
-    0.2 s of waiting, to give a sign of life; what it raises ends the wait.
+    0.2 s of waiting, to give a sign of life; what it raises ends the wait. A client ``with_features`` ranks
+    with the uploads, whatever its ``priority``.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class RemoteClassifier:
         slots: int = 8,
         timeout: float = 30.0,
         while_waiting: Callable[[], None] = lambda: None,
+        with_features: bool = False,
     ) -> None:
         """Connect, which waits until the engine is ready.
 
@@ -61,34 +64,56 @@ class RemoteClassifier:
         """
         self._address = address
         self._model_input = model_input
-        self._hello = Hello(Purpose(priority), slots)
+        self._hello = Hello(Purpose.FEATURES if with_features else Purpose(priority), slots)
         self._timeout = timeout
         self._while_waiting = while_waiting
         self._number = 0
         self._is_fresh = True
         self._link: _Link | None = self._connect(self._deadline())
-        self._labels = self._link.welcome.labels
+        self._classes = self._link.welcome.classes
         self._input_shape = self._link.welcome.input_shape
+        self._columns, self._width = self._link.welcome.columns, self._link.welcome.width
+        self._roster = self._link.welcome.roster
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return self._labels
+        """As of the last answer; labels may have come or gone by the next."""
+        return self._roster.labels
 
     def model_input(self, image: Image) -> Image:
         return self._model_input(image)
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return (N, classes) probabilities for (N, h, w, 3) model inputs.
+        """Return (N, labels) probabilities for (N, h, w, 3) model inputs; for errors see ``judge``."""
+        return self.judge(inputs).probabilities
+
+    def judge(self, inputs: npt.NDArray[np.uint8]) -> Judgement:
+        """Return what is said of (N, h, w, 3) model inputs, all of them by the same labels.
 
         Raises InferenceLostError if there is no answer within the timeout or the model has changed,
         InferenceFullError if others took the place of this client, ValueError for a wrong shape.
         """
+        rows, _ = self._answers(inputs)
+        labels, shadows = self._roster.labels, self._roster.shadows
+        return Judgement(
+            labels, rows[:, : len(labels)], shadows, rows[:, len(labels) : len(labels) + len(shadows)]
+        )
+
+    def embed(self, inputs: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return (N, labels) probabilities and (N, width) features; only of a client ``with_features``."""
+        rows, features = self._answers(inputs)
+        return rows[:, : len(self._roster.labels)], features
+
+    def _answers(
+        self, inputs: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         if inputs.dtype != np.uint8 or inputs.shape[1:] != self._input_shape:
             raise ValueError(
                 f"expected (N, {', '.join(map(str, self._input_shape))}) uint8, "
                 f"got {inputs.shape} {inputs.dtype}"
             )
-        results = np.empty((len(inputs), len(self._labels)), np.float32)
+        results = np.zeros((len(inputs), self._columns), np.float32)
+        features = np.zeros((len(inputs), self._width), np.float32)
         deadline = self._deadline()
         done = 0
         while done < len(inputs):
@@ -96,15 +121,19 @@ class RemoteClassifier:
                 link = self._link = self._link or self._connect(deadline)
                 self._check_model(link.welcome)
                 part = inputs[done : done + link.welcome.slots]
-                results[done : done + len(part)] = self._exchange(link, part, deadline)
-                done += len(part)
+                roster = self._exchange(link, part, deadline)
+                results[done : done + len(part)] = link.slots.probabilities[: len(part)]
+                features[done : done + len(part)] = link.slots.features[: len(part)]
+                # What was judged by other labels than this part is judged once more.
+                done = done + len(part) if roster == self._roster or not done else 0
+                self._roster = roster
             except ConnectionError:
                 self.close()
                 self._check_time(deadline)
             except BaseException:
                 self.close()  # a late answer must not be taken for that to another request
                 raise
-        return results
+        return results, features
 
     def reset(self) -> None:
         """The next inputs do not follow upon the last ones."""
@@ -122,18 +151,21 @@ class RemoteClassifier:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _exchange(
-        self, link: _Link, inputs: npt.NDArray[np.uint8], deadline: float
-    ) -> npt.NDArray[np.float32]:
-        """Hand in and wait. Raises ConnectionError if the server goes, InferenceLostError if time is up."""
+    def _exchange(self, link: _Link, inputs: npt.NDArray[np.uint8], deadline: float) -> Roster:
+        """Hand in and wait; what comes lies in the slots.
+
+        Raises ConnectionError if the server goes, InferenceLostError if time is up.
+        """
         self._number += 1
         link.slots.inputs[: len(inputs)] = inputs
         link.connection.send(Request(self._number, len(inputs), time.monotonic(), self._is_fresh).pack())
-        answer, _ = self._receive(link.connection, deadline)
-        if answer != pack_answer(self._number):
-            raise ConnectionError(f"an answer to another request than {self._number}: {answer!r}")
+        message, _ = self._receive(link.connection, deadline)
+        answer = Answer.unpack(message)
+        if answer.number != self._number:
+            raise ConnectionError(f"an answer to another request than {self._number}: {answer}")
         self._is_fresh = False
-        return link.slots.probabilities[: len(inputs)]
+        link.roster = answer.roster or link.roster
+        return link.roster
 
     def _connect(self, deadline: float) -> _Link:
         """Connect as soon as there is a server that answers."""
@@ -184,7 +216,8 @@ class RemoteClassifier:
             )
 
     def _check_model(self, welcome: Welcome) -> None:
-        if (welcome.labels, welcome.input_shape) != (self._labels, self._input_shape):
+        same = (self._classes, self._input_shape, self._columns, self._width)
+        if (welcome.classes, welcome.input_shape, welcome.columns, welcome.width) != same:
             raise InferenceLostError(
                 "the inference process came back with another model; start the stream anew"
             )
@@ -208,18 +241,18 @@ def read_statistics(address: InferenceAddress, timeout: float = 1.0) -> Inferenc
     return InferenceStatistics.unpack(message)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Link:
-    """One connection to a server, and the memory shared with it."""
+    """One connection to a server, the memory shared with it, and what the last answer was of."""
 
     connection: socket.socket
     welcome: Welcome
     slots: SharedSlots
+    roster: Roster
 
     @classmethod
     def open(cls, connection: socket.socket, welcome: Welcome, fds: list[int]) -> _Link:
         if len(fds) != 1:
             raise ConnectionError("a welcome without memory")
-        return cls(
-            connection, welcome, SharedSlots(fds[0], welcome.slots, welcome.input_shape, len(welcome.labels))
-        )
+        slots = SharedSlots(fds[0], welcome.slots, welcome.input_shape, welcome.columns, welcome.width)
+        return cls(connection, welcome, slots, welcome.roster)

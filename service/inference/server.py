@@ -24,19 +24,20 @@ from service.inference.queueing import BatchSettings, FairQueue, Priority, Ticke
 from service.inference.statistics import Tally
 from service.inference.wire import (
     MESSAGE_BYTES,
+    Answer,
     Hello,
     InferenceAddress,
     Purpose,
     Request,
+    Roster,
     SharedSlots,
     Welcome,
     create_slots,
     is_same_user,
-    pack_answer,
     pack_refusal,
 )
-from service.types import Classifier
-from service.windows import FrameWindow, engine_of
+from service.types import Classifier, LearningEngine
+from service.windows import FixedEngine, FrameWindow, engine_of
 
 PATIENCE: Final = 0.2
 """Seconds between two looks at whether the process shall stop."""
@@ -106,7 +107,10 @@ class InferenceServer:
 
     def __init__(self, listener: socket.socket, classifier: Classifier, settings: InferenceSettings) -> None:
         self._listener = listener
-        self._engine = engine_of(classifier)
+        engine = engine_of(classifier)
+        self._engine = engine if isinstance(engine, LearningEngine) else FixedEngine(engine)
+        self._roster = Roster(self._engine.labels, self._engine.shadows)
+        self._look_at = 0.0
         self._settings = settings
         height, width, channels = classifier.model_input(np.zeros((32, 32, 3), np.uint8)).shape
         self._input_shape = (int(height), int(width), int(channels))
@@ -127,6 +131,7 @@ class InferenceServer:
 
     def step(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds for something to do, and do it: one batch at most."""
+        self._refresh()
         due_at = self._queue.due_at()
         if due_at is not None:
             timeout = min(timeout, max(0.0, due_at - time.monotonic()))
@@ -140,6 +145,14 @@ class InferenceServer:
         due_at = self._queue.due_at()
         if due_at is not None and time.monotonic() >= due_at:
             self._run(self._queue.take(time.monotonic()))
+
+    def _refresh(self) -> None:
+        """Take in labels that have come or gone; a batch is judged by one set of labels as a whole."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + PATIENCE
+            if self._engine.refresh():
+                self._roster = Roster(self._engine.labels, self._engine.shadows)
 
     def close(self) -> None:
         """Let go of all clients, who notice at once."""
@@ -181,9 +194,10 @@ class InferenceServer:
                 self._tally.refused += 1
                 connection.send(pack_refusal(self._settings.max_clients))
             else:
-                client = self._welcome(connection, min(hello.slots, self._settings.max_slots))
+                client = self._welcome(connection, hello)
                 self._clients[client.number] = client
-                self._queue.connect(client.number, Priority(hello.purpose))
+                is_live = hello.purpose is Purpose.LIVE
+                self._queue.connect(client.number, Priority.LIVE if is_live else Priority.UPLOAD)
                 self._selector.modify(connection, selectors.EVENT_READ, client)
         except (OSError, ValueError):  # gone, or does not speak our language
             pass
@@ -192,17 +206,21 @@ class InferenceServer:
                 self._selector.unregister(connection)
                 connection.close()
 
-    def _welcome(self, connection: socket.socket, slots: int) -> _Client:
-        labels = tuple(self._engine.labels)
-        fd = create_slots(slots, self._input_shape, len(labels))
+    def _welcome(self, connection: socket.socket, hello: Hello) -> _Client:
+        engine, shape = self._engine, self._input_shape
+        slots = min(hello.slots, self._settings.max_slots)
+        width = engine.width if hello.purpose is Purpose.FEATURES else 0
+        fd = create_slots(slots, shape, engine.columns + width)
         try:
             client = _Client(
                 next(self._numbers),
                 connection,
-                SharedSlots(fd, slots, self._input_shape, len(labels)),
-                FrameWindow(self._engine.frames),
+                SharedSlots(fd, slots, shape, engine.columns, width),
+                FrameWindow(engine.frames),
+                self._roster,
             )
-            socket.send_fds(connection, [Welcome(labels, self._input_shape, slots).pack()], [fd])
+            welcome = Welcome(engine.classes, self._roster, shape, slots, engine.columns, width)
+            socket.send_fds(connection, [welcome.pack()], [fd])
         finally:
             os.close(fd)
         return client
@@ -219,7 +237,7 @@ class InferenceServer:
         if request.is_fresh:
             client.window.reset()
         client.request = request.number
-        client.unanswered = request.count
+        client.unanswered = client.count = request.count
         self._queue.submit(client.number, request.count, min(request.submitted_at, time.monotonic()))
 
     def _run(self, batch: list[Ticket]) -> None:
@@ -232,16 +250,29 @@ class InferenceServer:
         features = self._engine.encode(inputs)
         windows = [client.window.extend(features[i : i + 1]) for i, client in enumerate(clients)]
         results = self._engine.decide(np.concatenate(windows))
-        for (client, ticket), probabilities in zip(pairs, results, strict=True):
-            client.slots.probabilities[ticket.position] = probabilities
+        used = results.shape[1]
+        for row, (client, ticket) in enumerate(pairs):
+            client.slots.probabilities[ticket.position, :used] = results[row]
+            if client.unanswered == client.count:
+                client.begun = self._roster
+            if client.slots.features.shape[1]:
+                client.slots.features[ticket.position] = features[row, -self._engine.width :]
             client.unanswered -= 1
         self._tally.count_batch(len(batch), time.monotonic() - start)
         for client in dict.fromkeys(clients):
-            if not client.unanswered:
+            if not client.unanswered and client.begun != self._roster:
+                # Labels changed amid this request: its rows are not of one kind.
+                client.unanswered = client.count
+                self._queue.submit(client.number, client.count, start)
+            elif not client.unanswered:
                 try:
-                    client.connection.send(pack_answer(client.request))
+                    client.connection.send(self._answer(client).pack())
                 except OSError:  # gone, or does not read its answers
                     self._dismiss(client)
+
+    def _answer(self, client: _Client) -> Answer:
+        known, client.roster = client.roster, self._roster
+        return Answer(client.request, self._roster if known != self._roster else None)
 
     def _dismiss(self, client: _Client) -> None:
         """Forget a client; its memory goes with the last reference to it."""
@@ -253,14 +284,18 @@ class InferenceServer:
 
 @dataclass(slots=True, eq=False)
 class _Client:
-    """A connected client; ``unanswered`` inputs of its request number ``request`` are still to come.
+    """A connected client; ``unanswered`` of the ``count`` inputs of its ``request`` are still to come.
 
-    ``window`` is what a clip model remembers of it.
+    ``window`` is what a clip model remembers of it, ``roster`` what it was last told of
+    labels, ``begun`` those by which the first input of its request was judged.
     """
 
     number: int
     connection: socket.socket
     slots: SharedSlots
     window: FrameWindow
+    roster: Roster
     request: int = 0
+    count: int = 0
     unanswered: int = 0
+    begun: Roster | None = None

@@ -7,6 +7,9 @@ Over a Unix socket that keeps messages apart (SOCK_SEQPACKET)::
            ── Request(number, count) ────▶          inputs 0 .. count-1 lie in the shared memory
            ◀─ Answer(number) ─────────────          probabilities 0 .. count-1 lie there too
 
+Labels may come and go between two answers: the first answer to each client afterwards brings the new
+``Roster``, and the shared memory has room for as many as there may ever be.
+
 A client has one request open at a time. Whatever goes wrong, it lets go of the connection and its memory
 and makes a new one, so an answer can never meet a later request's inputs.
 """
@@ -29,7 +32,7 @@ import numpy.typing as npt
 
 from service.errors import InferenceFullError
 
-VERSION: Final = 2
+VERSION: Final = 3
 MESSAGE_BYTES: Final = 1 << 16
 _HELLO: Final = struct.Struct("<4sBBH")
 _REQUEST: Final = struct.Struct("<QHd?")
@@ -46,11 +49,12 @@ class InferenceAddress:
 
 
 class Purpose(IntEnum):
-    """What a connection is for; the first two are the priorities."""
+    """What a connection is for; the first two are the priorities. ``FEATURES`` ranks with uploads."""
 
     LIVE = 0
     UPLOAD = 1
     STATISTICS = 2
+    FEATURES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +80,35 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
-class Welcome:
-    """The server's answer: what the engine is, and how many inputs may be handed in at once."""
+class Roster:
+    """What the probabilities of an answer are of: first ``labels``, then ``shadows``."""
 
     labels: tuple[str, ...]
+    shadows: tuple[str, ...] = ()
+
+    def pack(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def unpack(cls, message: bytes) -> Roster:
+        fields = json.loads(message)
+        return cls(tuple(fields["labels"]), tuple(fields["shadows"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The server's answer: what the engine is, and how many inputs may be handed in at once.
+
+    ``classes`` are the labels that the engine was trained for; ``columns`` is the room for probabilities
+    per input, and ``width`` that for features.
+    """
+
+    classes: tuple[str, ...]
+    roster: Roster
     input_shape: tuple[int, int, int]
     slots: int
+    columns: int
+    width: int
 
     def pack(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -92,8 +119,10 @@ class Welcome:
         fields = json.loads(message)
         if "refused" in fields:
             raise InferenceFullError(fields["refused"])
+        roster = Roster(tuple(fields["roster"]["labels"]), tuple(fields["roster"]["shadows"]))
         height, width, channels = fields["input_shape"]
-        return cls(tuple(fields["labels"]), (height, width, channels), fields["slots"])
+        sizes = (fields["slots"], fields["columns"], fields["width"])
+        return cls(tuple(fields["classes"]), roster, (height, width, channels), *sizes)
 
 
 def pack_refusal(max_clients: int) -> bytes:
@@ -129,33 +158,55 @@ class Request:
         return request
 
 
-def pack_answer(number: int) -> bytes:
-    """Tell that the probabilities of request ``number`` are in place."""
-    return _ANSWER.pack(number)
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The probabilities of request ``number`` are in place; ``roster`` if it has changed since the last."""
+
+    number: int
+    roster: Roster | None = None
+
+    def pack(self) -> bytes:
+        return _ANSWER.pack(self.number) + (self.roster.pack() if self.roster else b"")
+
+    @classmethod
+    def unpack(cls, message: bytes) -> Answer:
+        """Raises ValueError for anything else."""
+        try:
+            (number,) = _ANSWER.unpack_from(message)
+        except struct.error as error:
+            raise ValueError(str(error)) from error
+        rest = message[_ANSWER.size :]
+        return cls(number, Roster.unpack(rest) if rest else None)
 
 
 class SharedSlots:
     """Room for ``slots`` model inputs and their probabilities, in memory that two processes share.
 
-    ``inputs`` is (slots, h, w, 3) ``uint8``, ``probabilities`` (slots, classes) ``float32``. The memory
-    goes when nothing refers to them any more, in either process.
+    ``inputs`` is (slots, h, w, 3) ``uint8``; ``probabilities`` (slots, columns) and ``features``
+    (slots, width) are ``float32``. The memory goes when nothing refers to them any more, in either process.
     """
 
-    def __init__(self, fd: int, slots: int, input_shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(
+        self, fd: int, slots: int, input_shape: tuple[int, int, int], columns: int, width: int = 0
+    ) -> None:
         """Map the memory behind ``fd``, which stays the caller's to close."""
-        offset, size = _layout(slots, input_shape, classes)
+        offset, size = _layout(slots, input_shape, columns + width)
         memory = mmap.mmap(fd, size)
         inputs = np.frombuffer(memory, np.uint8, slots * math.prod(input_shape))
         self.inputs: npt.NDArray[np.uint8] = inputs.reshape(slots, *input_shape)
-        probabilities = np.frombuffer(memory, np.float32, slots * classes, offset)
-        self.probabilities: npt.NDArray[np.float32] = probabilities.reshape(slots, classes)
+        floats = np.frombuffer(memory, np.float32, slots * (columns + width), offset)
+        rows: npt.NDArray[np.float32] = floats.reshape(slots, columns + width)
+        self.probabilities, self.features = rows[:, :columns], rows[:, columns:]
 
 
-def create_slots(slots: int, input_shape: tuple[int, int, int], classes: int) -> int:
-    """Return the descriptor of new memory for ``SharedSlots``, to map, send and close."""
+def create_slots(slots: int, input_shape: tuple[int, int, int], floats: int) -> int:
+    """Return the descriptor of new memory for ``SharedSlots``, to map, send and close.
+
+    ``floats`` is columns + width.
+    """
     fd = os.memfd_create("model-inputs", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        os.ftruncate(fd, _layout(slots, input_shape, classes)[1])
+        os.ftruncate(fd, _layout(slots, input_shape, floats)[1])
         # Without seals a client could shrink the file, and touching it would then kill the server.
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     except BaseException:
@@ -164,10 +215,10 @@ def create_slots(slots: int, input_shape: tuple[int, int, int], classes: int) ->
     return fd
 
 
-def _layout(slots: int, input_shape: tuple[int, int, int], classes: int) -> tuple[int, int]:
-    """Where the probabilities begin (inputs rounded up to whole cache lines) and the size of all, bytes."""
+def _layout(slots: int, input_shape: tuple[int, int, int], floats: int) -> tuple[int, int]:
+    """Where the floats begin (inputs rounded up to whole cache lines) and the size of all, bytes."""
     offset = -(-slots * math.prod(input_shape) // 64) * 64
-    return offset, offset + slots * classes * 4
+    return offset, offset + slots * floats * 4
 
 
 def is_same_user(peer: socket.socket) -> bool:
