@@ -8,15 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.data.images import Image, write_image
 from models.data.listing import SPLITS_FILE, Entry, as_label, inside, refuse_to_overwrite, write_listing
 from models.data.split import add_splits
 from models.errors import DatasetError
-
-Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,8 @@ def import_npz(
     done = 0
     for array in arrays:
         for image in read_images(array, key):
-            _write_image(output / entries[done].path, image)
+            stored = image if image.ndim == 2 else image[..., ::-1]
+            write_image(output / entries[done].path, np.ascontiguousarray(stored))
             done += 1
             progress(done)
     write_listing(output / SPLITS_FILE, entries, overwrite=overwrite)
@@ -163,15 +162,3 @@ def _groups(arrays: Sequence[Path], labels: Sequence[Path]) -> list[str]:
     if doubled:
         raise DatasetError(f"several .npz are named {doubled[0]}; a file's name is its group, so rename one")
     return groups
-
-
-def _write_image(path: Path, image: Image) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        found, data = cv2.imencode(".png", stored)
-        if not found:
-            raise DatasetError(f"cannot encode an image of shape {image.shape} as PNG")
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise DatasetError(f"cannot write {path}: {error.strerror}") from error

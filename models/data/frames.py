@@ -1,0 +1,96 @@
+"""Writes frames of clips as images, with labels where timestamps are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.data.images import Image, write_image
+from models.data.listing import BACKGROUND, LABELS_FILE, as_label, refuse_to_overwrite, write_rows
+from models.data.timestamps import Span, label_at
+from models.errors import DatasetError
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFrame:
+    """A decoded frame: ``index`` from 0, ``pts`` in seconds, ``image`` H×W×3 BGR."""
+
+    index: int
+    pts: float
+    image: Image
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A video called ``name``, as its frames in order; ``spans`` None means without labels."""
+
+    name: str
+    frames: Iterable[ClipFrame]
+    spans: Sequence[Span] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which frames: each ``every``-th, or ``fps`` a second (the first frame at or after each tick)."""
+
+    every: int = 1
+    fps: float | None = None
+
+    def check(self) -> None:
+        """Raises DatasetError for values that cannot work."""
+        if self.every < 1 or (self.fps is not None and (self.fps <= 0 or self.every != 1)):
+            raise DatasetError(
+                f"every {self.every} frames at {self.fps} a second: give a whole number from 1 on, "
+                "or a rate above 0, not both"
+            )
+
+
+def extract_frames(
+    clips: Iterable[Clip],
+    output: Path,
+    choice: Choice | None = None,
+    *,
+    outside: str = BACKGROUND,
+    split: str = "",
+    quality: int = 95,
+    overwrite: bool = False,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[tuple[str, str, str, str]]:
+    """Write ``output/<video>/<video>_<index>.jpg``; return rows of video, frame, label, split.
+
+    ``index`` is that of the frame in the clip. Where a clip has spans the rows are written as
+    ``labels.csv`` too, and frames outside its spans are labelled ``outside``. ``progress`` is told the
+    number of frames read. Raises DatasetError.
+    """
+    choice = choice or Choice()
+    choice.check()
+    as_label(outside)
+    rows: list[tuple[str, str, str, str]] = []
+    labelled = False
+    done = 0
+    refuse_to_overwrite(output / LABELS_FILE, overwrite)
+    for clip in clips:
+        folder = output / as_label(clip.name)
+        refuse_to_overwrite(folder, overwrite)
+        labelled = labelled or clip.spans is not None
+        ticks = -1
+        for frame in clip.frames:
+            done += 1
+            progress(done)
+            if choice.fps is not None:
+                # A microsecond of grace: 3/30 s may be a little less than 0.1.
+                tick = int((frame.pts + 1e-6) * choice.fps)
+                if tick <= ticks:
+                    continue
+                ticks = tick
+            elif frame.index % choice.every:
+                continue
+            name = f"{clip.name}_{frame.index:06d}.jpg"
+            write_image(folder / name, frame.image, quality=quality)
+            label = "" if clip.spans is None else label_at(clip.spans, frame.pts, outside)
+            rows.append((clip.name, name, label, split))
+    if labelled:
+        known = [row for row in rows if row[2]]
+        write_rows(output / LABELS_FILE, ("video", "frame", "label", "split"), known, overwrite=overwrite)
+    return rows

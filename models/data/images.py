@@ -1,0 +1,100 @@
+"""Reads images and notices those that are cut off, which OpenCV would fill with grey."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from models.data.listing import Entry, Listing
+from models.errors import DatasetError
+
+Image = npt.NDArray[np.uint8]
+Result = TypeVar("Result")
+
+_ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
+"""What the files of JPEG and PNG end in, by what they begin with; some cameras pad after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An image that could not be used, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Generic[Result]):
+    """What ``for_each`` made of an entry; ``result`` is None where it could not be read."""
+
+    number: int
+    entry: Entry
+    result: Result | None
+    skipped: Skipped | None
+
+
+def read_image(path: Path, *, gray: bool = False) -> Image:
+    """Read an image as H×W×3 BGR, or H×W, ``uint8``. Raises DatasetError."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
+    end = _ENDS.get(data[:2])
+    if end is not None and end not in data[-4096:]:
+        raise DatasetError(f"{path} is cut off after {len(data)} bytes")
+    try:
+        image = cv2.imdecode(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR
+        )
+    except cv2.error:  # an empty file, or one that claims to be larger than OpenCV takes
+        image = None
+    if image is None:
+        raise DatasetError(f"{path} is not an image that OpenCV can read")
+    return np.asarray(image, np.uint8)
+
+
+def write_image(path: Path, image: Image, *, quality: int = 95) -> None:
+    """Write an H×W or H×W×3 BGR image as its suffix says; ``quality`` is that of a JPEG.
+
+    Raises DatasetError.
+    """
+    _, data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise DatasetError(f"cannot write {path}: {error.strerror}") from error
+
+
+def for_each(
+    listing: Listing,
+    work: Callable[[Entry, Image], Result],
+    *,
+    gray: bool = False,
+    workers: int = 4,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Iterator[Read[Result]]:
+    """``work`` done on every image, in order, in ``workers`` threads; what cannot be read is skipped."""
+
+    def one(numbered: tuple[int, Entry]) -> Read[Result]:
+        number, entry = numbered
+        try:
+            image = read_image(listing.file(entry), gray=gray)
+        except DatasetError as error:
+            return Read(number, entry, None, Skipped(entry.path, str(error)))
+        return Read(number, entry, work(entry, image), None)
+
+    with ThreadPoolExecutor(workers) as pool:
+        # Some thousands at a time: a map over all would hold as many results as there are images.
+        for start in range(0, len(listing.entries), 2048):
+            part: Sequence[Entry] = listing.entries[start : start + 2048]
+            for read in pool.map(one, enumerate(part, start)):
+                yield read
+                progress(read.number + 1)

@@ -1,0 +1,187 @@
+"""The commands ``data …``, as a person gives them."""
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from models.data.listing import open_listing
+from service.cli import status_of
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, write_video) -> Path:
+    """Frames of two clips of 20 frames at 10 a second, labelled by timestamps; every second frame."""
+    clips = [write_video("one.avi", 20), write_video("two.avi", 20)]
+    (tmp_path / "times").mkdir()
+    (tmp_path / "times" / "one.txt").write_text("0:00.5 - 0:01 bright\n")
+    (tmp_path / "times" / "two.txt").write_text("0:01 - 0:02 bright  # the rest\n")
+    out = tmp_path / "frames"
+    arguments = ["data", "frames", *map(str, clips), "-o", str(out), "--every", "2"]
+    assert status_of([*arguments, "--labels", str(tmp_path / "times")]) == 0
+    return out
+
+
+def test_frames_are_those_of_the_clip_with_the_labels_of_their_times(labelled: Path) -> None:
+    """Each picture is the frame that its name says, its label that of the line its time falls in."""
+    entries = open_listing(labelled).entries
+    assert len(entries) == 20
+    assert [e.path for e in entries][:2] == ["one/one_000000.jpg", "one/one_000002.jpg"]
+    assert [e.path[-6:-4] for e in entries if (e.group, e.label) == ("one", "bright")] == ["06", "08"]
+    assert [e.path[-6:-4] for e in entries if (e.group, e.label) == ("two", "bright")] == [
+        f"{n:02}" for n in range(10, 20, 2)
+    ]
+    for entry in entries:
+        image = cv2.imread(str(labelled / entry.path))
+        assert image.mean() == pytest.approx(8 * int(entry.path[-6:-4]), abs=3)
+
+
+def test_a_rate_chooses_the_first_frame_of_each_tick(tmp_path: Path, write_video) -> None:
+    """From 10 frames a second, 4 a second are the frames at or after 0, 0.25, 0.5 and 0.75 s."""
+    out = tmp_path / "out"
+    assert status_of(["data", "frames", str(write_video("a.avi", 10)), "-o", str(out), "--fps", "4"]) == 0
+    assert sorted(p.name[-6:-4] for p in out.rglob("*.jpg")) == ["00", "03", "05", "08"]
+    assert not (out / "labels.csv").exists()
+
+
+def test_a_damaged_clip_gives_what_can_be_decoded_and_status_3(
+    tmp_path: Path, write_video, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Frames before the damage are kept, and a person is told that some are missing."""
+    clip = write_video("cut.avi", 60)
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    out = tmp_path / "out"
+    assert status_of(["data", "frames", str(clip), "-o", str(out)]) == 3
+    assert 10 < len(list(out.rglob("*.jpg"))) < 60
+    assert "damaged or incomplete" in capsys.readouterr().err
+
+
+def test_timestamps_to_frames_and_back(
+    tmp_path: Path, write_video, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What comes back from the labels of all frames is what was written down."""
+    times, labels = tmp_path / "a.txt", tmp_path / "labels.csv"
+    times.write_text("00:00:00.5 - 00:00:01 serve\n00:00:01 - 00:00:01.8 rally\n")
+    clip = str(write_video("clip.avi", 20))
+    assert status_of(["data", "timestamps", str(times), "--clip", clip, "-o", str(labels)]) == 0
+    with labels.open() as lines:
+        assert Counter(row["label"] for row in csv.DictReader(lines)) == {
+            "background": 7,
+            "serve": 5,
+            "rally": 8,
+        }
+    assert status_of(["data", "timestamps", str(labels), "--fps", "10"]) == 0
+    assert capsys.readouterr().out == times.read_text()
+
+
+def test_check_split_balance_and_sheets_work_on_what_frames_wrote(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tools fit together: each reads what the one before it wrote."""
+    data = str(labelled)
+    assert status_of(["data", "split", data, "--test-groups", "two"]) == 0
+    assert {(e.group, e.split) for e in open_listing(labelled).entries} == {("one", "train"), ("two", "test")}
+    assert status_of(["data", "split", data]) == 2
+    assert "splits.csv exists" in capsys.readouterr().err
+    ignoring = ["data", "check", data, "--ignore", "near-duplicate,near-duplicate-label"]
+    assert status_of(ignoring) == 0
+    assert "nothing wrong" in capsys.readouterr().out
+    (labelled / "one" / "one_000004.jpg").unlink()
+    assert status_of([*ignoring, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["counts"] == {"missing": 1}
+    assert found["findings"][0]["paths"] == ["one/one_000004.jpg"]
+
+    balanced = tmp_path / "balanced.csv"
+    arguments = [
+        "data",
+        "balance",
+        data,
+        "-o",
+        str(balanced),
+        "--to",
+        "max",
+        "--copy",
+        str(tmp_path / "copy"),
+    ]
+    assert status_of(arguments) == 0
+    with balanced.open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert Counter(r["label"] for r in rows if r["split"] == "train") == {"background": 8, "bright": 8}
+    assert len(list((tmp_path / "copy").rglob("*.jpg"))) == 25  # one of the 26 is not there
+    assert "1 images skipped" in capsys.readouterr().err
+
+    assert status_of(["data", "sheet", data, "-o", str(tmp_path / "sheets"), "--tile", "40"]) == 0
+    assert "4 pages" in capsys.readouterr().out
+
+
+def test_duplicates_are_listed_excluded_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The near copy of a test image leaves the training images of the new list; the old one stays."""
+    root = tmp_path / "album"
+    (root / "a").mkdir(parents=True)
+    for number in range(4):
+        coarse = np.random.default_rng(number).integers(0, 256, (6, 6, 3), np.uint8)
+        picture = cv2.resize(coarse, (90, 60), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(root / "a" / f"{number}.png"), picture)
+        if number == 2:
+            cv2.imwrite(str(root / "a" / "copy.jpg"), picture)
+    rows = [f"a/{n}.png,a,train" for n in range(4)] + ["a/copy.jpg,a,test"]
+    (root / "splits.csv").write_text("\n".join(["path,label,split", *rows]) + "\n")
+    groups, kept = tmp_path / "groups.csv", tmp_path / "kept.csv"
+    arguments = ["data", "duplicates", str(root), "-o", str(groups), "--exclude", str(kept)]
+    assert status_of([*arguments, "--sheet", str(tmp_path / "sheet"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "images": 5,
+        "groups": 1,
+        "in_groups": 2,
+        "across_splits": 1,
+        "across_labels": 0,
+        "skipped": 0,
+    }
+    with groups.open() as lines:
+        assert [row["path"] for row in csv.DictReader(lines)] == ["a/2.png", "a/copy.jpg"]
+    with kept.open() as lines:
+        assert {row["path"]: row["split"] for row in csv.DictReader(lines)}["a/2.png"] == "excluded"
+    assert [p.name for p in (tmp_path / "sheet").iterdir()] == ["all_001.jpg"]
+
+
+def test_import_makes_a_folder_to_train_on(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Frames with labels.csv become <label>/<group>_<index> with their splits."""
+    assert status_of(["data", "import", str(labelled), "-o", str(tmp_path / "new")]) == 0
+    assert (tmp_path / "new" / "bright" / "one_000006.jpg").is_file()
+    assert "20 images" in capsys.readouterr().out
+
+
+def test_mistakes_are_one_line_and_status_2(
+    tmp_path: Path, write_video, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is wrong with the arguments, a person reads one line that says what to do."""
+    clip, text = str(write_video("a.avi")), tmp_path / "a.txt"
+    text.write_text("0:00 - 0:01 a\n0:00 - 0:02 b\n")
+    out = str(tmp_path / "out")
+    for arguments, hint in [
+        (["check", str(tmp_path / "nowhere")], "not a folder"),
+        (["check", str(tmp_path), "--ignore", "holes"], "there are missing"),
+        (["split", str(tmp_path)], "holds no images"),
+        (["frames", str(tmp_path / "no.mp4"), "-o", out], "no such file"),
+        (["frames", clip, "-o", out, "--every", "0"], "whole number from 1"),
+        (["frames", clip, clip, "-o", out], "two clips are called a"),
+        (["frames", clip, "-o", out, "--labels", str(text)], "line 1 (00:00:00 - 00:00:01 a) and line 2"),
+        (["frames", clip, "-o", out, "--labels", clip, "--labels", clip], "2 files of timestamps for 1"),
+        (["timestamps", str(text)], "--fps"),
+        (["timestamps", str(tmp_path / "no.csv"), "--fps", "5"], "cannot be read"),
+        (["duplicates", str(tmp_path), "--bits", "128"], "64 or 256"),
+        (["import", str(tmp_path), "-o", out], "holds no images"),
+        (["sheet", str(tmp_path), "-o", out], "holds no images"),
+        (["balance", str(tmp_path), "-o", out], "holds no images"),
+    ]:
+        assert status_of(["data", *arguments]) == 2, arguments
+        error = capsys.readouterr().err
+        assert hint in error
+        assert len(error.strip().splitlines()) == 1
