@@ -1,7 +1,7 @@
 """One stream as the service sees it: its definition, what is known of it, and who follows it.
 
-What the stream's process tells is heard in a thread of its own, so that a slow disk or a busy process
-holds up no other stream.
+What the stream's process tells is heard in a thread of its own, so that a busy process holds up no other
+stream; what is to last goes through a journal, so that a slow disk holds up nothing else either.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Final
 
-from service.errors import StorageError
 from service.event_log import EventLog
 from service.streams.broadcast import Broadcast
+from service.streams.journal import Journal
 from service.streams.messages import (
     MAX_BYTES,
     Happened,
@@ -38,8 +38,6 @@ from service.types import EndReason, StreamState
 
 COVER_SECONDS: Final = 10.0
 """Between two notes on what was watched."""
-STORE_AGAIN: Final = 0.5
-"""Seconds before an event that could not be stored is tried again."""
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +73,7 @@ class Stream:
         self.last_label: Label | None = None
         self.closing = threading.Event()
         self.changing = threading.Lock()
-        self._log = log
-        self._model_name = model_name
+        self._journal = Journal(definition.name, log, model_name)
         self._clock = clock
         self._lock = threading.Lock()
         self._status = StreamStatus(name=definition.name, since=clock())
@@ -122,6 +119,7 @@ class Stream:
         self.closing.set()
         if self._listening:
             self._listening.join(timeout)
+        self._journal.close(timeout)
         self.news.close()
         self.pictures.close()
 
@@ -149,9 +147,7 @@ class Stream:
         finally:
             self._cover()
             self.pictures.forget()
-            self._until_stored(
-                lambda: self._log.end_open_events(EndReason.SOURCE_LOST, self.definition.name).result()
-            )
+            self._journal.end_open_events(EndReason.SOURCE_LOST)
 
     def _hear(self, told: Told) -> None:
         if isinstance(told, Picture):
@@ -165,11 +161,7 @@ class Stream:
             self.news.publish(self.last_label)
         elif isinstance(told, Happened):
             event = replace(told.message.event, stream=self.definition.name)
-            message = replace(told.message, event=event)
-            epoch = told.epoch
-            self._until_stored(
-                lambda: self._log.append([message], model=self._model_name, epoch=epoch).result()
-            )
+            self._journal.append(replace(told.message, event=event), told.epoch)
         elif isinstance(told, Standing):
             next_try_at = None if told.wait is None else self._clock() + told.wait
             self._set(state=told.state, reason=told.reason, attempt=told.attempt, next_try_at=next_try_at)
@@ -197,27 +189,11 @@ class Stream:
             self._cover()
 
     def _cover(self) -> None:
-        """Note what was watched. What cannot be stored just now is added to the next note."""
+        """Note what was watched."""
         covered, self._covered = self._covered, [0.0, 0.0, 0.0]
         self._covered_at = time.monotonic()
-        if not any(covered):
-            return
-        try:
-            self._log.cover(self.definition.name, self._clock(), *covered).result()
-        except StorageError as error:
-            logger.warning("stream %s: %s", self.definition.name, error)
-            self._covered = covered
-
-    def _until_stored(self, store: Callable[[], object]) -> None:
-        """No event is lost to a full disk: it waits here, and what follows waits behind it."""
-        while True:
-            try:
-                store()
-                return
-            except StorageError as error:
-                logger.error("stream %s: %s; trying again", self.definition.name, error)
-                if self.closing.wait(STORE_AGAIN):
-                    return
+        if any(covered):
+            self._journal.cover(self._clock(), *covered)
 
     def _set(
         self,

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -15,62 +12,16 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from service.cli import BAD_INPUT, status_of
-from tests.service.api.conftest import children_of, until
-
-ROOT = Path(__file__).parents[3]
-PROGRAM = """
-import sys
-from pathlib import Path
-from service.api.server import serve
-from service.api.settings import load_settings
-from tests.service.api.fakes import ColourProvider
-if __name__ == "__main__":
-    serve(load_settings({"port": 0, "data": sys.argv[1]}), ColourProvider(gate=Path("/nonexistent"), free=24))
-"""
-
-
-@contextmanager
-def program(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The service in a process of its own, and its address."""
-    script = folder / "program.py"
-    script.write_text(PROGRAM)
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "VIDEO_EVENTS_CLIP_FREE_BYTES": "0"}
-    command = [sys.executable, str(script), str(folder / "data")]
-    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as running:
-        try:
-            assert running.stderr is not None
-            for line in running.stderr:
-                if found := re.search(r"listening on (http://\S+)", line):
-                    break
-            else:
-                pytest.fail("the service did not start")
-            yield running, found[1]
-        finally:
-            running.kill()
-            running.stderr.read()
-
-
-def descendants(pid: int) -> list[int]:
-    found = sorted(children_of(pid))
-    return found + [deeper for child in found for deeper in descendants(child)]
-
-
-def alive(pids: list[int]) -> list[int]:
-    return [pid for pid in pids if Path(f"/proc/{pid}").exists() and not _is_zombie(pid)]
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
+from tests.service.api.conftest import until
+from tests.service.program import ROOT, alive, descendants, program
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_ends_with_all_its_processes(tmp_path: Path, clip: Path, number: signal.Signals) -> None:
     """Asked to stop, or killed, in the middle of a clip: gone within 10 s, and so are its processes."""
-    with program(tmp_path) as (running, url):
-        until(lambda: _ready(url))
+    with program(tmp_path) as service:
+        running, url = service.process, service.url
+        until(service.ready)
         with clip.open("rb") as file:
             clip_id = httpx.post(
                 f"{url}/clips", files={"file": file}, data={"window": "4"}, timeout=30
@@ -92,23 +43,17 @@ def test_ends_with_all_its_processes(tmp_path: Path, clip: Path, number: signal.
 
 def test_tokens_in_addresses_are_not_logged(tmp_path: Path) -> None:
     """Browsers put them there, for pictures and WebSockets; logs are read by others."""
-    with program(tmp_path) as (running, url):
-        until(lambda: _ready(url))
+    with program(tmp_path) as service:
+        running, url = service.process, service.url
+        until(service.ready)
         httpx.get(f"{url}/clips?token=very-secret")
         with connect(url.replace("http", "ws") + "/events?token=very-secret") as socket:
             socket.recv()
         running.send_signal(signal.SIGTERM)
-        assert running.stderr is not None
-        log = running.stderr.read()
+        running.wait(10)
+        log = service.log.read_text()
     assert "/clips" in log
     assert "very-secret" not in log
-
-
-def _ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

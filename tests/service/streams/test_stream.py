@@ -111,7 +111,7 @@ def test_what_the_process_tells_is_known(stream: Stream, log: EventLog) -> None:
         assert (status.state, status.label, status.dropped, status.width) == (StreamState.LIVE, "red", 3, 640)
         assert stream.last_label is not None
         assert stream.last_label.labelled == TOLD[2]
-        assert phases(log) == [("door", "started", None)]
+        until(lambda: phases(log) == [("door", "started", None)])
     until(lambda: len(phases(log)) == 2)
     assert phases(log)[1] == ("door", "ended", EndReason.SOURCE_LOST)
     assert stream.pictures.newest is None

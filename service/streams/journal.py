@@ -1,0 +1,78 @@
+"""Brings what a stream tells into the event log, in order, in a thread of its own.
+
+So a full disk holds up events, none of which is lost, but neither labels nor pictures.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final
+
+from service.errors import StorageError
+from service.event_log import EventLog
+from service.types import EndReason, EventMessage
+
+MOST_WAITING: Final = 10_000
+"""Entries that may wait for the disk; whoever brings one more waits too."""
+STORE_AGAIN: Final = 0.5
+"""Seconds before an entry that could not be stored is tried again."""
+REMIND: Final = 60.0
+"""Seconds between two complaints that the disk still refuses."""
+
+logger = logging.getLogger(__name__)
+
+
+class Journal:
+    """The entries of one stream. Methods may be called from any thread until ``close``."""
+
+    def __init__(self, stream: str, log: EventLog, model_name: str) -> None:
+        self._stream = stream
+        self._log = log
+        self._model_name = model_name
+        self._entries: queue.Queue[Callable[[], Future[Any]] | None] = queue.Queue(MOST_WAITING)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"journal {stream}", daemon=True)
+        self._thread.start()
+
+    def append(self, message: EventMessage, epoch: float | None) -> None:
+        """Enter a step in the life of an event; ``epoch`` is the wall clock at ``pts`` 0, if there is one."""
+        self._entries.put(lambda: self._log.append([message], model=self._model_name, epoch=epoch))
+
+    def end_open_events(self, reason: EndReason) -> None:
+        """Enter the ends of what is still open then."""
+        self._entries.put(lambda: self._log.end_open_events(reason, self._stream))
+
+    def cover(self, at: float, watched: float, dropped: float, blind: float) -> None:
+        """Enter seconds that had passed at ``at`` (Unix time)."""
+        self._entries.put(lambda: self._log.cover(self._stream, at, watched, dropped, blind))
+
+    def close(self, timeout: float) -> None:
+        """Store what waits, without trying anything twice from now on; waits ``timeout`` seconds at most."""
+        self._closing.set()
+        self._entries.put(None)
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while (entry := self._entries.get()) is not None:
+            self._store(entry)
+
+    def _store(self, entry: Callable[[], Future[Any]]) -> None:
+        complained: float | None = None
+        while True:
+            try:
+                entry().result()
+            except StorageError as error:
+                if complained is None or time.monotonic() - complained > REMIND:
+                    complained = time.monotonic()
+                    logger.error("stream %s: %s; trying again", self._stream, error)
+                if self._closing.wait(STORE_AGAIN):
+                    return
+            else:
+                if complained is not None:
+                    logger.warning("stream %s: the database can be written again", self._stream)
+                return
