@@ -57,16 +57,7 @@ class Artifact:
         """Return the network alone, whose output is logits, with its weights."""
         from models import architectures
 
-        network = architectures.build(
-            self.architecture,
-            len(self.labels),
-            mean=self.preprocessing.mean,
-            scale=self.preprocessing.scale,
-            channels=self.preprocessing.channels,
-            height=self.preprocessing.height,
-            width=self.preprocessing.width,
-            **self.options,
-        )
+        network = architectures.build(self.architecture, len(self.labels), self.preprocessing, **self.options)
         self.fill(network)
         return network
 
@@ -101,16 +92,21 @@ class Artifact:
 
 
 def with_features(model: Any) -> Any:
-    """Return ``model`` with a second output beside its own: ``features``, its last global average pool.
+    """Return ``model`` with a second output beside its own: its layer ``features``, or else its last global
+    average pool.
 
-    Raises ArtifactError for a network without one.
+    Raises ArtifactError for a network with neither.
     """
     import keras
 
-    for layer in reversed(model.layers):
-        if isinstance(layer, keras.layers.GlobalAveragePooling2D):
-            return keras.Model(model.input, [model.output, layer.output], name=model.name)
-    raise ArtifactError(f"network {model.name} has no global average pool to take features from")
+    from models.architectures import FEATURES
+
+    pools = [layer for layer in model.layers if isinstance(layer, keras.layers.GlobalAveragePooling2D)]
+    named = [layer for layer in model.layers if layer.name == FEATURES]
+    if not named and not pools:
+        raise ArtifactError(f"network {model.name} has no layer to take features from")
+    last = (named or pools)[-1]
+    return keras.Model(model.input, [model.output, last.output], name=model.name)
 
 
 def list_artifacts() -> list[str]:

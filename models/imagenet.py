@@ -22,7 +22,7 @@ def load_imagenet_weights(model: Any, folder: Path | None = None) -> None:
     layers model of ResNet50 (``model.json`` beside its ``group1-shard*`` files) for machines that
     cannot. Raises WeightsError where the weights are missing or do not fit.
     """
-    arrays = _download() if folder is None else read_tensorflowjs(folder)
+    arrays = _by_path(download("ResNet50")) if folder is None else read_tensorflowjs(folder)
     filled = 0
     for layer in model.layers:
         for variable in layer.weights:
@@ -38,17 +38,40 @@ def load_imagenet_weights(model: Any, folder: Path | None = None) -> None:
         raise WeightsError(f"{filled} of {expected} arrays of the network were found in the ImageNet weights")
 
 
-def _download() -> dict[str, Array]:
+def download_into(base: str, model: Any, folder: Path | None = None) -> None:
+    """Fill the layers of ``model`` that come from the base ``base`` of ``keras.applications``.
+
+    Keras downloads the weights, once, into its own cache. Raises WeightsError where it cannot, and for a
+    ``folder``, which only ``resnet50`` can read.
+    """
+    if folder is not None:
+        raise WeightsError(f"{folder} can hold weights for resnet50 alone; Keras downloads those of {base}")
+    arrays = _by_path(download(base))
+    variables = {variable.path: variable for layer in model.layers for variable in layer.weights}
+    missing = sorted(arrays.keys() - variables.keys())
+    if missing:
+        raise WeightsError(f"the network has no {missing[0]}, which the ImageNet weights of {base} have")
+    for path, array in arrays.items():
+        if tuple(variables[path].shape) != array.shape:
+            raise WeightsError(f"{path} has shape {tuple(variables[path].shape)}, not {array.shape}")
+        variables[path].assign(array)
+
+
+def download(base: str) -> Any:
+    """A base of ``keras.applications`` with its ImageNet weights; raises WeightsError without internet."""
     import keras
 
     try:
-        source = keras.applications.ResNet50(include_top=False, weights="imagenet")
+        return getattr(keras.applications, base)(include_top=False, weights="imagenet")
     except Exception as error:
         raise WeightsError(
-            f"the ImageNet weights could not be downloaded ({error}); "
-            "give a folder that holds them with --imagenet-weights"
+            f"the ImageNet weights of {base} could not be downloaded ({error}); for resnet50 give a folder "
+            "that holds them with --imagenet-weights, for others train with --weights none"
         ) from error
-    return {variable.path: np.asarray(variable) for variable in source.weights}
+
+
+def _by_path(model: Any) -> dict[str, Array]:
+    return {variable.path: np.asarray(variable) for variable in model.weights}
 
 
 def read_tensorflowjs(folder: Path) -> dict[str, Array]:

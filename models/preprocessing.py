@@ -28,19 +28,31 @@ class Fit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What happens to an image before the first layer.
+    """What happens to an image before a network sees it.
 
-    ``height`` and ``width`` are pixels. ``mean`` is subtracted from each channel in the order of
-    ``channels`` (``bgr`` or ``rgb``), in units of 0 to 255; ``scale`` multiplies the difference.
-    The means of ImageNet in OpenCV's order are those of the Caffe ResNet (He et al., 2015).
+    ``height`` and ``width`` are pixels. The rest is done by the network's own first layers: ``mean`` is
+    subtracted from each channel in the order of ``channels`` (``bgr``, ``rgb`` or ``grey``, which has one
+    mean), in units of 0 to 255; ``scale``, one for all or one for each channel, multiplies the difference;
+    ``standardise`` then gives each image zero mean and unit deviation. The means of ImageNet in OpenCV's
+    order are those of the Caffe ResNet (He et al., 2015).
     """
 
     height: int = 224
     width: int = 224
     fit: Fit = Fit.SQUEEZE
     channels: str = "bgr"
-    mean: tuple[float, float, float] = (103.939, 116.779, 123.68)
-    scale: float = 1.0
+    mean: tuple[float, ...] = (103.939, 116.779, 123.68)
+    scale: float | tuple[float, ...] = 1.0
+    standardise: bool = False
+
+    def __post_init__(self) -> None:
+        wanted = {"bgr": 3, "rgb": 3, "grey": 1}.get(self.channels)
+        if wanted is None:
+            raise ArtifactError(f"channels {self.channels!r} cannot be understood; there are bgr, rgb, grey")
+        if len(self.mean) != wanted:
+            raise ArtifactError(
+                f"mean {self.mean!r} cannot be understood: {self.channels} has {wanted} channels"
+            )
 
     def model_input(self, image: Image) -> Image:
         """Resize an H×W×3 ``uint8`` BGR image to ``height``×``width``×3, still ``uint8`` BGR."""
@@ -53,7 +65,15 @@ class Preprocessing:
     def from_dict(cls, fields: dict[str, Any]) -> Preprocessing:
         """Raises ArtifactError for unknown fields or values."""
         try:
-            return cls(**{**fields, "fit": Fit(fields["fit"]), "mean": tuple(fields["mean"])})
+            scale = fields["scale"]
+            return cls(
+                **{
+                    **fields,
+                    "fit": Fit(fields["fit"]),
+                    "mean": tuple(fields["mean"]),
+                    "scale": tuple(scale) if isinstance(scale, list) else scale,
+                }
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"preprocessing {fields!r} cannot be understood: {error}") from error
 

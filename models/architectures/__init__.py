@@ -1,23 +1,34 @@
-"""One file per network: a plain function that builds a Keras functional model with named layers."""
+"""One file per network, with named layers and the paper cited; here they are found by name."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
 
+from models.architectures.architecture import FEATURES, HEAD_PREFIX, Architecture, Kind
 from models.errors import ModelError
+from models.preprocessing import Preprocessing
 
-NAMES = ("resnet50",)
+NAMES = ("resnet50", "vgg16", "alexnet", "small_cnn", "keyframe_cnn2", "keyframe_cnn4")
+IMAGENET = "imagenet:"
+"""Before the name of a base of ``keras.applications``."""
+
+__all__ = ["FEATURES", "HEAD_PREFIX", "IMAGENET", "NAMES", "Architecture", "Kind", "build", "find"]
 
 
-def build(name: str, classes: int, **options: Any) -> Any:
-    """Build the network ``name`` from images of values 0 to 255 (BGR) to (N, ``classes``) logits.
+def find(name: str) -> Architecture:
+    """The architecture called ``name``; raises ModelError where there is none."""
+    if name.startswith(IMAGENET):
+        from models.architectures.imagenet_base import architecture as architecture_of
 
-    Raises ModelError for a name or an option that does not exist.
-    """
+        return architecture_of(name.removeprefix(IMAGENET))
     if name not in NAMES:
-        raise ModelError(f"no architecture {name!r}; there are {', '.join(NAMES)}")
-    try:
-        return import_module(f"models.architectures.{name}").build(classes, **options)
-    except TypeError as error:
-        raise ModelError(f"architecture {name} does not take {options!r}: {error}") from error
+        known = ", ".join([*NAMES, f"{IMAGENET}<Name>"])
+        raise ModelError(f"no architecture {name!r}; there are {known}")
+    architecture: Architecture = import_module(f"models.architectures.{name}").ARCHITECTURE
+    return architecture
+
+
+def build(name: str, classes: int, preprocessing: Preprocessing | None = None, **options: Any) -> Any:
+    """Build the network ``name``; see ``Architecture.build``."""
+    return find(name).build(classes, preprocessing, **options)

@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 
 from models import architectures
-from models.architectures import resnet50
-from models.architectures.resnet50 import HEAD
 from models.artifact import CARD, WEIGHTS, Artifact, list_artifacts, load_artifact
 from models.datasets import Sample, load_folder, of_split
 from models.errors import ArtifactError, DatasetError, ModelError, WeightsError
 from models.export import choose_fit, export, judge
 from models.imagenet import load_imagenet_weights, read_tensorflowjs
+from models.optimizers import LayeredAdamW
 from models.preprocessing import Preprocessing
+from models.presets import PRESETS, with_overrides
 from models.report import plot_learning_curves, write_report
-from models.train import PRESETS, LayeredAdamW, Training, with_overrides
+from models.train import Training
 
 SETTINGS = replace(
     PRESETS["video"],
     batch_size=16,
     train_size=32,
     preprocessing=Preprocessing(height=32, width=32),
-    dense=8,
+    options={"dense": 8},
     head_epochs=3,
     epochs=1,
     refit_epochs=2,
@@ -60,6 +60,7 @@ def artifact(run, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
         name="colors",
         version="1",
         labels=training.labels,
+        architecture="resnet50",
         options=training.options,
         preprocessing=preprocessing,
         training=training.record() | {"fit_accuracy_on_valid": fits},
@@ -94,7 +95,7 @@ def test_refitting_changes_the_head_alone_and_only_once(run) -> None:
         for weight in refitted.weights
         if not np.array_equal(before[weight.path], np.copy(weight.numpy()))
     }
-    assert changed == HEAD
+    assert changed == {"head_dense", "head_logits"}
     log = training.folder / "refit_log.csv"
     assert len(log.read_text().splitlines()) == 1 + SETTINGS.refit_epochs
     log.unlink()
@@ -105,7 +106,7 @@ def test_refitting_changes_the_head_alone_and_only_once(run) -> None:
 
 def test_the_head_learns_faster_than_the_base() -> None:
     """One step of Adam is as long as the rate, so the ratio of the steps is that of the rates."""
-    model = resnet50.build(3, dense=4, dropout=0.0, height=32, width=32)
+    model = architectures.build("resnet50", 3, Preprocessing(height=32, width=32), dense=4, dropout=0.0)
     before = {weight.path: np.copy(weight.numpy()) for weight in model.trainable_weights}
     model.compile(
         LayeredAdamW(1e-4, factor=7.0, weight_decay=0.0),

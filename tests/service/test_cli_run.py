@@ -206,7 +206,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("model")
     options = {"dense": 0}
-    network = architectures.build("resnet50", 3, height=32, width=32, **options)
+    network = architectures.build("resnet50", 3, Preprocessing(height=32, width=32), **options)
     network.get_layer("head_logits").set_weights([np.zeros((2048, 3)), np.array([4.0, 0.0, 0.0])])
     save_artifact(
         folder,

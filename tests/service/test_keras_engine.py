@@ -84,5 +84,5 @@ def test_a_network_without_a_pool_is_refused() -> None:
 
     inputs = keras.Input((8, 8, 3))
     outputs = keras.layers.Dense(3)(keras.layers.Flatten()(inputs))
-    with pytest.raises(ArtifactError, match="no global average pool"):
+    with pytest.raises(ArtifactError, match="no layer to take features from"):
         with_features(keras.Model(inputs, outputs))

@@ -1,0 +1,59 @@
+"""What a run leaves after each epoch, so that it can go on from there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Epochs done, the lowest validation loss so far and the number of epochs after which it came."""
+
+    epoch: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        fields = json.loads(path.read_text())
+        return cls(fields["epoch"], fields["best"], fields.get("best_epoch", fields["epoch"]))
+
+    def after(self, loss: float) -> Progress:
+        if self.best is None or loss < self.best:
+            return Progress(self.epoch + 1, loss, self.epoch + 1)
+        return Progress(self.epoch + 1, self.best, self.best_epoch)
+
+    def over(self, epochs: int, patience: int) -> bool:
+        """Whether ``epochs`` are done, or ``patience`` of them have brought nothing."""
+        return self.epoch >= epochs or bool(patience and self.epoch - self.best_epoch >= patience)
+
+
+class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
+    """Stores the best model, the last one with its optimizer, then how far the run is."""
+
+    def __init__(self, folder: Path, progress: Progress, *, epochs: int, patience: int) -> None:
+        super().__init__()
+        self._folder = folder
+        self._progress = progress
+        self._epochs = epochs
+        self._patience = patience
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        progress = self._progress.after(float((logs or {})["val_loss"]))
+        if progress.best_epoch == progress.epoch:
+            self._save("best")
+        self._save("last")
+        (self._folder / "state.json").write_text(json.dumps(asdict(progress)))
+        self._progress = progress
+        if progress.over(self._epochs, self._patience):
+            self.model.stop_training = True
+
+    def _save(self, name: str) -> None:
+        unfinished = self._folder / f"{name}.new.keras"
+        self.model.save(unfinished)
+        unfinished.replace(self._folder / f"{name}.keras")

@@ -1,0 +1,89 @@
+"""Fit a network's head to the features that its base, which does not change, makes of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from models.batches import Batches
+
+Features = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""(N, features) that the base makes of N images, and their (N, classes) targets."""
+
+
+def split(model: Any, features: str) -> tuple[Any, Any]:
+    """The base up to the layer ``features``, and the head as a model of its own; both share the layers."""
+    last = model.get_layer(features)
+    inputs = x = keras.Input(last.output.shape[1:])
+    for layer in model.layers[model.layers.index(last) + 1 :]:
+        x = layer(x)
+    return keras.Model(model.input, last.output), keras.Model(inputs, x)
+
+
+def unfreeze(model: Any, first: str) -> None:
+    """Make ``model`` trainable from its layer ``first`` upwards, but for batch normalisation."""
+    trainable = False
+    for layer in model.layers:
+        trainable = trainable or layer.name == first
+        layer.trainable = trainable
+        for part in layer.layers if isinstance(layer, keras.Model) else [layer]:
+            if isinstance(part, keras.layers.BatchNormalization):
+                part.trainable = False
+
+
+def features_of(base: Any, batches: Batches, verbose: int | str = "auto") -> Features:
+    """Pass all ``batches`` through ``base`` once."""
+    bar = keras.utils.Progbar(len(batches), unit_name="batch", verbose=1 if verbose != 0 else 0)
+    features, targets = [], []
+    for number in range(len(batches)):
+        images, some_targets = batches[number]
+        features.append(np.asarray(base.predict_on_batch(images.astype(np.float32))))
+        targets.append(some_targets)
+        bar.add(1)
+    return np.concatenate(features), np.concatenate(targets)
+
+
+def fit_head(
+    head: Any,
+    views: Sequence[Features],
+    valid: Features,
+    *,
+    epochs: int,
+    optimizer: Any,
+    batch_size: int,
+    class_weight: Mapping[int, float] | None,
+    folder: Path,
+    name: str,
+    verbose: int | str = "auto",
+) -> None:
+    """Fit ``head``, one view of the images after the other; ends with its best weights.
+
+    ``folder`` gets ``<name>_only.weights.h5`` and ``<name>_log.csv``.
+    """
+    head.compile(
+        optimizer=optimizer,
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    best = keras.callbacks.ModelCheckpoint(
+        folder / f"{name}_only.weights.h5", monitor="val_loss", save_best_only=True, save_weights_only=True
+    )
+    for epoch in range(epochs):
+        features, targets = views[epoch % len(views)]
+        head.fit(
+            features,
+            targets,
+            batch_size=batch_size,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            validation_data=valid,
+            class_weight=class_weight,
+            callbacks=[best, keras.callbacks.CSVLogger(folder / f"{name}_log.csv", append=epoch > 0)],
+            verbose=verbose,
+        )
+    head.load_weights(folder / f"{name}_only.weights.h5")

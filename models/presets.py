@@ -1,0 +1,82 @@
+"""Which settings a run gets: those of its architecture or of a preset, with what the user wants otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from models import architectures
+from models.errors import ModelError
+from models.preprocessing import Preprocessing
+from models.settings import TrainingSettings, from_scratch
+
+PRESETS = {
+    "video": TrainingSettings(),
+    "lecture": TrainingSettings(
+        preset="lecture",
+        train_size=224,
+        augmentation="lecture",
+        preprocessing=Preprocessing(channels="rgb", mean=(123.68, 116.779, 103.939)),
+        label_smoothing=0.0,
+        head_views=5,
+        head_epochs=25,
+        head_optimizer="lecture_sgd",
+        head_learning_rate=1e-4,
+        unfreeze="",
+        refit_epochs=0,
+    ),
+}
+"""Recipes for ``resnet50``; other architectures come with settings of their own."""
+
+
+def with_overrides(
+    preset: str | None = None,
+    *,
+    architecture: str = "resnet50",
+    weights: str | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> TrainingSettings:
+    """The settings of ``preset`` or ``architecture`` with the values that are not None put in their place.
+
+    ``height`` and ``width`` are those of serving. Raises ModelError for what does not exist or does not go
+    together.
+    """
+    network = architectures.find(architecture)
+    if preset is None:
+        settings = network.settings
+    elif preset not in PRESETS:
+        raise ModelError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+    elif architecture != "resnet50":
+        raise ModelError(f"--preset is for resnet50; {architecture} comes with settings of its own")
+    else:
+        settings = PRESETS[preset]
+    if weights not in (None, "none", "imagenet"):
+        raise ModelError(f"no weights {weights!r} to start from; there are imagenet, none")
+    if weights == "imagenet" and network.load_weights is None:
+        raise ModelError(f"there are no ImageNet weights for {architecture}; it is trained from scratch")
+    if weights == "none" and settings.weights != "none":
+        settings = from_scratch(architecture=settings.architecture, preprocessing=settings.preprocessing)
+    preprocessing = replace(
+        settings.preprocessing,
+        height=height or settings.preprocessing.height,
+        width=width or settings.preprocessing.width,
+    )
+    settings = replace(
+        settings,
+        options={**settings.options, **(options or {})},
+        preprocessing=preprocessing,
+        **{name: value for name, value in values.items() if value is not None},
+    )
+    network.complete(settings.options)
+    if settings.train_size and not network.any_size:
+        wanted = (preprocessing.height, preprocessing.width)
+        if wanted != (settings.train_size, settings.train_size):
+            raise ModelError(
+                f"{architecture} is built for one size, {wanted[1]}×{wanted[0]} pixels, not for views "
+                f"of {settings.train_size}; leave --train-size out, or choose --height and --width"
+            )
+    return settings

@@ -1,0 +1,80 @@
+"""Everything that decides how a training run goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """What a run is begun with; stored with its result, and a run goes on only with the same.
+
+    ``weights`` is ``imagenet`` for the three stages of a pretrained base, or ``none`` to train the whole
+    network from random weights in one. ``options`` are those of the architecture that differ from its own.
+
+    ``train_size`` is the side of a training view in pixels, or 0 for the serving size. It may be smaller
+    than that: random crops make objects look larger in training than at serving, and a smaller crop
+    cancels that (Touvron et al., 2019, FixRes) while it halves the cost.
+
+    ``epochs``, ``optimizer`` (``sgd``, ``adam``, ``adamw``), ``learning_rate``, ``schedule`` (``constant``
+    or ``cosine``, with a warm-up) and ``patience`` (epochs without a better validation loss after which
+    training stops; 0 never stops early) are those of stage two or of training from scratch.
+    ``class_weights`` is ``none`` or ``balanced`` (each label counts alike in the loss).
+
+    Without ``head_epochs`` stage two goes on from the weights that the network starts with.
+    ``unfreeze`` names the first trainable stage of stage two, or is empty to skip it; the head learns
+    ``head_factor`` times as fast as the stages below it. Batch normalisation stays as ImageNet left it.
+    ``refit_epochs`` are those of stage three, which fits the head once more on the views that serving will
+    see (0 skips it).
+    """
+
+    architecture: str = "resnet50"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    weights: str = "imagenet"
+    preset: str = "video"
+    seed: int = 1
+    batch_size: int = 32
+    train_size: int = 160
+    augmentation: str = "video"
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    label_smoothing: float = 0.1
+    class_weights: str = "none"
+    head_views: int = 1
+    head_epochs: int = 12
+    head_optimizer: str = "adamw"
+    head_learning_rate: float = 1e-3
+    unfreeze: str = "conv4"
+    epochs: int = 6
+    patience: int = 0
+    optimizer: str = "adamw"
+    learning_rate: float = 4e-5
+    schedule: str = "cosine"
+    head_factor: float = 20.0
+    weight_decay: float = 0.02
+    refit_epochs: int = 10
+
+
+def from_scratch(**values: Any) -> TrainingSettings:
+    """Settings of a network without pretrained weights: plain views, Adam, stop when it gets no better."""
+    plain: dict[str, Any] = {
+        "weights": "none",
+        "preset": "scratch",
+        "train_size": 0,
+        "augmentation": "none",
+        "label_smoothing": 0.0,
+        "head_epochs": 0,
+        "unfreeze": "",
+        "epochs": 60,
+        "patience": 12,
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "schedule": "constant",
+        "head_factor": 1.0,
+        "weight_decay": 0.0,
+        "refit_epochs": 0,
+    }
+    return TrainingSettings(**(plain | values))
