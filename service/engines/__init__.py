@@ -64,9 +64,9 @@ def choose_engine(artifact: StoredNetwork, engine: Engine = Engine.AUTO) -> Engi
     if has_gpu():
         return Engine.TENSORFLOW
     if find_spec("openvino") is None:
-        log.warning("TensorFlow runs the network on the CPU; OpenVINO, which is not installed, is faster")
+        log.info("TensorFlow runs the network on the CPU; OpenVINO, which is not installed, is faster")
         return Engine.TENSORFLOW
     if artifact.openvino_network is None:
-        log.warning("TensorFlow runs the network on the CPU; 'video-events export' makes a faster version")
+        log.info("TensorFlow runs the network on the CPU; 'video-events export' makes a faster version")
         return Engine.TENSORFLOW
     return Engine.OPENVINO

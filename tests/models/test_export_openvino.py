@@ -199,6 +199,7 @@ def test_auto(
 ) -> None:
     """A GPU is for TensorFlow, a CPU for OpenVINO; a slow choice is told, with the way out of it."""
     monkeypatch.setattr(engines, "has_gpu", lambda: gpu)
+    caplog.set_level("INFO")
     assert choose_engine(int8 if is_exported else reference) is chosen
     assert ("video-events export" in caplog.text) is told
     assert choose_engine(int8, Engine.TENSORFLOW) is Engine.TENSORFLOW
