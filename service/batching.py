@@ -16,10 +16,14 @@ from service.types import Frame, Image
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Frames in order; ``inputs`` is (N, h, w, 3) ``uint8`` for those at ``positions``, or ``None``."""
+    """Frames in order; ``inputs`` is (N, h, w, 3) ``uint8`` for those at ``positions``, or ``None``.
+
+    Those at ``repeats`` take over what is said of the last one before them that is classified.
+    """
 
     frames: tuple[Frame, ...]
     positions: tuple[int, ...]
+    repeats: tuple[int, ...]
     inputs: npt.NDArray[np.uint8] | None
 
 
@@ -35,11 +39,14 @@ class Batcher:
         self._max_bytes = max_bytes
         self._frames: list[Frame] = []
         self._positions: list[int] = []
+        self._repeats: list[int] = []
         self._inputs: list[Image] = []
         self._bytes = 0
 
-    def add(self, frame: Frame, model_input: Image | None) -> Batch | None:
+    def add(self, frame: Frame, model_input: Image | None, *, repeats: bool = False) -> Batch | None:
         """Take a frame, with its model input if it is to be classified; return the group if now full."""
+        if repeats:
+            self._repeats.append(len(self._frames))
         if model_input is not None:
             self._positions.append(len(self._frames))
             self._inputs.append(model_input)
@@ -54,6 +61,6 @@ class Batcher:
         if not self._frames:
             return None
         inputs = np.stack(self._inputs) if self._inputs else None
-        batch = Batch(tuple(self._frames), tuple(self._positions), inputs)
-        self._frames, self._positions, self._inputs, self._bytes = [], [], [], 0
+        batch = Batch(tuple(self._frames), tuple(self._positions), tuple(self._repeats), inputs)
+        self._frames, self._positions, self._repeats, self._inputs, self._bytes = [], [], [], [], 0
         return batch

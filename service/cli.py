@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from service import data_commands, export_command, model_commands, serve_command, train_command
+from service import data_commands, model_commands, serve_command, train_command
 from service.config import RunSettings
 from service.engines import Engine
 from service.errors import VideoEventsError
@@ -88,6 +88,14 @@ def run(
     ] = DEFAULTS.merge_gap,
     engine: Annotated[Engine, typer.Option(help="What runs the network.")] = Engine.AUTO,
     every: Annotated[int, typer.Option(metavar="N", help="Classify every Nth frame only.")] = DEFAULTS.every,
+    gate: Annotated[
+        bool | None,
+        typer.Option(
+            "--gate/--no-gate",
+            help="Do not classify what looks like the last classified frame.",
+            show_default="on live sources only",
+        ),
+    ] = DEFAULTS.gate,
     batch_size: Annotated[
         int, typer.Option(help="Frames that go through the network together.")
     ] = DEFAULTS.batch_size,
@@ -112,6 +120,7 @@ def run(
         merge_gap=merge_gap,
         every=every,
         batch_size=batch_size,
+        gate=gate,
     )
     settings.check()
     from service.commands import RunOptions, run_source
@@ -144,7 +153,6 @@ def _split(labels: str | None) -> tuple[str, ...] | None:
 app.add_typer(serve_command.app)
 app.add_typer(train_command.app)
 app.add_typer(model_commands.app)
-app.add_typer(export_command.app)
 app.add_typer(data_commands.app)
 
 

@@ -13,6 +13,7 @@ from service.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from service.events import EventSettings
+    from service.gating import Gate
     from service.smoothing import RollingAverage
 
 
@@ -23,7 +24,8 @@ class RunSettings:
     ``window`` is counted in classified frames; ``window_seconds``, if given, replaces it. ``enter`` and
     ``exit`` are smoothed probabilities, ``min_duration`` and ``merge_gap`` seconds of media time. Every
     ``every``-th frame is classified, the frames between carry the latest label. ``batch_size`` is the
-    most model inputs that go through the network at once.
+    most model inputs that go through the network at once. With ``gate`` a frame that looks like the last
+    classified one takes over what was said of that; ``None`` means on live sources only.
     """
 
     window: int = 32
@@ -34,6 +36,7 @@ class RunSettings:
     merge_gap: float = 1.0
     every: int = 1
     batch_size: int = 8
+    gate: bool | None = None
 
     def check(self) -> None:
         """Raise ``ConfigurationError`` for a value that cannot work."""
@@ -49,6 +52,14 @@ class RunSettings:
         if self.window_seconds is not None:
             return RollingAverage(labels, seconds=self.window_seconds)
         return RollingAverage(labels, window=self.window)
+
+    def open_gate(self, is_live: bool) -> Gate | None:
+        """A gate for one source, or ``None`` if every frame is to be classified."""
+        if not (is_live if self.gate is None else self.gate):
+            return None
+        from service.gating import Gate
+
+        return Gate.for_window(self.window, self.window_seconds)
 
     def event_settings(self) -> EventSettings:
         from service.events import EventSettings

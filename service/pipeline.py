@@ -21,6 +21,7 @@ from service.capture import NewestFrame, ReadAhead
 from service.config import RunSettings
 from service.errors import NoFramesError, SourceError
 from service.events import EventDetector
+from service.relabelling import Relabelling
 from service.sinks import Sink, Step
 from service.sources import Source
 from service.types import (
@@ -31,6 +32,7 @@ from service.types import (
     EventPhase,
     Frame,
     Prediction,
+    Probabilities,
     SmoothedPrediction,
     SourceProperties,
 )
@@ -71,10 +73,13 @@ class RunResult:
 
     ``duration`` is seconds of media time up to the end of the last frame. ``ended_early`` says why the
     source stopped before its announced end, if it did; ``interrupted`` that the run was stopped from
-    outside. In both cases events and outputs cover the frames until then.
+    outside. In both cases events and outputs cover the frames until then. Of the ``frames``, so many were
+    ``classified``; so many ``reused`` what was said of one of those, see ``gating``.
     """
 
     frames: int
+    classified: int
+    reused: int
     fps: float
     duration: float
     events: tuple[Event, ...]
@@ -90,6 +95,7 @@ class Interpreter:
         self._average = settings.rolling_average(labels)
         self._detector = EventDetector(stream, labels, settings.event_settings())
         self._announced: Event | None = None
+        self._latest: Probabilities | None = None
         self.smoothed: SmoothedPrediction | None = None
         self.ended: list[Event] = []
 
@@ -103,12 +109,20 @@ class Interpreter:
         if tuple(labels) == self.labels:
             return ()
         self._average.relabel(labels)
+        if self._latest is not None:
+            self._latest = Relabelling.between(self.labels, labels).array(self._latest)
         self.labels = tuple(labels)
         return self._note(self._detector.relabel(labels))
 
     def update(self, prediction: Prediction) -> tuple[EventMessage, ...]:
+        self._latest = prediction.probabilities
         self.smoothed = self._average.update(prediction)
         return self._note(self._detector.update(self.smoothed))
+
+    def repeat(self, frame: Frame) -> tuple[EventMessage, ...]:
+        """As ``update``, for a frame that looks like the one before it: what was said of that holds."""
+        assert self._latest is not None
+        return self.update(Prediction(frame.index, frame.pts, self._latest))
 
     def close(self, reason: EndReason, pts: float) -> tuple[EventMessage, ...]:
         return self._note(self._detector.close(reason, pts))
@@ -145,7 +159,8 @@ def run(
     """
     interpreter = Interpreter(stream, classifier.labels, settings)
     stop = stop or threading.Event()
-    frames, end_pts = 0, 0.0
+    frames = classified = reused = 0
+    end_pts = 0.0
     interrupted, failure = False, None
     frame_time = 1 / source.properties.fps
     try:
@@ -157,6 +172,8 @@ def run(
                             sink.write(step)
                         frames += 1
                         end_pts = max(end_pts, step.frame.pts + frame_time)
+                    classified += len(batch.positions)
+                    reused += len(batch.repeats)
                     if on_progress:
                         on_progress(frames)
         except KeyboardInterrupt:
@@ -177,6 +194,8 @@ def run(
         raise
     return RunResult(
         frames=frames,
+        classified=classified,
+        reused=reused,
         fps=source.properties.fps,
         duration=end_pts,
         events=tuple(interpreter.ended),
@@ -191,13 +210,15 @@ def _batches(
     """Read frames, make model inputs, gather them; what is incomplete when ``stop`` is set is let go."""
     flow = plan(source.properties, settings)
     batcher = Batcher(flow.batch_size, flow.batch_bytes)
+    gate = settings.open_gate(source.properties.is_live)
     failure: SourceError | None = None
     with closing(_frames(source, flow, stop)) as frames:
         try:
             for number, frame in enumerate(frames):
                 wanted = number % settings.every == 0
-                batch = batcher.add(frame, classifier.model_input(frame.image) if wanted else None)
-                if batch:
+                model_input = classifier.model_input(frame.image) if wanted else None
+                repeats = bool(gate and model_input is not None and not gate.passes(model_input, frame.pts))
+                if batch := batcher.add(frame, None if repeats else model_input, repeats=repeats):
                     yield batch
         except SourceError as error:
             failure = error  # the frames before it still count
@@ -233,11 +254,13 @@ def _steps(
     """Classify a batch and follow its frames in order."""
     results = iter(()) if batch.inputs is None else iter(classifier.classify(batch.inputs))
     ended = interpreter.relabel(classifier.labels)
-    classified = set(batch.positions)
+    classified, repeats = set(batch.positions), set(batch.repeats)
     for position, frame in enumerate(batch.frames):
         messages, ended = ended, ()
         if position in classified:
             messages += interpreter.update(Prediction(frame.index, frame.pts, next(results)))
+        elif position in repeats:
+            messages += interpreter.repeat(frame)
         if annotator:
             annotator.draw(frame.image, interpreter.smoothed, interpreter.event)
-        yield Step(frame, interpreter.smoothed, interpreter.event, messages)
+        yield Step(frame, interpreter.smoothed, interpreter.event, messages, position in repeats)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.clips.records import ClipState
@@ -101,6 +101,14 @@ class _Observed(Collector):
                 if value is not None:
                     family.add_metric([name], float(value))
             yield family
+        for figure, text in (
+            ("classified", "Frames that went through the network."),
+            ("reused", "Frames not classified, because they look like the last one that was."),
+        ):
+            counter = CounterMetricFamily(f"video_events_stream_{figure}", text, labels=["stream"])
+            for name, status in streams:
+                counter.add_metric([name], float(getattr(status, figure)))
+            yield counter
 
     def describe(self) -> list[Metric]:
         return []

@@ -197,6 +197,9 @@ class RunOptionsIn(Wire):
     min_duration: float = Field(RunSettings().min_duration, ge=0, le=3600)
     merge_gap: float = Field(RunSettings().merge_gap, ge=0, le=3600)
     every: int = Field(RunSettings().every, ge=1, le=1000, description="Classify every Nth frame only.")
+    gate: bool | None = Field(
+        None, description="Do not classify what looks like the last classified frame; null: on live sources."
+    )
 
 
 class ClipOptionsIn(RunOptionsIn):

@@ -112,7 +112,10 @@ class StateOut(Wire):
 
 
 class StreamOut(StateOut):
-    """``source`` without its credentials; ``fps`` frames that arrive per second; ``frame_age`` in seconds."""
+    """``source`` without its credentials; ``fps`` frames that arrive per second; ``frame_age`` in seconds.
+
+    ``reused`` frames were not classified, as they look like the last one that was.
+    """
 
     name: str
     source: str
@@ -126,6 +129,8 @@ class StreamOut(StateOut):
     frame_age: float | None
     frames: int
     dropped: int
+    classified: int
+    reused: int
     label: str | None
     confidence: float | None
     restarts: int
@@ -149,6 +154,8 @@ class StreamOut(StateOut):
             frame_age=_rounded(status.frame_age, 3),
             frames=status.frames,
             dropped=status.dropped,
+            classified=status.classified,
+            reused=status.reused,
             label=status.label,
             confidence=_rounded(status.confidence, 4),
             restarts=status.restarts,

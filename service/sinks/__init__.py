@@ -18,13 +18,15 @@ class Step:
 
     ``frame.image`` carries the annotation. ``smoothed`` is the latest smoothed prediction (of an
     earlier frame where not every frame is classified, ``None`` before the first). ``event`` is the
-    event that goes on at this frame, ``messages`` the steps in the life of events due to it.
+    event that goes on at this frame, ``messages`` the steps in the life of events due to it. ``reused``
+    says that the frame was not classified because it looks like the last one that was.
     """
 
     frame: Frame
     smoothed: SmoothedPrediction | None
     event: Event | None
     messages: tuple[EventMessage, ...]
+    reused: bool = False
 
 
 class Sink(Protocol):

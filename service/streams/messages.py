@@ -68,8 +68,9 @@ class Measured:
     """About once a second: paces, and the seconds watched, dropped and blind since the last one.
 
     ``fps`` counts frames that arrive, ``classified_fps`` those classified, per second.
-    ``inference_seconds`` is the mean time that a classification took. ``frames`` and ``dropped`` count
-    from the start of the process. Seconds dropped are those in which no frame could be had.
+    ``inference_seconds`` is the mean time that a classification took. ``frames``, ``dropped``, ``classified``
+    and ``reused`` (not classified, because they look like the last classified one) count frames from the
+    start of the process. Seconds dropped are those in which no frame could be had.
     """
 
     fps: float
@@ -77,6 +78,8 @@ class Measured:
     inference_seconds: float | None
     frames: int
     dropped: int
+    classified: int
+    reused: int
     seconds_watched: float
     seconds_dropped: float
     seconds_blind: float

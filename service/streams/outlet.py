@@ -156,12 +156,17 @@ class Outlet:
             self._sender.tell(measured)
         self._sender.tell(standing)
 
-    def count(self, *, frames: int = 0, dropped: int = 0, classified: float | None = None) -> None:
-        """Add frames that arrived or were dropped, or a classification that took so many seconds."""
+    def count(
+        self, *, frames: int = 0, dropped: int = 0, reused: int = 0, classified: float | None = None
+    ) -> None:
+        """Add frames that arrived, were dropped, or took over the result of an earlier one; or a
+        classification that took so many seconds."""
         with self._lock:
             self._meter.frames += frames
             self._meter.dropped += dropped
+            self._meter.reused += reused
             if classified is not None:
+                self._meter.classified += 1
                 self._meter.times.append(classified)
 
     def close(self, timeout: float) -> None:
@@ -187,6 +192,8 @@ class Meter:
     def __init__(self, now: float) -> None:
         self.frames = 0
         self.dropped = 0
+        self.classified = 0
+        self.reused = 0
         self.times: list[float] = []
         self._frames_told = 0
         self._told_at = self._noted_at = now
@@ -211,6 +218,8 @@ class Meter:
             inference_seconds=sum(self.times) / len(self.times) if self.times else None,
             frames=self.frames,
             dropped=self.dropped,
+            classified=self.classified,
+            reused=self.reused,
             seconds_watched=self._watched,
             seconds_dropped=self._dropped,
             seconds_blind=self._blind,

@@ -188,7 +188,7 @@ class StreamSink:
 
     def write(self, step: Step) -> None:
         self._outlet.stand(StreamState.LIVE)
-        self._outlet.count(frames=1)
+        self._outlet.count(frames=1, reused=int(step.reused))
         self._outlet.pulse()
         self._tell(step.messages)
         if step.smoothed and step.smoothed.index == step.frame.index:

@@ -151,7 +151,8 @@ class _Stream:
 
     def _follow(self, source: Source, screen: Screen) -> str | None:
         if self._recogniser is None:
-            self._recogniser = Recogniser(self._open_model)
+            gate = self._task.options.settings.open_gate(is_live=True)
+            self._recogniser = Recogniser(self._open_model, gate)
         return LiveSession(
             source,
             self._task.options,

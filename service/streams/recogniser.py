@@ -1,6 +1,7 @@
 """Classifies a live stream's frames one at a time, in a thread of its own.
 
-So that picture and recording keep their pace however slow the network is, and go on while it is away.
+So that picture and recording keep their pace however slow the network is, and go on while it is away. What
+looks like the last classified frame is not classified anew (``gating``).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from service.backoff import Backoff
 from service.engines.restricted import RestrictedClassifier
 from service.errors import InferenceError
+from service.gating import Gate
 from service.streams.records import LiveModel, StreamOptions
 from service.types import Classifier, Frame, Image, Probabilities
 
@@ -29,7 +31,10 @@ AGAIN: Final = Backoff(first=0.5, limit=4.0)
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the model says of a frame; ``era`` as it was handed in, ``seconds`` what it took."""
+    """What the model says of a frame; ``era`` as it was handed in, ``seconds`` what it took.
+
+    ``seconds`` is ``None`` if it was said of an earlier frame that looks like this one.
+    """
 
     era: int
     index: int
@@ -37,7 +42,7 @@ class Result:
     captured_at: float
     labels: tuple[str, ...]
     probabilities: Probabilities
-    seconds: float
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +98,16 @@ class Recogniser:
     All methods are for one other thread: the one that reads the stream.
     """
 
-    def __init__(self, open_model: Callable[[Callable[[], None]], Classifier]) -> None:
-        """``open_model`` is given what to call while it waits; raises InferenceError to be called again."""
+    def __init__(
+        self, open_model: Callable[[Callable[[], None]], Classifier], gate: Gate | None = None
+    ) -> None:
+        """``open_model`` is given what to call while it waits; raises InferenceError to be called again.
+
+        What a ``gate`` holds back takes over the result of the frame that it let pass last.
+        """
         self._open = open_model
+        self._gate = gate
+        self._known: Result | None = None
         self._changed = threading.Condition()
         self._classifier: Classifier | None = None
         self._work: _Work | None = None
@@ -133,11 +145,27 @@ class Recogniser:
         if classifier is None:
             return
         model_input = classifier.model_input(frame.image)
+        if self._gate and (known := self._known_of(model_input, frame.pts, era)):
+            with self._changed:
+                self._result = replace(
+                    known, index=frame.index, pts=frame.pts, captured_at=frame.captured_at, seconds=None
+                )
+            return
         work = _Work(era, frame.index, frame.pts, frame.captured_at, model_input, time.monotonic())
         with self._changed:
+            self._known = None  # until there is a result; there may never be one
             if self._classifier is classifier:
                 self._work = work
                 self._changed.notify_all()
+
+    def _known_of(self, model_input: Image, pts: float, era: int) -> Result | None:
+        """What was said of an earlier frame and holds for this one; None if it is to be classified."""
+        assert self._gate
+        with self._changed:
+            known = self._known
+        if known is None or known.era != era:
+            self._gate.reset()
+        return None if self._gate.passes(model_input, pts) else known
 
     def take(self) -> Result | None:
         """The result that nobody has taken yet, if there is one."""
@@ -186,7 +214,7 @@ class Recogniser:
             seconds = time.monotonic() - work.begun_at
             with self._changed:
                 self._work = None
-                self._result = Result(
+                self._result = self._known = Result(
                     *(work.era, work.index, work.pts, work.captured_at),
                     *(classifier.labels, probabilities, seconds),
                 )

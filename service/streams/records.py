@@ -103,8 +103,9 @@ class StreamStatus:
 
     ``attempt`` numbers the present try to connect, from 1, and ``next_try_at`` (Unix seconds) is set while
     it waits for the next. ``fps`` is frames per second that arrive, ``classified_fps`` those classified;
-    ``frame_age`` the seconds from the arrival of the newest classified frame to its label; ``dropped``
-    counts the frames never classified nor shown, since the process started.
+    ``frame_age`` the seconds from the arrival of the newest classified frame to its label. Since the process
+    started, ``dropped`` frames were never classified nor shown, ``classified`` went through the network, and
+    ``reused`` took over what it had said of an earlier frame that they look like.
     """
 
     name: str
@@ -122,6 +123,8 @@ class StreamStatus:
     frame_age: float | None = None
     frames: int = 0
     dropped: int = 0
+    classified: int = 0
+    reused: int = 0
     label: str | None = None
     confidence: float | None = None
     restarts: int = 0

@@ -182,7 +182,10 @@ class LiveSession:
         result = self._recogniser.take()
         if result is None:
             return
-        self._outlet.count(classified=result.seconds)
+        if result.seconds is None:
+            self._outlet.count(reused=1)
+        else:
+            self._outlet.count(classified=result.seconds)
         if result.era != self._era:
             return
         if self._interpreter is None:

@@ -182,6 +182,8 @@ class Stream:
             inference_seconds=told.inference_seconds,
             frames=told.frames,
             dropped=told.dropped,
+            classified=told.classified,
+            reused=told.reused,
         )
         seconds = (told.seconds_watched, told.seconds_dropped, told.seconds_blind)
         self._covered = [sum(pair) for pair in zip(self._covered, seconds, strict=True)]

@@ -22,7 +22,6 @@ class TinyArtifact:
 
     labels = ("a", "b", "background")
     preprocessing = SmallInput()
-    openvino_network = None
 
     def build(self) -> Any:
         import keras

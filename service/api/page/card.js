@@ -88,6 +88,8 @@ export class Card {
     put(this.find(".source"), stream.source);
     put(this.find(".fps"), figure(stream.fps, 1));
     put(this.find(".classified"), figure(stream.classified_fps, 1));
+    this.find(".classified").parentElement.title =
+      `${stream.reused.toLocaleString()} pictures looked like the last classified one and took its label`;
     put(this.find(".dropped"), stream.dropped.toLocaleString());
     put(this.find(".size"), stream.width ? `${stream.width}×${stream.height}` : "");
   }

@@ -41,8 +41,14 @@ def wait_until(condition: Callable[[], object], patience: float = PATIENCE) -> N
 
 
 def picture(kind: str, number: int, size: tuple[int, int] = SIZE) -> Image:
-    """``bright`` and ``dim`` are patterns that change a little, ``frozen`` one that does not."""
+    """``bright`` and ``dim`` are patterns that change a little, ``frozen`` one that does not.
+
+    ``still`` is a bright scene in which nothing moves, as a camera with some noise sees it.
+    """
     width, height = size
+    if kind == "still":
+        noise = np.random.default_rng(number).integers(-3, 4, (height, width, 3), np.int8)
+        return (picture("frozen", 0, size) + noise).astype(np.uint8)
     random = np.random.default_rng(1 if kind == "frozen" else number)
     if kind == "black":
         return random.integers(0, 4, (height, width, 3), np.uint8)

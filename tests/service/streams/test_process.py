@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from service.addresses import Pinned
+from service.config import RunSettings
 from service.errors import ConfigurationError, SourceError
 from service.pipeline import run
 from service.sources import open_source
@@ -324,6 +325,22 @@ def test_a_quick_network_sees_every_frame(cam: Camera) -> None:
     assert left_out[len(left_out) // 2] == 0
 
 
+def test_what_does_not_change_is_not_classified_anew(cam: Camera) -> None:
+    """A camera that looks at a still scene goes on telling labels, and next to none of them are computed."""
+    cam.mode = "still"
+    with running(cam.address, settings=RunSettings(window=40)) as stream:
+        wait_until(lambda: len(stream.labels()) > 45)
+        stream.stop()
+    counts = stream.all(Measured)[-1]
+    assert counts.classified + counts.reused >= len(stream.labels()) - 1
+    assert counts.reused > 4 * counts.classified > 0
+    assert {told.label for told in stream.labels()} == {"bright"}
+    with running(cam.address, settings=RunSettings(window=40, gate=False)) as stream:
+        wait_until(lambda: len(stream.labels()) > 10)
+        stream.stop()
+    assert stream.all(Measured)[-1].reused == 0
+
+
 def test_a_rate_bounds_classifications(cam: Camera) -> None:
     """Five frames per second of media time are asked for at most, whatever the network could do."""
     with running(cam.address, rate=5.0) as stream:
@@ -418,7 +435,7 @@ def test_what_waits_for_a_slow_service_is_bounded() -> None:
             sender.tell(Standing(LIVE, f"reason {i}"))
             sender.tell(replace(LABEL, index=i))
             sender.tell(Picture(bytes([i % 256])))
-            sender.tell(Measured(1.0, 1.0, None, i, 0, 0.5, 0.25, 0.0))
+            sender.tell(Measured(1.0, 1.0, None, i, 0, i, 0, 0.5, 0.25, 0.0))
         told: list[Told] = []
         while not told or told[-1] != Standing(StreamState.ENDED):
             if len(told) == 1:

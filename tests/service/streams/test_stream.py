@@ -41,7 +41,7 @@ TOLD: list[Told] = [
     Happened(
         EventMessage(2, EventPhase.ENDED, replace(EVENT, end_pts=3.0, end_reason=EndReason.BLIND)), None
     ),
-    Measured(25.0, 5.0, None, 10, 3, 0.8, 0.1, 0.1),
+    Measured(25.0, 5.0, None, 10, 3, 5, 2, 0.8, 0.1, 0.1),
     Recorded("door.abc-000001", "door.avi"),
     Picture(b"\xff\xd8\x00[\xff\xd9"),
     Watch(True),
