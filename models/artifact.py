@@ -2,14 +2,15 @@
 
 A folder holds ``artifact.json`` (the model card that a program reads, with the checksum of every other
 file), ``weights.safetensors`` (kernels in half precision, vectors in single), ``training.json`` and
-``metrics.json``. No file can run code when it is loaded.
+``metrics.json``. ``openvino/`` and ``export.json`` are there where ``models.openvino`` has exported the
+network. No file can run code when it is loaded.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import ArtifactError
+from models.precision import Precision
 from models.preprocessing import Preprocessing
 
 FORMAT = 1
@@ -28,7 +30,10 @@ WEIGHTS = "weights.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A model card. ``temperature`` divides the logits before the softmax (Guo et al., 2017)."""
+    """A model card. ``temperature`` divides the logits before the softmax (Guo et al., 2017).
+
+    ``files`` are the names of the other files with their SHA-256.
+    """
 
     folder: Path
     name: str
@@ -38,6 +43,18 @@ class Artifact:
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     temperature: float
+    files: Mapping[str, str]
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """In which precisions the network has been exported for OpenVINO, the one that serves first."""
+        return tuple(each for each in Precision if set(each.files) <= self.files.keys())
+
+    @property
+    def openvino_network(self) -> Path | None:
+        """The exported network that serves, (N, height, width, 3) ``uint8`` BGR images to two outputs:
+        ``probabilities`` and ``features``; ``None`` where none has been exported."""
+        return self.folder / self.precisions[0].files[0] if self.precisions else None
 
     def build(self) -> Any:
         """Return a Keras model from (N, height, width, 3) BGR images to (N, classes) probabilities.
@@ -81,14 +98,13 @@ class Artifact:
         if arrays:
             raise ArtifactError(f"{self.folder / WEIGHTS} holds arrays that the network lacks: {min(arrays)}")
 
+    def card(self) -> dict[str, Any]:
+        """The content of ``artifact.json``."""
+        return _read_json(self.folder / CARD)
+
     def record(self, name: str) -> dict[str, Any]:
-        """Read ``metrics`` or ``training``: how good the model is, how it came about."""
-        path = self.folder / f"{name}.json"
-        try:
-            content: dict[str, Any] = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise ArtifactError(f"{path} cannot be read: {error}") from error
-        return content
+        """Read ``metrics``, ``training`` or ``export``: how good it is, how it and its exports came about."""
+        return _read_json(self.folder / f"{name}.json")
 
 
 def with_features(model: Any) -> Any:
@@ -140,13 +156,13 @@ def load_artifact(name_or_path: str | Path) -> Artifact:
             labels=tuple(card["labels"]),
             preprocessing=Preprocessing.from_dict(card["preprocessing"]),
             temperature=float(card["temperature"]),
+            files=dict(card["files"]),
         )
-        files: dict[str, str] = card["files"]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{folder / CARD} is not a model card: {error!r}") from error
-    for file, expected in files.items():
+    for file, expected in artifact.files.items():
         _verify(folder / file, expected)
-    if WEIGHTS not in files:
+    if WEIGHTS not in artifact.files:
         raise ArtifactError(f"{folder / CARD} lists no {WEIGHTS}")
     return artifact
 
@@ -185,6 +201,30 @@ def save_artifact(
     }
     write_json(folder / CARD, card)
     return load_artifact(folder)
+
+
+def add_files(artifact: Artifact, files: Iterable[str]) -> Artifact:
+    """Enter ``files`` that now lie in the folder, with their checksums, in the model card; the rest stays.
+
+    Raises ArtifactError where the card cannot be written.
+    """
+    path = artifact.folder / CARD
+    checksums = {**artifact.files, **{file: _sha256(artifact.folder / file) for file in files}}
+    unfinished = path.with_suffix(".new")
+    try:
+        write_json(unfinished, {**artifact.card(), "files": checksums})
+        unfinished.replace(path)
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be written: {error.strerror}") from error
+    return load_artifact(artifact.folder)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} cannot be read: {error}") from error
+    return content
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

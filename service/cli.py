@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from service import data_commands, model_commands, serve_command, train_command
+from service import data_commands, export_command, model_commands, serve_command, train_command
 from service.config import RunSettings
 from service.engines import Engine
 from service.errors import VideoEventsError
@@ -153,6 +153,7 @@ def _split(labels: str | None) -> tuple[str, ...] | None:
 app.add_typer(serve_command.app)
 app.add_typer(train_command.app)
 app.add_typer(model_commands.app)
+app.add_typer(export_command.app)
 app.add_typer(data_commands.app)
 
 

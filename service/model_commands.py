@@ -13,6 +13,7 @@ import typer
 
 from service.data_options import Background, Data, Groups, Labels, Splits, names
 from service.engines import Engine, open_engine
+from service.export_command import describe
 
 app = typer.Typer()
 models_app = typer.Typer(help="The models that there are.", no_args_is_help=True)
@@ -122,10 +123,14 @@ def show_model(
 
     artifact = load_artifact(model)
     metrics, training = artifact.record("metrics"), artifact.record("training")
+    exports = artifact.record("export") if "export.json" in artifact.files else {}
+    engines = [Engine.TENSORFLOW.value] + [Engine.OPENVINO.value] * bool(artifact.precisions)
     if as_json:
         typer.echo(
             json.dumps(
                 {
+                    "engines": engines,
+                    "export": exports,
                     "name": artifact.name,
                     "version": artifact.version,
                     "architecture": artifact.architecture,
@@ -143,6 +148,9 @@ def show_model(
     typer.echo(f"network      {artifact.architecture}")
     typer.echo(f"labels       {', '.join(artifact.labels)}")
     typer.echo(f"input        {pre.width}×{pre.height} pixels, {pre.fit.value}")
+    typer.echo(f"engines      {', '.join(engines)}")
+    for precision in artifact.precisions:
+        typer.echo(f"openvino     {describe(precision.value, exports[precision.value])}")
     for split, figures in metrics.items():
         line = f"accuracy {figures['all']['accuracy']:.4f} on {figures['all']['n']} images"
         error = f"calibration error {figures['all']['calibration_error']:.4f}"

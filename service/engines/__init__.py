@@ -1,18 +1,29 @@
-"""What runs the network: one engine per file, each a ``types.Classifier``.
+"""What runs the network: one engine per file, each a ``types.Embedder``.
 
-``keras`` is the reference; a faster one for CPUs will stand beside it as ``openvino``. Engines are
-imported when they are opened, since each of them takes seconds to load.
+``keras`` is the reference and the engine for GPUs, ``openvino`` the one for CPUs. Engines are imported when
+they are opened, since TensorFlow takes seconds to load; where OpenVINO serves it is not loaded at all.
 """
 
 from __future__ import annotations
 
+import logging
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Protocol
 
+from service.engines.devices import has_gpu
 from service.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from service.engines.keras import KerasArtifact, KerasClassifier
+    from service.engines.keras import KerasArtifact
+    from service.engines.openvino import OpenvinoArtifact
+    from service.types import Embedder
+
+    class StoredNetwork(KerasArtifact, OpenvinoArtifact, Protocol):
+        """A stored model that any engine can run (``models.artifact.Artifact``)."""
+
+
+log = logging.getLogger(__name__)
 
 
 class Engine(StrEnum):
@@ -22,16 +33,40 @@ class Engine(StrEnum):
 
 
 def open_engine(
-    artifact: KerasArtifact, engine: Engine = Engine.AUTO, *, batch_size: int = 8, buckets: bool = False
-) -> KerasClassifier:
-    """Load a stored model into an engine and warm it up; for ``buckets`` see ``KerasClassifier``.
+    artifact: StoredNetwork, engine: Engine = Engine.AUTO, *, batch_size: int = 8, buckets: bool = False
+) -> Embedder:
+    """Load a stored model into an engine and warm it up.
 
-    Raises ``ConfigurationError`` for an engine that is not there.
+    ``batch_size`` is how many frames come together at most. ``buckets`` is for callers that often have
+    fewer: see ``KerasClassifier``; OpenVINO needs no telling. Raises ``ConfigurationError`` for an engine
+    that is not there, or that the model has no network for.
     """
-    if engine is Engine.OPENVINO:
-        raise ConfigurationError("engine 'openvino' comes with a later release; use 'auto' or 'tensorflow'")
+    if choose_engine(artifact, engine) is Engine.OPENVINO:
+        try:
+            from service.engines.openvino import OpenvinoClassifier
+        except ImportError as error:
+            raise ConfigurationError(f"engine 'openvino' is not installed ({error})") from error
+        on_cpu = OpenvinoClassifier(artifact, batch_size=batch_size)
+        on_cpu.warm_up()
+        return on_cpu
     from service.engines.keras import KerasClassifier
 
-    classifier = KerasClassifier(artifact, batch_size=batch_size, buckets=buckets)
-    classifier.warm_up()
-    return classifier
+    reference = KerasClassifier(artifact, batch_size=batch_size, buckets=buckets)
+    reference.warm_up()
+    return reference
+
+
+def choose_engine(artifact: StoredNetwork, engine: Engine = Engine.AUTO) -> Engine:
+    """What ``auto`` stands for: TensorFlow where there is a GPU, else OpenVINO where the model has been
+    exported for it, else TensorFlow."""
+    if engine is not Engine.AUTO:
+        return engine
+    if has_gpu():
+        return Engine.TENSORFLOW
+    if find_spec("openvino") is None:
+        log.info("TensorFlow runs the network on the CPU; OpenVINO, which is not installed, is faster")
+        return Engine.TENSORFLOW
+    if artifact.openvino_network is None:
+        log.info("TensorFlow runs the network on the CPU; 'video-events export' makes a faster version")
+        return Engine.TENSORFLOW
+    return Engine.OPENVINO

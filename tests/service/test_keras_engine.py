@@ -22,6 +22,7 @@ class TinyArtifact:
 
     labels = ("a", "b", "background")
     preprocessing = SmallInput()
+    openvino_network = None
 
     def build(self) -> Any:
         import keras

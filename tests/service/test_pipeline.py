@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from service.annotate import Annotator
 from service.batching import Batcher
 from service.config import RunSettings
-from service.engines import Engine, open_engine
 from service.engines.restricted import RestrictedClassifier
 from service.errors import ConfigurationError, NoFramesError, SinkError, SourceTimeoutError
 from service.pipeline import plan, run
@@ -238,10 +237,3 @@ def test_settings_that_cannot_work(wrong: dict[str, Any]) -> None:
     """A bad value is told before any work begins."""
     with pytest.raises(ConfigurationError):
         RunSettings(**wrong).check()
-
-
-def test_engine_that_is_not_there() -> None:
-    """Asking for an engine of a later release is one clear line."""
-    model: Any = None
-    with pytest.raises(ConfigurationError, match="later release"):
-        open_engine(model, Engine.OPENVINO)

@@ -1,0 +1,129 @@
+"""The engine for CPUs: OpenVINO, with the network that ``video-events export`` has put into the artifact."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import openvino
+
+from service.errors import ConfigurationError
+from service.types import Image
+
+REQUESTS_PER_STREAM: Final = 2
+"""One runs, one waits, so that no core idles between two frames."""
+
+
+class ImageToInput(Protocol):
+    def model_input(self, image: Image) -> Image: ...
+
+
+class OpenvinoArtifact(Protocol):
+    """What this engine needs of a stored model (``models.artifact.Artifact``)."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    @property
+    def preprocessing(self) -> ImageToInput: ...
+
+    @property
+    def openvino_network(self) -> Path | None:
+        """From ``uint8`` (N, h, w, 3) to ``probabilities`` and ``features``, or ``None``."""
+        ...
+
+
+class OpenvinoClassifier:
+    """Runs each frame by itself, several at a time: one per core, up to ``batch_size``.
+
+    So a frame's probabilities cannot hang on what came along, and a lone frame does not pay for a batch.
+    Where there are more cores than frames in a batch, several cores share a frame. For use from one thread.
+
+    Raises ``ConfigurationError`` for a model that has not been exported, or whose network OpenVINO
+    cannot read.
+    """
+
+    def __init__(
+        self, artifact: OpenvinoArtifact, network: Path | None = None, *, batch_size: int = 8
+    ) -> None:
+        """``network`` is the exported network to run, by default the one that serves."""
+        path = network or artifact.openvino_network
+        if path is None:
+            raise ConfigurationError(
+                "engine 'openvino' needs a network that this model does not hold; "
+                "make it with: video-events export MODEL, or use --engine tensorflow"
+            )
+        self._preprocessing = artifact.preprocessing
+        self._labels = tuple(artifact.labels)
+        self._batch_size = batch_size
+        cores = len(os.sched_getaffinity(0))
+        streams = max(1, min(cores, batch_size))
+        try:
+            core = openvino.Core()
+            graph = core.read_model(path)
+            graph.reshape([1, *(side.get_length() for side in list(graph.inputs[0].partial_shape)[1:])])
+            compiled = core.compile_model(graph, "CPU", _settings(cores, streams))
+        except RuntimeError as error:
+            raise ConfigurationError(f"OpenVINO cannot read {path}: {error}") from error
+        self._input_shape = tuple(int(side) for side in compiled.input(0).shape)
+        self._widths = [int(compiled.output(name).shape[-1]) for name in ("probabilities", "features")]
+        self._queue = openvino.AsyncInferQueue(compiled, REQUESTS_PER_STREAM * streams)
+        self._queue.set_callback(_take)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self._labels
+
+    @property
+    def batch_size(self) -> int:
+        return self._batch_size
+
+    def model_input(self, image: Image) -> Image:
+        return self._preprocessing.model_input(image)
+
+    def warm_up(self) -> None:
+        """Run every request once, so that the first frame does not pay for what is set up lazily."""
+        self.classify(np.zeros((len(self._queue), *self._input_shape[1:]), np.uint8))
+
+    def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        probabilities = np.empty((len(inputs), self._widths[0]), np.float32)
+        self._run(inputs, {"probabilities": probabilities})
+        return np.clip(probabilities, 0.0, 1.0, out=probabilities)
+
+    def embed(self, inputs: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        probabilities, features = (np.empty((len(inputs), width), np.float32) for width in self._widths)
+        self._run(inputs, {"probabilities": probabilities, "features": features})
+        return np.clip(probabilities, 0.0, 1.0, out=probabilities), features
+
+    def reset(self) -> None:
+        """Nothing to forget: every input is judged alone."""
+
+    def _run(self, inputs: npt.NDArray[np.uint8], results: dict[str, npt.NDArray[np.float32]]) -> None:
+        inputs = np.ascontiguousarray(inputs)
+        for row in range(len(inputs)):
+            rows = {name: array[row] for name, array in results.items()}
+            self._queue.start_async(inputs[row : row + 1], rows, share_inputs=True)
+        self._queue.wait_all()
+
+
+def _take(request: Any, rows: dict[str, npt.NDArray[np.float32]]) -> None:
+    """Copy a frame's outputs to where they belong; frames may come in any order."""
+    for name, row in rows.items():
+        row[:] = request.get_tensor(name).data[0]
+
+
+def _settings(cores: int, streams: int) -> dict[str, Any]:
+    """All cores and as many frames at a time as told, threads not pinned: decoding and encoding run too.
+
+    Single precision stays so on processors that would take bfloat16, so that all machines agree.
+    """
+    return {
+        "PERFORMANCE_HINT": "THROUGHPUT",
+        "NUM_STREAMS": streams,
+        "INFERENCE_NUM_THREADS": cores,
+        "ENABLE_CPU_PINNING": False,
+        "INFERENCE_PRECISION_HINT": "f32",
+    }

@@ -1,0 +1,109 @@
+"""The command ``export``: from the reference model to the network of the CPU engine.
+
+Like ``cli``, this module imports nothing heavy until the command runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from models.precision import Precision
+from service.data_options import Background, Splits
+
+app = typer.Typer()
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="Name of a model that ships, or a model's folder.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="Folder with <label>/<image> in it: training images calibrate, validation images compare.",
+        ),
+    ],
+    background: Background = None,
+    splits: Splits = None,
+    precision: Annotated[Precision, typer.Option(help="8 bits, or single precision.")] = Precision.INT8,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="A copy there.", show_default="the model's folder"
+        ),
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Training images to calibrate on.")] = 300,
+    seed: Annotated[int, typer.Option(help="Which ones.")] = 1,
+) -> None:
+    """Make the network of the engine 'openvino' from a model, and measure how far it is from it.
+
+    DIR is what the model was trained on. The network and export.json, the record of the comparison, lie in
+    the model's folder, and serve from then on where there is no GPU; the model itself is not changed. int8
+    is about three times as fast as fp32 and serves where both are there.
+    """
+    from models.artifact import load_artifact
+    from models.datasets import Collection, of_split
+    from models.openvino import (
+        calibration_inputs,
+        compare,
+        convert,
+        copy_model,
+        quantize,
+        record_export,
+        versions,
+        write_network,
+    )
+    from service.engines.keras import KerasClassifier
+    from service.engines.openvino import OpenvinoClassifier
+
+    artifact = load_artifact(model)
+    groups = artifact.record("training").get("groups", {})
+    collection = Collection(
+        data, splits, background, tuple(groups.get("valid", ())), tuple(groups.get("test", ()))
+    )
+    samples = [sample for sample in collection.load() if sample.label in artifact.labels]
+    valid = of_split(samples, "valid")
+    if output is not None:
+        artifact = copy_model(artifact, output)
+
+    typer.echo("converting", err=True)
+    network = convert(artifact)
+    how: dict[str, Any] = {"weights": artifact.files["weights.safetensors"], "versions": versions()}
+    if precision is Precision.INT8:
+        inputs = calibration_inputs(artifact, samples, images, seed)
+        typer.echo(f"quantizing, with {len(inputs)} training images", err=True)
+        network = quantize(network, inputs)
+        how["calibration"] = {"images": len(inputs), "seed": seed}
+    path = write_network(network, artifact.folder, precision)
+    exported = _evaluate(OpenvinoClassifier(artifact, path, batch_size=16), valid, precision.value)
+    reference = _evaluate(KerasClassifier(artifact, batch_size=16), valid, "reference")
+    how["valid"] = compare(reference, exported)
+    artifact = record_export(artifact, precision, how)
+    typer.echo(describe(precision.value, how))
+    typer.echo(f"model {artifact.folder}")
+
+
+def _evaluate(classifier: Any, samples: Any, name: str) -> Any:
+    """Classify ``samples`` behind a progress bar."""
+    from rich.console import Console
+
+    from models.evaluate import evaluate
+    from service.commands import progress_bar
+
+    with progress_bar(Console(stderr=True), name, len(samples)) as advance_to:
+        return evaluate(
+            samples, classifier.labels, classifier.model_input, classifier.classify, progress=advance_to
+        )
+
+
+def describe(precision: str, how: dict[str, Any]) -> str:
+    """One line about an export, of what ``export.json`` says."""
+    figures = how["valid"]
+    return (
+        f"{precision}: accuracy {figures['accuracy']:.4f} (reference {figures['reference_accuracy']:.4f}), "
+        f"same label on {figures['top1_agreement']:.2%} of {figures['images']} validation images, "
+        f"largest difference of a probability {figures['largest_probability_difference']:.4f}"
+    )
