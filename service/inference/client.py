@@ -30,6 +30,8 @@ from service.types import Image, Judgement
 
 WAIT_STEP: Final = 0.2
 """Seconds between two calls of ``while_waiting``."""
+MOST_ATTEMPTS: Final = 0xFFFF
+"""That can be told of; there may be more."""
 RETRY_STEP: Final = 0.05
 """Seconds between two attempts to connect; rarely needed, as connections queue at the listener."""
 
@@ -115,19 +117,21 @@ class RemoteClassifier:
         results = np.zeros((len(inputs), self._columns), np.float32)
         features = np.zeros((len(inputs), self._width), np.float32)
         deadline = self._deadline()
-        done = 0
+        done, attempt = 0, 1
         while done < len(inputs):
             try:
                 link = self._link = self._link or self._connect(deadline)
                 self._check_model(link.welcome)
                 part = inputs[done : done + link.welcome.slots]
-                roster = self._exchange(link, part, deadline)
+                roster = self._exchange(link, part, attempt, deadline)
                 results[done : done + len(part)] = link.slots.probabilities[: len(part)]
                 features[done : done + len(part)] = link.slots.features[: len(part)]
                 # What was judged by other labels than this part is judged once more.
                 done = done + len(part) if roster == self._roster or not done else 0
                 self._roster = roster
+                attempt = 1
             except ConnectionError:
+                attempt = min(attempt + 1, MOST_ATTEMPTS)
                 self.close()
                 self._check_time(deadline)
             except BaseException:
@@ -151,14 +155,15 @@ class RemoteClassifier:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _exchange(self, link: _Link, inputs: npt.NDArray[np.uint8], deadline: float) -> Roster:
+    def _exchange(self, link: _Link, inputs: npt.NDArray[np.uint8], attempt: int, deadline: float) -> Roster:
         """Hand in and wait; what comes lies in the slots.
 
         Raises ConnectionError if the server goes, InferenceLostError if time is up.
         """
         self._number += 1
         link.slots.inputs[: len(inputs)] = inputs
-        link.connection.send(Request(self._number, len(inputs), time.monotonic(), self._is_fresh).pack())
+        request = Request(self._number, len(inputs), attempt, time.monotonic(), self._is_fresh)
+        link.connection.send(request.pack())
         message, _ = self._receive(link.connection, deadline)
         answer = Answer.unpack(message)
         if answer.number != self._number:

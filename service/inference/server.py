@@ -20,6 +20,7 @@ import numpy as np
 
 from service.child import Child
 from service.errors import ConfigurationError
+from service.inference.capacity import CapacityEstimate, warm_up_sizes
 from service.inference.queueing import BatchSettings, FairQueue, Priority, Ticket
 from service.inference.statistics import Tally
 from service.inference.wire import (
@@ -116,6 +117,7 @@ class InferenceServer:
         self._input_shape = (int(height), int(width), int(channels))
         self._queue = FairQueue(settings.batching)
         self._tally = Tally(settings.batching.max_batch)
+        self._capacity = CapacityEstimate({1: 1.0})
         self._numbers = itertools.count()
         self._clients: dict[int, _Client] = {}
         self._strangers: set[socket.socket] = set()
@@ -124,10 +126,13 @@ class InferenceServer:
         self._selector.register(listener, selectors.EVENT_READ)
 
     def warm_up(self) -> None:
-        """Run the smallest and the largest batch, so that no client pays for what is set up lazily."""
-        for size in sorted({1, self._settings.batching.max_batch}):
-            features = self._engine.encode(np.zeros((size, *self._input_shape), np.uint8))
-            self._engine.decide(FrameWindow(self._engine.frames).extend(features))
+        """Run batches of all sizes, so that no client pays for what is set up lazily, and time them."""
+        seconds = {}
+        for size in warm_up_sizes(self._settings.batching.max_batch):
+            self._time(size)
+            seconds[size] = self._time(size)
+        self._capacity = CapacityEstimate(seconds)
+        self._fit_uploads()
 
     def step(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds for something to do, and do it: one batch at most."""
@@ -168,6 +173,16 @@ class InferenceServer:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def _time(self, size: int) -> float:
+        start = time.monotonic()
+        features = self._engine.encode(np.zeros((size, *self._input_shape), np.uint8))
+        windows = [FrameWindow(self._engine.frames).extend(features[i : i + 1]) for i in range(size)]
+        self._engine.decide(np.concatenate(windows))
+        return time.monotonic() - start
+
+    def _fit_uploads(self) -> None:
+        self._queue.upload_room = self._capacity.largest_within(self._settings.batching.live_delay)
+
     def _accept(self) -> None:
         while True:
             try:
@@ -188,7 +203,7 @@ class InferenceServer:
         try:
             hello = Hello.unpack(connection.recv(MESSAGE_BYTES))
             if hello.purpose is Purpose.STATISTICS:
-                statistics = self._tally.statistics(len(self._clients), self._queue.depth)
+                statistics = self._tally.statistics(len(self._clients), self._queue.depth, self._capacity)
                 connection.send(statistics.pack())
             elif len(self._clients) >= self._settings.max_clients:
                 self._tally.refused += 1
@@ -236,6 +251,8 @@ class InferenceServer:
             return
         if request.is_fresh:
             client.window.reset()
+        if request.attempt > 1:
+            self._tally.retried_inputs += request.count
         client.request = request.number
         client.unanswered = client.count = request.count
         self._queue.submit(client.number, request.count, min(request.submitted_at, time.monotonic()))
@@ -258,7 +275,10 @@ class InferenceServer:
             if client.slots.features.shape[1]:
                 client.slots.features[ticket.position] = features[row, -self._engine.width :]
             client.unanswered -= 1
-        self._tally.count_batch(len(batch), time.monotonic() - start)
+        seconds = time.monotonic() - start
+        self._tally.count_batch(len(batch), seconds)
+        self._capacity.note(len(batch), seconds)
+        self._fit_uploads()
         for client in dict.fromkeys(clients):
             if not client.unanswered and client.begun != self._roster:
                 # Labels changed amid this request: its rows are not of one kind.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from bisect import bisect_left
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from service.inference.capacity import CapacityEstimate
 from service.inference.queueing import Priority
 
 SECONDS_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -27,7 +29,9 @@ class InferenceStatistics:
 
     ``live_wait_seconds`` and ``upload_wait_seconds`` are from the client's call to the start of the
     input's batch. ``clients`` are connected and ``depth`` inputs wait now; ``refused`` clients found the
-    process full, ``lost_inputs`` waited when their client went away.
+    process full, ``lost_inputs`` waited when their client went away, ``retried_inputs`` were handed in
+    once more because the process before this one had ended with them. ``capacity`` is inputs per second,
+    by the batches of late, and ``capacity_at_start`` by those of the warm-up; ``pid`` is who counts.
     """
 
     batch_sizes: tuple[int, ...]
@@ -38,6 +42,10 @@ class InferenceStatistics:
     depth: int
     refused: int
     lost_inputs: int
+    retried_inputs: int
+    capacity: float
+    capacity_at_start: float
+    pid: int
 
     def pack(self) -> bytes:
         """One message to who asked."""
@@ -59,6 +67,7 @@ class Tally:
     def __init__(self, max_batch: int) -> None:
         self.refused = 0
         self.lost_inputs = 0
+        self.retried_inputs = 0
         self._batch_sizes = [0] * max_batch
         self._batch_seconds = _Counts()
         self._waits = {priority: _Counts() for priority in Priority}
@@ -72,7 +81,7 @@ class Tally:
         self._batch_sizes[size - 1] += 1
         self._batch_seconds.add(seconds)
 
-    def statistics(self, clients: int, depth: int) -> InferenceStatistics:
+    def statistics(self, clients: int, depth: int, capacity: CapacityEstimate) -> InferenceStatistics:
         """All counts so far, with what is the case now."""
         return InferenceStatistics(
             batch_sizes=tuple(self._batch_sizes),
@@ -83,6 +92,10 @@ class Tally:
             depth=depth,
             refused=self.refused,
             lost_inputs=self.lost_inputs,
+            retried_inputs=self.retried_inputs,
+            capacity=capacity.now,
+            capacity_at_start=capacity.at_start,
+            pid=os.getpid(),
         )
 
 

@@ -32,10 +32,10 @@ import numpy.typing as npt
 
 from service.errors import InferenceFullError
 
-VERSION: Final = 3
+VERSION: Final = 4
 MESSAGE_BYTES: Final = 1 << 16
 _HELLO: Final = struct.Struct("<4sBBH")
-_REQUEST: Final = struct.Struct("<QHd?")
+_REQUEST: Final = struct.Struct("<QHHd?")
 _ANSWER: Final = struct.Struct("<Q")
 _MAGIC: Final = b"vein"
 _CREDENTIALS: Final = struct.Struct("3i")
@@ -135,16 +135,18 @@ def pack_refusal(max_clients: int) -> bytes:
 class Request:
     """``count`` inputs are in place since ``submitted_at`` (``time.monotonic()``, one clock for all).
 
-    ``is_fresh`` says that they do not follow upon those of the request before.
+    ``attempt`` is above 1 if the same inputs were handed to a server that has gone; ``is_fresh`` says that
+    they do not follow upon those of the request before.
     """
 
     number: int
     count: int
+    attempt: int
     submitted_at: float
     is_fresh: bool = False
 
     def pack(self) -> bytes:
-        return _REQUEST.pack(self.number, self.count, self.submitted_at, self.is_fresh)
+        return _REQUEST.pack(self.number, self.count, self.attempt, self.submitted_at, self.is_fresh)
 
     @classmethod
     def unpack(cls, message: bytes) -> Request:

@@ -122,3 +122,73 @@ def test_limits_that_cannot_work_are_refused(settings: dict[str, float]) -> None
     """A mistyped limit is told at once instead of stalling every stream."""
     with pytest.raises(ConfigurationError, match=next(iter(settings))):
         BatchSettings(**settings).check()  # type: ignore[arg-type]
+
+
+@given(
+    greedy=st.integers(2, 40),
+    others=st.integers(1, 12),
+    max_batch=st.integers(1, 9),
+    rounds=st.integers(1, 12),
+)
+def test_a_greedy_stream_gets_no_more_than_the_others(
+    greedy: int, others: int, max_batch: int, rounds: int
+) -> None:
+    """One client always has a pile waiting, the others one input at a time: all are served alike."""
+    max_batch = min(max_batch, others + 1)  # what is left when all have a place may go to anyone
+    queue = queue_of(*[LIVE] * (others + 1), max_batch=max_batch)
+    waiting = dict.fromkeys(range(others + 1), 0)
+    served: Counter[int] = Counter()
+    while sum(served.values()) < rounds * (others + 1):
+        for client, left in waiting.items():
+            if not left:
+                waiting[client] = greedy if client == 0 else 1
+                queue.submit(client, waiting[client], 0.0)
+        assert queue.depth <= greedy + others  # bounded by what clients may have open
+        for client, _ in taken(queue):
+            waiting[client] -= 1
+            served[client] += 1
+        assert max(served.values()) <= min(served[client] for client in waiting) + 1
+
+
+@given(
+    arrivals=st.lists(st.integers(0, 3), min_size=5, max_size=60),
+    uploads=st.integers(1, 5),
+    live=st.integers(1, 4),
+    max_batch=st.integers(2, 9),
+)
+def test_uploads_delay_a_live_frame_by_one_batch_at_most(
+    arrivals: list[int], uploads: int, live: int, max_batch: int
+) -> None:
+    """However much is uploaded: a live frame is in the next batch, or in the one after it if others are live.
+
+    That batch may hold one upload whose patience is at an end, which is all that it costs.
+    """
+    queue = queue_of(*[LIVE] * live, *[UPLOAD] * uploads, max_batch=max_batch, upload_patience=0.25)
+    for client in range(live, live + uploads):
+        queue.submit(client, 1000, 0.0)
+    open_live: dict[int, int] = {}
+    for number, arrived in enumerate(arrivals):
+        now = number * 0.1
+        for client in range(min(arrived, live)):
+            if client not in open_live:
+                queue.submit(client, 1, now)
+                open_live[client] = 0
+        batch = queue.take(now)
+        for client in (ticket.client for ticket in batch if ticket.priority is LIVE):
+            open_live.pop(client)
+        assert sum(ticket.priority is UPLOAD for ticket in batch) <= 1 or not open_live
+        for client in open_live:
+            open_live[client] += 1
+            assert open_live[client] <= -(-live // (max_batch - 1)), "an upload went first, again and again"
+
+
+def test_uploads_keep_batches_short_while_there_are_live_streams() -> None:
+    """A live frame that comes just after a batch began waits for a short one; alone, uploads fill all."""
+    queue = queue_of(UPLOAD, LIVE, max_batch=8)
+    queue.upload_room = 2
+    queue.submit(0, 100, 0.0)
+    assert len(queue.take(0.0)) == 2
+    queue.submit(1, 5, 0.0)
+    assert [client for client, _ in taken(queue)] == [1] * 5
+    queue.disconnect(1)
+    assert len(queue.take(0.0)) == 8
