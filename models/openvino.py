@@ -8,10 +8,13 @@ stays in single precision: it costs nothing and decides the probabilities.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +88,16 @@ def quantize(network: Any, inputs: npt.NDArray[np.uint8]) -> Any:
         import nncf
     except ImportError as error:
         raise ModelError("int8 needs NNCF; install it with: pip install 'video-events[export]'") from error
-    return nncf.quantize(
-        network,
-        nncf.Dataset([image[None] for image in inputs]),
-        preset=nncf.QuantizationPreset.MIXED,
-        target_device=nncf.TargetDevice.CPU,
-        subset_size=len(inputs),
-        ignored_scope=nncf.IgnoredScope(names=_head(network), validate=False),
-    )
+    nncf.set_log_level(logging.ERROR)
+    with redirect_stdout(sys.stderr):  # of its progress
+        return nncf.quantize(
+            network,
+            nncf.Dataset([image[None] for image in inputs]),
+            preset=nncf.QuantizationPreset.MIXED,
+            target_device=nncf.TargetDevice.CPU,
+            subset_size=len(inputs),
+            ignored_scope=nncf.IgnoredScope(names=_head(network), validate=False),
+        )
 
 
 def _head(network: Any) -> list[str]:

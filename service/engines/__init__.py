@@ -42,10 +42,8 @@ def open_engine(
     that is not there, or that the model has no network for.
     """
     if choose_engine(artifact, engine) is Engine.OPENVINO:
-        try:
-            from service.engines.openvino import OpenvinoClassifier
-        except ImportError as error:
-            raise ConfigurationError(f"engine 'openvino' is not installed ({error})") from error
+        from service.engines.openvino import OpenvinoClassifier
+
         on_cpu = OpenvinoClassifier(artifact, batch_size=batch_size)
         on_cpu.warm_up()
         return on_cpu
@@ -56,17 +54,24 @@ def open_engine(
     return reference
 
 
-def choose_engine(artifact: StoredNetwork, engine: Engine = Engine.AUTO) -> Engine:
+def choose_engine(
+    artifact: OpenvinoArtifact, engine: Engine = Engine.AUTO, *, level: int = logging.INFO
+) -> Engine:
     """What ``auto`` stands for: TensorFlow where there is a GPU, else OpenVINO where the model has been
-    exported for it, else TensorFlow."""
-    if engine is not Engine.AUTO:
-        return engine
-    if has_gpu():
+    exported for it, else TensorFlow; the last is noted in the log, at ``level``.
+
+    Raises ``ConfigurationError`` where OpenVINO is asked for by name and cannot run the model.
+    """
+    if engine is Engine.TENSORFLOW or (engine is Engine.AUTO and has_gpu()):
         return Engine.TENSORFLOW
+    reason = None
     if find_spec("openvino") is None:
-        log.info("TensorFlow runs the network on the CPU; OpenVINO, which is not installed, is faster")
-        return Engine.TENSORFLOW
-    if artifact.openvino_network is None:
-        log.info("TensorFlow runs the network on the CPU; 'video-events export' makes a faster version")
-        return Engine.TENSORFLOW
-    return Engine.OPENVINO
+        reason = "OpenVINO is not installed: pip install openvino"
+    elif artifact.openvino_network is None:
+        reason = "the model holds no network for OpenVINO: 'video-events export' makes it"
+    if reason is None:
+        return Engine.OPENVINO
+    if engine is Engine.OPENVINO:
+        raise ConfigurationError(f"engine 'openvino' cannot run this model: {reason}")
+    log.log(level, "TensorFlow runs the network on the CPU, which is slow: %s", reason)
+    return Engine.TENSORFLOW

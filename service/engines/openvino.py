@@ -53,8 +53,7 @@ class OpenvinoClassifier:
         path = network or artifact.openvino_network
         if path is None:
             raise ConfigurationError(
-                "engine 'openvino' needs a network that this model does not hold; "
-                "make it with: video-events export MODEL, or use --engine tensorflow"
+                "the model holds no network for OpenVINO: 'video-events export' makes it"
             )
         self._preprocessing = artifact.preprocessing
         self._labels = tuple(artifact.labels)

@@ -7,7 +7,7 @@ from typing import Self
 
 from models.artifact import load_artifact
 from models.preprocessing import Preprocessing
-from service.engines import Engine, open_engine
+from service.engines import Engine, choose_engine, open_engine
 from service.types import Classifier, Image
 
 
@@ -23,10 +23,16 @@ class StoredModel:
 
     @classmethod
     def find(cls, model: str, engine: Engine) -> Self:
-        """Raises ``ModelError`` for a model that is not there or is damaged."""
+        """``engine`` is settled here, where its choice can be told, and before any process is started.
+
+        Raises ``ModelError`` for a model that is not there or is damaged, ``ConfigurationError`` for an
+        engine that cannot run it.
+        """
         artifact = load_artifact(model)
         name = f"{artifact.name} {artifact.version}"
-        return cls(model, engine, name, tuple(artifact.labels), artifact.preprocessing)
+        return cls(
+            model, choose_engine(artifact, engine), name, tuple(artifact.labels), artifact.preprocessing
+        )
 
     def model_input(self, image: Image) -> Image:
         return self.preprocessing.model_input(image)

@@ -87,3 +87,17 @@ def test_a_network_without_a_pool_is_refused() -> None:
     outputs = keras.layers.Dense(3)(keras.layers.Flatten()(inputs))
     with pytest.raises(ArtifactError, match="no layer to take features from"):
         with_features(keras.Model(inputs, outputs))
+
+
+def test_half_precision_is_near(inputs: Any) -> None:
+    """What a GPU runs, compiled by XLA in half precision, agrees; other models are built as before."""
+    import keras
+
+    expected, expected_features = KerasClassifier(TinyArtifact(), batch_size=4).embed(inputs)
+    fast = KerasClassifier(TinyArtifact(), batch_size=4, buckets=True, accelerated=True)
+    fast.warm_up()
+    probabilities, features = fast.embed(inputs)
+    assert probabilities.dtype == features.dtype == np.float32
+    assert 0 < np.abs(features - expected_features).max() < 5e-3
+    assert np.allclose(probabilities, expected, atol=5e-3)
+    assert keras.config.dtype_policy().name == "float32"
