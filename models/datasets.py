@@ -20,11 +20,15 @@ Image = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One labelled image; ``split`` is ``train``, ``valid``, ``test`` or any name to leave it out."""
+    """One labelled image; ``split`` is ``train``, ``valid``, ``test`` or any name to leave it out.
+
+    ``group`` is the video, camera or collection that it comes from, ``""`` where that is not known.
+    """
 
     path: Path
     label: str
     split: str
+    group: str = ""
 
 
 def load_folder(
@@ -75,7 +79,7 @@ def load_groups(
     if unknown:
         raise DatasetError(f"{root} has no group {', '.join(unknown)}; there are {', '.join(groups)}")
     samples = [
-        Sample(path, label, split_of.get(name, "train"))
+        Sample(path, label, split_of.get(name, "train"), name)
         for name, folder in groups.items()
         for path in sorted(folder.rglob("*"))
         if path.suffix.lower() in IMAGE_SUFFIXES
@@ -122,7 +126,9 @@ def _read_splits(root: Path, splits: Path) -> list[Sample]:
     listing = read_listing(splits, root)
     if not any(entry.split for entry in listing.entries):
         raise DatasetError(f"{splits} has no splits; expected columns path, label, split")
-    samples = [Sample(listing.file(entry), entry.label, entry.split) for entry in listing.entries]
+    samples = [
+        Sample(listing.file(entry), entry.label, entry.split, entry.group) for entry in listing.entries
+    ]
     missing = [sample.path for sample in samples if not sample.path.is_file()]
     if missing:
         raise DatasetError(f"{splits} lists {len(missing)} images that are not there, {missing[0]} first")

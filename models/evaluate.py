@@ -82,6 +82,28 @@ class Evaluation:
         ]
         return sum(gaps) / len(self.truth)
 
+    @property
+    def loss(self) -> float:
+        """Mean negative log-likelihood of the true labels, in nats."""
+        true = self.probabilities[np.arange(len(self.truth)), self.truth].astype(np.float64)
+        return float(-np.log(np.maximum(true, 1e-12)).mean())
+
+    def areas(self) -> dict[str, dict[str, float | None]]:
+        """Areas under the one-against-rest curves of each label: ``roc_auc`` and ``average_precision``.
+
+        None where all images have the label, or none has.
+        """
+        from sklearn.metrics import average_precision_score, roc_auc_score
+
+        areas: dict[str, dict[str, float | None]] = {"roc_auc": {}, "average_precision": {}}
+        for index, label in enumerate(self.labels):
+            positive = self.truth == index
+            one_sided = bool(positive.all() or not positive.any())
+            score = self.probabilities[:, index]
+            for name, area in (("roc_auc", roc_auc_score), ("average_precision", average_precision_score)):
+                areas[name][label] = None if one_sided else round(float(area(positive, score)), 4)
+        return areas
+
     def event_rates(self, enter: float) -> dict[str, float]:
         """Share of images whose best label but background reaches ``enter``: of background, of the rest."""
         if BACKGROUND not in self.labels:

@@ -5,15 +5,21 @@ Like ``cli``, this module imports nothing heavy until the command runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.data_options import Background, Data, Groups, Labels, Splits, names
+
+if TYPE_CHECKING:
+    from models.datasets import Sample
+    from models.evaluate import Evaluation
+    from models.settings import TrainingSettings
 
 app = typer.Typer()
 
@@ -109,6 +115,19 @@ def train(
         int | None, typer.Option(help="Side of a training view in pixels.", show_default="preset")
     ] = None,
     seed: Annotated[int | None, typer.Option(show_default="preset")] = None,
+    leave_out_group: Annotated[
+        str | None,
+        typer.Option("--leave-out", metavar="GROUP", help="Test on this group of images alone."),
+    ] = None,
+    by_group: Annotated[
+        bool, typer.Option("--by-group", help="One run for each group, which is left out; then their mean.")
+    ] = False,
+    groups: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only images of these groups.", show_default="all")
+    ] = None,
+    valid_fraction: Annotated[
+        float, typer.Option(help="With these two: share of the other images to validate on.")
+    ] = 0.1,
     test: Annotated[
         bool, typer.Option("--test/--no-test", help="Judge the result on the split 'test' too, once.")
     ] = False,
@@ -120,13 +139,9 @@ def train(
     and goes on from its last epoch when the same command is given again. DIR/artifact then holds the model
     for --model, DIR/report the curves, tables and the images it got wrong.
     """
-    from models.artifact import load_artifact
-    from models.datasets import Collection, of_split
-    from models.errors import ModelError
-    from models.export import choose_fit, export, judge
+    from models.datasets import Collection
+    from models.leave_out import groups_of, leave_out, of_groups
     from models.presets import with_overrides
-    from models.report import plot_learning_curves, write_report
-    from models.train import Training
 
     collection = Collection(
         data, splits, background, names(valid_groups), names(test_groups), tuple(extra or ())
@@ -153,56 +168,129 @@ def train(
         seed=seed,
     )
     samples = collection.load(names(labels) or None, seed=settings.seed)
-    initialise: Callable[[Any], None] | None = None
-    if imagenet_weights is not None and settings.weights == "imagenet":
-        initialise = partial(_load_from, architecture, imagenet_weights)
-    if start_from is not None:
-        earlier = load_artifact(start_from)
-        initialise, settings = earlier.fill, replace(settings, head_epochs=0)
-    training = Training(samples, output, settings, initialise=initialise)
-    if start_from is not None and training.labels != earlier.labels:
-        raise ModelError(f"--start-from {start_from} has labels {earlier.labels}, not {training.labels}")
-    network = training.fit()
-    typer.echo("choosing how to make images square, on the validation images", err=True)
-    preprocessing, fits = choose_fit(network, training.labels, training.valid, settings.preprocessing)
-    network = training.refit(network, preprocessing)
-    splits_judged = {"valid": judge(network, training.labels, training.valid, preprocessing)}
-    if test:
-        typer.echo("judging on the test images", err=True)
-        splits_judged["test"] = judge(network, training.labels, of_split(samples, "test"), preprocessing)
-    artifact = export(
-        network,
-        output / "artifact",
+    if groups is not None:
+        samples = of_groups(samples, names(groups))
+    work = _Work(
         name=name,
-        version=model_version,
-        architecture=settings.architecture,
-        options=training.options,
-        labels=training.labels,
-        preprocessing=preprocessing,
-        training=training.record()
-        | {
-            "fit_accuracy_on_valid": fits,
-            "groups": {"valid": names(valid_groups), "test": names(test_groups)},
-        },
-        valid=splits_judged["valid"],
-        test=splits_judged.get("test"),
+        model_version=model_version,
+        settings=settings,
+        imagenet_weights=imagenet_weights,
+        start_from=start_from,
+        notes={"groups": {"valid": names(valid_groups), "test": names(test_groups)}},
+        test=test or leave_out_group is not None or by_group,
     )
-    report = output / "report"
-    report.mkdir(exist_ok=True)
-    plot_learning_curves(
-        [output / f"{stage}.csv" for stage in ("head_log", "log", "refit_log")],
-        report / "learning_curves.png",
-    )
-    for split, judged in splits_judged.items():
-        evaluation = judged.evaluation(artifact.temperature)
-        write_report(report / split, evaluation, judged.samples)
-        typer.echo(
-            f"{split}: accuracy {evaluation.accuracy:.4f} on {len(judged.samples)} images, "
-            f"calibration error {evaluation.calibration_error():.4f}"
+    if by_group:
+        figures = {}
+        for group in groups_of(samples):
+            typer.echo(f"group {group} is left out", err=True)
+            divided = leave_out(samples, group, valid_fraction=valid_fraction, seed=settings.seed)
+            figures[group] = _figures(work.train(divided, output / group)["test"])
+        _show_groups(figures, output)
+        return
+    if leave_out_group is not None:
+        samples = leave_out(samples, leave_out_group, valid_fraction=valid_fraction, seed=settings.seed)
+    work.train(samples, output)
+    hint = f" --background {background}" if background else ""
+    typer.echo(f"faster on CPUs: video-events export {output / 'artifact'} --data {data}{hint}", err=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What all runs of one command have in common."""
+
+    name: str
+    model_version: str
+    settings: TrainingSettings
+    imagenet_weights: Path | None
+    start_from: str | None
+    notes: dict[str, Any]
+    test: bool
+
+    def train(self, samples: list[Sample], output: Path) -> dict[str, Evaluation]:
+        """Train, judge, store and report one model; returns its evaluations by split."""
+        from models.artifact import load_artifact
+        from models.datasets import of_split
+        from models.errors import ModelError
+        from models.export import choose_fit, export, judge
+        from models.report import plot_learning_curves, write_report
+        from models.train import Training
+
+        settings = self.settings
+        initialise: Callable[[Any], None] | None = None
+        if self.imagenet_weights is not None and settings.weights == "imagenet":
+            initialise = partial(_load_from, settings.architecture, self.imagenet_weights)
+        if self.start_from is not None:
+            earlier = load_artifact(self.start_from)
+            initialise, settings = earlier.fill, replace(settings, head_epochs=0)
+        training = Training(samples, output, settings, initialise=initialise)
+        if self.start_from is not None and training.labels != earlier.labels:
+            raise ModelError(
+                f"--start-from {self.start_from} has labels {earlier.labels}, not {training.labels}"
+            )
+        network = training.fit()
+        typer.echo("choosing how to make images square, on the validation images", err=True)
+        preprocessing, fits = choose_fit(network, training.labels, training.valid, settings.preprocessing)
+        network = training.refit(network, preprocessing)
+        judged = {"valid": judge(network, training.labels, training.valid, preprocessing)}
+        if self.test:
+            typer.echo("judging on the test images", err=True)
+            judged["test"] = judge(network, training.labels, of_split(samples, "test"), preprocessing)
+        artifact = export(
+            network,
+            output / "artifact",
+            name=self.name,
+            version=self.model_version,
+            architecture=settings.architecture,
+            options=training.options,
+            labels=training.labels,
+            preprocessing=preprocessing,
+            training=training.record() | {"fit_accuracy_on_valid": fits} | self.notes,
+            valid=judged["valid"],
+            test=judged.get("test"),
         )
-    typer.echo(f"model {output / 'artifact'}, report {report}")
-    options = f" --background {background}" if background else ""
-    typer.echo(f"faster on CPUs: video-events export {output / 'artifact'} --data {data}{options}", err=True)
+        report = output / "report"
+        report.mkdir(exist_ok=True)
+        plot_learning_curves(
+            [output / f"{stage}.csv" for stage in ("head_log", "log", "refit_log")],
+            report / "learning_curves.png",
+        )
+        evaluations = {split: part.evaluation(artifact.temperature) for split, part in judged.items()}
+        for split, evaluation in evaluations.items():
+            write_report(report / split, evaluation, judged[split].samples)
+            typer.echo(
+                f"{split}: accuracy {evaluation.accuracy:.4f} on {len(judged[split].samples)} images, "
+                f"calibration error {evaluation.calibration_error():.4f}"
+            )
+        typer.echo(f"model {output / 'artifact'}, report {report}")
+        return evaluations
+
+
+def _figures(evaluation: Evaluation) -> dict[str, Any]:
+    areas = evaluation.areas()
+    return {
+        "images": len(evaluation.truth),
+        "accuracy": round(evaluation.accuracy, 4),
+        **{
+            name: _mean(area for area in by_label.values() if area is not None)
+            for name, by_label in areas.items()
+        },
+    }
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    values = list(values)
+    return round(sum(values) / len(values), 4) if values else None
+
+
+def _show_groups(figures: dict[str, dict[str, Any]], output: Path) -> None:
+    """Print a line for each group that was left out and their mean; write them as ``by_group.json``."""
+    names = ("accuracy", "roc_auc", "average_precision")
+    mean = {name: _mean(row[name] for row in figures.values() if row[name] is not None) for name in names}
+    (output / "by_group.json").write_text(json.dumps({"groups": figures, "mean": mean}, indent=1) + "\n")
+    typer.echo(f"{'left out':<16} images " + " ".join(f"{name:>17}" for name in names))
+    for group, row in {**figures, "mean": {"images": "", **mean}}.items():
+        cells = ("" if row[name] is None else f"{row[name]:.4f}" for name in names)
+        typer.echo(f"{group:<16} {row['images']!s:>6} " + " ".join(f"{cell:>17}" for cell in cells))
 
 
 def parsed_options(texts: tuple[str, ...] | list[str]) -> dict[str, Any]:

@@ -18,11 +18,14 @@ PREPROCESSING = Preprocessing(height=128, width=128, channels="grey", mean=(0.0,
 """One channel, each image with zero mean and unit deviation."""
 
 
-def blocks(x: Any, classes: int, filters: Sequence[int], dense: int, dropout: float) -> Any:
-    """A 3×3 convolution of each of ``filters``, ReLU, 2×2 max-pooling and dropout; then one dense layer."""
+def blocks(x: Any, classes: int, filters: Sequence[int], pool: int, dense: int, dropout: float) -> Any:
+    """A 3×3 convolution of each of ``filters``, ReLU, max-pooling and dropout; then one dense layer.
+
+    ``pool`` is the side of the pooled squares.
+    """
     for number, units in enumerate(filters, 1):
         x = layers.Conv2D(units, 3, padding="same", activation="relu", name=f"conv{number}")(x)
-        x = layers.MaxPooling2D(name=f"pool{number}")(x)
+        x = layers.MaxPooling2D(pool, name=f"pool{number}")(x)
         x = layers.Dropout(dropout, name=f"dropout{number}")(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(dense, activation="relu", name=FEATURES)(x)

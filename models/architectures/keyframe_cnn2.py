@@ -14,10 +14,16 @@ from models.settings import from_scratch
 
 
 def network(
-    x: Any, classes: int, *, filters: Sequence[int] = (16, 32), dense: int = 64, dropout: float = 0.1
+    x: Any,
+    classes: int,
+    *,
+    filters: Sequence[int] = (8, 16),
+    pool: int = 4,
+    dense: int = 64,
+    dropout: float = 0.1,
 ) -> Any:
     """Two blocks of convolution, ReLU, max-pooling and dropout, one dense layer, a linear layer."""
-    return blocks(x, classes, filters, dense, dropout)
+    return blocks(x, classes, filters, pool, dense, dropout)
 
 
 ARCHITECTURE = Architecture(
