@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import openvino
 
+from service.engines.devices import cores
 from service.errors import ConfigurationError
 from service.types import Image
 
@@ -58,13 +58,13 @@ class OpenvinoClassifier:
         self._preprocessing = artifact.preprocessing
         self._labels = tuple(artifact.labels)
         self._batch_size = batch_size
-        cores = len(os.sched_getaffinity(0))
-        streams = max(1, min(cores, batch_size))
+        threads = cores()
+        streams = max(1, min(threads, batch_size))
         try:
             core = openvino.Core()
             graph = core.read_model(path)
             graph.reshape([1, *(side.get_length() for side in list(graph.inputs[0].partial_shape)[1:])])
-            compiled = core.compile_model(graph, "CPU", _settings(cores, streams))
+            compiled = core.compile_model(graph, "CPU", _settings(threads, streams))
         except RuntimeError as error:
             raise ConfigurationError(f"OpenVINO cannot read {path}: {error}") from error
         self._input_shape = tuple(int(side) for side in compiled.input(0).shape)
@@ -114,7 +114,7 @@ def _take(request: Any, rows: dict[str, npt.NDArray[np.float32]]) -> None:
         row[:] = request.get_tensor(name).data[0]
 
 
-def _settings(cores: int, streams: int) -> dict[str, Any]:
+def _settings(threads: int, streams: int) -> dict[str, Any]:
     """All cores and as many frames at a time as told, threads not pinned: decoding and encoding run too.
 
     Single precision stays so on processors that would take bfloat16, so that all machines agree.
@@ -122,7 +122,7 @@ def _settings(cores: int, streams: int) -> dict[str, Any]:
     return {
         "PERFORMANCE_HINT": "THROUGHPUT",
         "NUM_STREAMS": streams,
-        "INFERENCE_NUM_THREADS": cores,
+        "INFERENCE_NUM_THREADS": threads,
         "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": "f32",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Self
 
@@ -30,9 +31,8 @@ class StoredModel:
         """
         artifact = load_artifact(model)
         name = f"{artifact.name} {artifact.version}"
-        return cls(
-            model, choose_engine(artifact, engine), name, tuple(artifact.labels), artifact.preprocessing
-        )
+        chosen = choose_engine(artifact, engine, level=logging.WARNING)
+        return cls(model, chosen, name, tuple(artifact.labels), artifact.preprocessing)
 
     def model_input(self, image: Image) -> Image:
         return self.preprocessing.model_input(image)

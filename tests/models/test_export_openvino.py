@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from models.precision import Precision
 from service import engines
 from service.cli import status_of
 from service.engines import Engine, choose_engine, open_engine
-from service.engines.devices import has_gpu
+from service.engines.devices import cores, has_gpu
 from service.engines.keras import KerasClassifier
 from service.engines.openvino import OpenvinoClassifier
 from service.errors import ConfigurationError
@@ -219,8 +220,19 @@ def test_a_gpu_is_seen(tmp_path: Path) -> None:
     assert not has_gpu({**environment, "CUDA_VISIBLE_DEVICES": "-1"}, tmp_path)
 
 
+def test_cores(tmp_path: Path) -> None:
+    """A container's quota bounds the threads, so that they are not throttled; without one all cores count."""
+    quota = tmp_path / "cpu.max"
+    allowed = len(os.sched_getaffinity(0))
+    assert cores(quota) == allowed
+    for text, expected in [("max 100000", allowed), ("50000 100000", 1), ("900000000 100000", allowed)]:
+        quota.write_text(text + "\n")
+        assert cores(quota) == expected
+
+
 SERVING = """
 import sys
+import service.api.server
 from service.cli import status_of
 from service.engines.stored import StoredModel
 from service.engines import Engine
