@@ -98,3 +98,15 @@ class InferenceLostError(InferenceError):
 
 class InferenceFullError(InferenceError):
     """The inference process serves as many clients as it may."""
+
+
+class LearningError(VideoEventsError):
+    """A label cannot be learned: its name, its examples or the model do not allow it."""
+
+
+class LabelNotFoundError(VideoEventsError):
+    """There is no learned label of this name."""
+
+
+class LabelExistsError(VideoEventsError):
+    """The model has a label of this name already."""

@@ -204,6 +204,10 @@ class Judgement:
     shadows: tuple[str, ...]
     shadow_probabilities: npt.NDArray[np.float32]
 
+    def trial(self, row: int) -> dict[str, float]:
+        """What the shadows would have had of input ``row``."""
+        return dict(zip(self.shadows, self.shadow_probabilities[row].tolist(), strict=True))
+
 
 @runtime_checkable
 class Judge(Protocol):
@@ -212,6 +216,14 @@ class Judge(Protocol):
     def judge(self, inputs: npt.NDArray[np.uint8]) -> Judgement:
         """As ``Classifier.classify``, with the labels that hold for this answer."""
         ...
+
+
+def judged(classifier: Classifier, inputs: npt.NDArray[np.uint8]) -> Judgement:
+    """What any classifier says, with its labels on trial if it has such."""
+    if isinstance(classifier, Judge):
+        return classifier.judge(inputs)
+    probabilities = classifier.classify(inputs)
+    return Judgement(classifier.labels, probabilities, (), np.zeros((len(inputs), 0), np.float32))
 
 
 @runtime_checkable
@@ -244,6 +256,7 @@ class LearningEngine(ClipEngine, Protocol):
         ...
 
 
+@runtime_checkable
 class Embedder(Classifier, Protocol):
     """A classifier that also tells what its network saw: what recognition from a few examples builds on."""
 

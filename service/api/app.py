@@ -13,7 +13,7 @@ from typing import Final
 from fastapi import FastAPI
 
 from service import event_log
-from service.api import clips, events, health, page, problems, streams
+from service.api import clips, events, health, models, page, problems, streams
 from service.api import webhooks as webhook_routes
 from service.api.auth import Gatekeeper
 from service.api.guard import Guard
@@ -29,6 +29,9 @@ from service.errors import StorageError, VideoEventsError
 from service.event_log import EventLog, LoggedMessage
 from service.feed import Feed
 from service.inference.shared import ServedModel, SharedInference
+from service.learning import trials
+from service.learning.engine import LearnedModel
+from service.learning.trainer import Trainer
 from service.streams import store as stream_store
 from service.streams.manager import StreamManager
 from service.streams.store import StreamStore
@@ -37,7 +40,7 @@ from service.types import EndReason
 from service.webhooks import store as webhook_store
 from service.webhooks.sender import WebhookSender
 
-SCHEMA: Final = event_log.SCHEMA + clip_store.SCHEMA + stream_store.SCHEMA + webhook_store.SCHEMA
+SCHEMA: Final = "".join(part.SCHEMA for part in (event_log, clip_store, stream_store, webhook_store, trials))
 TIDY_SECONDS: Final = 600.0
 PROBES: Final = 2
 """Uploads whose first frame is decoded at the same time."""
@@ -67,7 +70,7 @@ def create_app(settings: ServeSettings, model: ServedModel) -> FastAPI:
     app.state.gatekeeper = gatekeeper
     app.add_middleware(Guard, gatekeeper=gatekeeper, metrics=metrics)
     problems.install(app)
-    for module in (clips, streams, events, webhook_routes, health, page):
+    for module in (clips, streams, events, models, webhook_routes, health, page):
         app.include_router(module.router)
     return app
 
@@ -102,7 +105,9 @@ async def _start(
 
     supervisor = Supervisor(hear)
     stack.push_async_callback(asyncio.to_thread, supervisor.close)
-    inference = stack.enter_context(SharedInference(supervisor, model, settings.batching))
+    learned = LearnedModel(model, settings.learned_folder)
+    inference = stack.enter_context(SharedInference(supervisor, learned, settings.batching))
+    trainer = Trainer(learned, inference.model.open_features, trials.TrialLog(database))
     manager = StreamManager(
         StreamStore(database),
         log,
@@ -111,6 +116,7 @@ async def _start(
         settings.data / "recordings",
         settings.stream_limits(),
         asyncio.get_running_loop(),
+        on_trial=trainer.hear,
     )
     queue = ClipQueue(
         ClipStore(database, settings.data / "clips"), log, inference.model, settings.clip_limits
@@ -121,6 +127,8 @@ async def _start(
     stack.push_async_callback(asyncio.to_thread, queue.close)
     await asyncio.to_thread(manager.start, settings.stream_definitions())
     stack.push_async_callback(asyncio.to_thread, manager.close)
+    trainer.start()
+    stack.callback(trainer.close)
     services = Services(
         settings=settings,
         log=log,
@@ -128,6 +136,7 @@ async def _start(
         clips=queue,
         streams=manager,
         inference=inference,
+        trainer=trainer,
         webhooks=webhooks,
         metrics=metrics,
         probes=asyncio.Semaphore(PROBES),

@@ -19,6 +19,10 @@ from service.errors import (
     ClipNotReadyError,
     ClipRefusedError,
     ConfigurationError,
+    InferenceError,
+    LabelExistsError,
+    LabelNotFoundError,
+    LearningError,
     NotAVideoError,
     QueueFullError,
     QuotaError,
@@ -62,6 +66,10 @@ _STATUS: Final[Mapping[type[VideoEventsError], HTTPStatus]] = {
     StreamExistsError: HTTPStatus.CONFLICT,
     StreamLimitError: HTTPStatus.CONFLICT,
     AddressRefusedError: HTTPStatus.FORBIDDEN,
+    LearningError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    LabelNotFoundError: HTTPStatus.NOT_FOUND,
+    LabelExistsError: HTTPStatus.CONFLICT,
+    InferenceError: HTTPStatus.SERVICE_UNAVAILABLE,
     SourceNotFoundError: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 

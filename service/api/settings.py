@@ -32,6 +32,7 @@ from service.clips.records import ClipLimits
 from service.engines import Engine
 from service.errors import ConfigurationError
 from service.inference.queueing import BatchSettings
+from service.learning.places import user_folder
 from service.streams.manager import StreamLimits
 from service.streams.records import StreamDefinition
 from service.types import EventPhase
@@ -118,6 +119,7 @@ class ServeSettings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     data: Path = Path("video-events-data")
+    learned: Path | None = None
     model: str = "sports"
     engine: Engine = Engine.AUTO
     tokens: tuple[Token, ...] = ()
@@ -138,6 +140,7 @@ class ServeSettings(BaseSettings):
     batch_wait_seconds: float = Field(0.01, ge=0, le=1)
     upload_idle_seconds: float = Field(30.0, gt=0)
 
+    max_example_bytes: int = Field(8 << 20, gt=0)
     max_upload_bytes: int = Field(4 * GIGABYTE, gt=0)
     max_pixels: int = Field(ClipLimits().pixels, gt=0)
     max_video_seconds: float = Field(ClipLimits().video_seconds, gt=0)
@@ -196,6 +199,10 @@ class ServeSettings(BaseSettings):
 
     def webhook_list(self) -> tuple[Webhook, ...]:
         return tuple(entry.webhook(name) for name, entry in self.webhooks.items())
+
+    @property
+    def learned_folder(self) -> Path:
+        return self.learned or user_folder()
 
     @property
     def batching(self) -> BatchSettings:

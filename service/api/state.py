@@ -13,6 +13,7 @@ from service.clips.queue import ClipQueue
 from service.event_log import EventLog
 from service.feed import Feed
 from service.inference.shared import SharedInference
+from service.learning.trainer import Trainer
 from service.streams.manager import StreamManager
 from service.webhooks.sender import WebhookSender
 
@@ -25,6 +26,7 @@ class Services:
     clips: ClipQueue
     streams: StreamManager
     inference: SharedInference
+    trainer: Trainer
     webhooks: WebhookSender
     metrics: Metrics
     probes: asyncio.Semaphore

@@ -8,6 +8,8 @@ from typing import Self
 
 from models.artifact import load_artifact
 from models.preprocessing import Preprocessing
+from models.prototypes import Reference
+from models.references import load_reference
 from service.engines import Engine, choose_engine, open_engine
 from service.types import Classifier, Image
 
@@ -36,6 +38,10 @@ class StoredModel:
 
     def model_input(self, image: Image) -> Image:
         return self.preprocessing.model_input(image)
+
+    def reference(self, width: int) -> Reference:
+        """What images of the model's labels look like to its network."""
+        return load_reference(load_artifact(self.model), width)
 
     def open(self, batch_size: int) -> Classifier:
         return open_engine(load_artifact(self.model), self.engine, batch_size=batch_size, buckets=True)

@@ -70,6 +70,12 @@ class RemoteModel:
             timeout=LOST_SECONDS,
         )
 
+    def open_features(self) -> RemoteClassifier:
+        """For examples to learn from: with what the network saw, after the live streams."""
+        return RemoteClassifier(
+            self.address, self.served.model_input, timeout=LOST_SECONDS, with_features=True
+        )
+
     def open_live(self, while_waiting: Callable[[], None]) -> Classifier:
         """For a live stream: one input at a time, first in turn."""
         return RemoteClassifier(

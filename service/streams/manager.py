@@ -26,7 +26,7 @@ from service.streams.broadcast import Broadcast
 from service.streams.process import StreamTask, run_stream
 from service.streams.records import LiveModel, StreamDefinition, StreamOptions
 from service.streams.store import StreamStore
-from service.streams.stream import Stream
+from service.streams.stream import Stream, TrialListener
 from service.supervisor import ChildSpec, ChildStatus, Supervisor
 
 PREFIX: Final = "stream "
@@ -66,6 +66,7 @@ class StreamManager:
         limits: StreamLimits,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.time,
+        on_trial: TrialListener = lambda stream, told: None,
     ) -> None:
         self.limits = limits
         self.model = model
@@ -75,6 +76,7 @@ class StreamManager:
         self._folder = folder
         self._loop = loop
         self._clock = clock
+        self._on_trial = on_trial
         self._streams: dict[str, Stream] = {}
         self._adding = threading.Lock()
 
@@ -186,6 +188,7 @@ class StreamManager:
             Broadcast(self._loop, RING),
             partial(Broadcast, self._loop, 1),
             self._clock,
+            self._on_trial,
         )
         self._streams[definition.name] = stream
         task = StreamTask(

@@ -64,6 +64,26 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
+class Tried:
+    """A step in the life of an event that there would be, were the label of this event not on trial."""
+
+    message: EventMessage
+    epoch: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What a label on trial would have taken from others in the last ``frames`` predictions.
+
+    ``taken`` holds known labels with the sum of the probabilities that each would have lost.
+    """
+
+    label: str
+    frames: int
+    taken: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """About once a second: paces, and the seconds watched, dropped and blind since the last one.
 
@@ -107,9 +127,10 @@ class Watch:
     wanted: bool
 
 
-Told = Standing | Opened | Labelled | Happened | Measured | Recorded | Picture | Watch
+Told = Standing | Opened | Labelled | Happened | Tried | Weighed | Measured | Recorded | Picture | Watch
 _KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Standing, Opened, Labelled, Happened, Measured, Recorded, Watch)
+    kind.__name__: kind
+    for kind in (Standing, Opened, Labelled, Happened, Tried, Weighed, Measured, Recorded, Watch)
 }
 
 
@@ -129,7 +150,9 @@ def decode(data: bytes) -> Told:
         fields["state"] = StreamState(fields["state"])
     elif kind is Labelled:
         fields["top"] = tuple((str(label), float(share)) for label, share in fields["top"])
-    elif kind is Happened:
+    elif kind is Weighed:
+        fields["taken"] = tuple((str(label), float(share)) for label, share in fields["taken"])
+    elif kind in (Happened, Tried):
         fields["message"] = EventMessage.from_dict(fields["message"])
     told: Told = kind(**fields)
     return told

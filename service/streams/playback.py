@@ -14,6 +14,7 @@ import numpy.typing as npt
 from service.annotate import Annotator
 from service.capture import ReadAhead
 from service.errors import InferenceError, SourceTimeoutError
+from service.learning.shadows import ShadowWatch
 from service.pipeline import RunResult, run
 from service.sinks import Step
 from service.sources import Source
@@ -23,7 +24,16 @@ from service.streams.recogniser import PATIENCE, WAITING
 from service.streams.records import StreamOptions
 from service.streams.screen import Screen
 from service.streams.session import close_in_background
-from service.types import Classifier, EventMessage, Frame, Image, SourceProperties, StreamState
+from service.types import (
+    Classifier,
+    EndReason,
+    EventMessage,
+    Frame,
+    Image,
+    SourceProperties,
+    StreamState,
+    judged,
+)
 
 STEP: Final = 0.1
 LATE: Final = 0.5
@@ -60,7 +70,7 @@ def play(
             name,
             classifier,
             settings,
-            [StreamSink(outlet, screen, classifier)],
+            [StreamSink(outlet, screen, classifier, ShadowWatch(name, settings, outlet.tell))],
             annotator=Annotator(),
             stop=outlet.stopping,
         )
@@ -126,7 +136,8 @@ class PacedSource(ReadAhead):
 class PatientClassifier:
     """A classifier that waits for as long as there is no inference: a file can wait too.
 
-    Raises KeyboardInterrupt, which the pipeline takes for what it is, if the process is to stop meanwhile.
+    ``trial`` is what labels on trial would have had of the last input. Raises KeyboardInterrupt, which the
+    pipeline takes for what it is, if the process is to stop meanwhile.
     """
 
     def __init__(self, open_model: Callable[[Callable[[], None]], Classifier], outlet: Outlet) -> None:
@@ -134,6 +145,7 @@ class PatientClassifier:
         self._outlet = outlet
         self._state = StreamState.CONNECTING
         self._began = 0.0
+        self.trial: dict[str, float] = {}
         self._classifier = self._open()
 
     @property
@@ -148,12 +160,13 @@ class PatientClassifier:
         while True:
             self._began = time.monotonic()
             try:
-                probabilities = self._classifier.classify(inputs)
+                judgement = judged(self._classifier, inputs)
             except InferenceError:
                 self._classifier = self._open()
             else:
                 self._outlet.count(classified=time.monotonic() - self._began)
-                return probabilities
+                self.trial = judgement.trial(len(inputs) - 1)
+                return judgement.probabilities
 
     def reset(self) -> None:
         self._classifier.reset()
@@ -180,10 +193,14 @@ class PatientClassifier:
 class StreamSink:
     """Tells of every step, shows and records it; a sink of the pipeline."""
 
-    def __init__(self, outlet: Outlet, screen: Screen, classifier: Classifier) -> None:
+    def __init__(
+        self, outlet: Outlet, screen: Screen, classifier: PatientClassifier, shadows: ShadowWatch
+    ) -> None:
         self._outlet = outlet
         self._screen = screen
         self._classifier = classifier
+        self._shadows = shadows
+        self._pts = 0.0
         self._skipped = 0
 
     def write(self, step: Step) -> None:
@@ -197,12 +214,17 @@ class StreamSink:
             self._outlet.tell(
                 label_of(step.smoothed, labels, step.event, captured_at=captured_at, dropped=skipped)
             )
+            self._pts, raw = step.smoothed.pts, step.smoothed.raw
+            self._shadows.update(
+                *(raw.index, raw.pts, labels, raw.probabilities, self._classifier.trial, None)
+            )
         else:
             self._skipped += 1
         self._screen.show(step.frame)
 
     def close(self, last: tuple[EventMessage, ...]) -> None:
         self._tell(last)
+        self._shadows.close(EndReason.END_OF_STREAM, self._pts, None)
 
     def abort(self) -> None:
         pass

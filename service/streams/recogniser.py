@@ -21,7 +21,7 @@ from service.engines.restricted import RestrictedClassifier
 from service.errors import InferenceError
 from service.gating import Gate
 from service.streams.records import LiveModel, StreamOptions
-from service.types import Classifier, Frame, Image, Probabilities
+from service.types import Classifier, Frame, Image, Judgement, Probabilities, judged
 
 WAITING: Final = "waiting for inference"
 PATIENCE: Final = 5.0
@@ -33,6 +33,7 @@ AGAIN: Final = Backoff(first=0.5, limit=4.0)
 class Result:
     """What the model says of a frame; ``era`` as it was handed in, ``seconds`` what it took.
 
+    ``trial`` is what labels on trial would have, each by its name.
     ``seconds`` is ``None`` if it was said of an earlier frame that looks like this one.
     """
 
@@ -42,6 +43,7 @@ class Result:
     captured_at: float
     labels: tuple[str, ...]
     probabilities: Probabilities
+    trial: dict[str, float]
     seconds: float | None
 
 
@@ -75,6 +77,9 @@ class CroppedClassifier:
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return self._classifier.classify(inputs)
+
+    def judge(self, inputs: npt.NDArray[np.uint8]) -> Judgement:
+        return judged(self._classifier, inputs)
 
     def reset(self) -> None:
         self._classifier.reset()
@@ -210,13 +215,13 @@ class Recogniser:
             if era is not None and work.era != era:
                 classifier.reset()
             era = work.era
-            probabilities = classifier.classify(work.model_input[np.newaxis])[0]
+            judgement = judged(classifier, work.model_input[np.newaxis])
             seconds = time.monotonic() - work.begun_at
             with self._changed:
                 self._work = None
                 self._result = self._known = Result(
                     *(work.era, work.index, work.pts, work.captured_at),
-                    *(classifier.labels, probabilities, seconds),
+                    *(judgement.labels, judgement.probabilities[0], judgement.trial(0), seconds),
                 )
 
     def _go_on(self) -> None:

@@ -17,6 +17,7 @@ from service.annotate import Annotator
 from service.capture import NewestFrame
 from service.errors import SourceError
 from service.events import SHORTEST_EVENT
+from service.learning.shadows import ShadowWatch
 from service.pipeline import Interpreter
 from service.sources import Source
 from service.streams.messages import Happened
@@ -104,6 +105,7 @@ class LiveSession:
         self._limits = limits
         self._sight = Sight(options.blind_after, options.frozen_after)
         self._interpreter: Interpreter | None = None
+        self._shadows: ShadowWatch | None = None
         self._era = next(_ERAS)
         self._epoch: float | None = None
         self._pts = 0.0
@@ -189,7 +191,9 @@ class LiveSession:
         if result.era != self._era:
             return
         if self._interpreter is None:
-            self._interpreter = Interpreter(self._new_name(), result.labels, self._options.settings)
+            name = self._new_name()
+            self._interpreter = Interpreter(name, result.labels, self._options.settings)
+            self._shadows = ShadowWatch(name, self._options.settings, self._outlet.tell)
         self._tell(self._interpreter.relabel(result.labels))
         self._interpret(self._interpreter, result)
 
@@ -205,6 +209,10 @@ class LiveSession:
         )
         self._classified_index, self._classified_pts = result.index, result.pts
         self._outlet.tell(label)
+        if self._shadows:
+            self._shadows.update(
+                *(result.index, result.pts, result.labels, result.probabilities, result.trial, self._epoch)
+            )
 
     def _close(self, reason: EndReason, pts: float) -> None:
         """End what goes on for ``reason`` at ``pts``; what follows starts afresh.
@@ -216,6 +224,8 @@ class LiveSession:
         if self._interpreter:
             messages = self._interpreter.close(reason, pts)
             self._interpreter = None
+            if self._shadows:
+                self._shadows.close(reason, pts, self._epoch)
             self._tell(tuple(_ended_at(message, reason, pts) for message in messages))
 
     def _tell(self, messages: tuple[EventMessage, ...]) -> None:

@@ -15,6 +15,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Final
 
+from service.errors import StorageError
 from service.event_log import EventLog
 from service.streams.broadcast import Broadcast
 from service.streams.journal import Journal
@@ -28,7 +29,9 @@ from service.streams.messages import (
     Recorded,
     Standing,
     Told,
+    Tried,
     Watch,
+    Weighed,
     decode,
     encode,
 )
@@ -51,6 +54,9 @@ class Label:
     emitted_at: float
 
 
+TrialListener = Callable[[str, Tried | Weighed], None]
+"""Hears, with the name of the stream, of labels on trial; may raise StorageError."""
+
 News = Label | StreamStatus
 """What subscribers to labels hear: labels, and the status whenever the state has changed."""
 
@@ -66,6 +72,7 @@ class Stream:
         news: Broadcast[News],
         pictures: Callable[[Callable[[int], None]], Broadcast[bytes]],
         clock: Callable[[], float] = time.time,
+        on_trial: TrialListener = lambda stream, told: None,
     ) -> None:
         self.definition = definition
         self.news = news
@@ -75,6 +82,7 @@ class Stream:
         self.changing = threading.Lock()
         self._journal = Journal(definition.name, log, model_name)
         self._clock = clock
+        self._on_trial = on_trial
         self._lock = threading.Lock()
         self._status = StreamStatus(name=definition.name, since=clock())
         # Rises by one per label and, as nothing labels a thousand frames a second, over restarts too.
@@ -162,6 +170,8 @@ class Stream:
         elif isinstance(told, Happened):
             event = replace(told.message.event, stream=self.definition.name)
             self._journal.append(replace(told.message, event=event), told.epoch)
+        elif isinstance(told, Tried | Weighed):
+            self._try(told)
         elif isinstance(told, Standing):
             next_try_at = None if told.wait is None else self._clock() + told.wait
             self._set(state=told.state, reason=told.reason, attempt=told.attempt, next_try_at=next_try_at)
@@ -173,6 +183,14 @@ class Stream:
             self._measure(told)
         elif isinstance(told, Recorded):
             logger.info("stream %s: recorded %s", self.definition.name, told.file)
+
+    def _try(self, told: Tried | Weighed) -> None:
+        try:
+            self._on_trial(self.definition.name, told)
+        except StorageError as error:
+            logger.warning(
+                "stream %s: the trial of a label misses something: %s", self.definition.name, error
+            )
 
     def _measure(self, told: Measured) -> None:
         self._status = replace(

@@ -15,6 +15,8 @@ from service.types import EventMessage, Frame, Image, SourceProperties
 
 COLOURS = {"red": (40, 40, 220), "green": (40, 220, 40), "blue": (220, 40, 40), "background": (40, 40, 40)}
 """BGR of the scenes that ``ColourClassifier`` recognises."""
+UNKNOWN = {"yellow": (40, 220, 220), "violet": (220, 40, 220)}
+"""BGR of scenes that it does not."""
 
 
 class ColourClassifier:
@@ -30,6 +32,12 @@ class ColourClassifier:
 
     def model_input(self, image: Image) -> Image:
         return np.asarray(cv2.resize(image, (8, 8), interpolation=cv2.INTER_AREA), np.uint8)
+
+    def embed(self, inputs: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Features: how near each channel's mean is to each of four levels."""
+        means = inputs.astype(np.float32).mean(axis=(1, 2))
+        nearness = 1 - np.abs(means[:, :, None] - np.array([0, 80, 160, 240], np.float32)) / 80
+        return self.classify(inputs), np.maximum(nearness, 0).reshape(len(inputs), -1)
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         self.batches.append(len(inputs))
@@ -72,7 +80,7 @@ class ClipColours:
 
 
 def scene(name: str, width: int = 64, height: int = 48) -> Image:
-    return np.full((height, width, 3), COLOURS[name], np.uint8)
+    return np.full((height, width, 3), (COLOURS | UNKNOWN)[name], np.uint8)
 
 
 class ListSource:

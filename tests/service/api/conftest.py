@@ -77,6 +77,7 @@ Serve = Callable[..., Any]
 def serving(data: Path, provider: ServedModel, **settings: Any) -> Iterator[Served]:
     with bind("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
+        settings.setdefault("learned", data / "learned")
         configured = ServeSettings(data=data, clip_free_bytes=0, **settings)
         server = make_server(configured, provider)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

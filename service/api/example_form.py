@@ -1,0 +1,129 @@
+"""The form of ``POST /models/{name}/labels``: example images, or time ranges of a recording."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from service.api.uploads import OVERHEAD, harmless
+from service.learning.examples import MOST, Range
+
+FORM: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["label"],
+                    "properties": {
+                        "label": {"type": "string", "description": "Name of the new label."},
+                        "file": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "description": "Example images, 5 to 20 are best.",
+                        },
+                        "stream": {"type": "string", "description": "Or: a stream,"},
+                        "recording": {"type": "string", "description": "one of its recordings,"},
+                        "range": {
+                            "type": "array",
+                            "items": {"type": "string"},
+                            "description": "and START-END in it, in seconds or mm:ss.",
+                        },
+                        "force": {"type": "boolean", "description": "Also with fewer than 5 examples."},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleForm:
+    """What was sent: either ``images`` (name, bytes), or ``ranges`` of a ``recording`` of a ``stream``."""
+
+    label: str
+    images: tuple[tuple[str, bytes], ...]
+    stream: str
+    recording: str
+    ranges: tuple[Range, ...]
+    force: bool
+
+
+async def receive(request: Request, idle_seconds: float, most_bytes: int) -> ExampleForm:
+    """Read the form; ``most_bytes`` is the limit of each image.
+
+    Raises HTTPException: 400 not a form, 408 nothing came for ``idle_seconds``, 413 too large, 422 what is
+    missing or does not go together. Raises LearningError for a range that is none.
+    """
+    kind, _ = parse_options_header(request.headers.get("content-type", ""))
+    if kind != b"multipart/form-data":
+        raise HTTPException(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send multipart/form-data with example images in fields 'file'"
+        )
+    stream = _limited(request, idle_seconds, MOST * most_bytes + OVERHEAD)
+    try:
+        form = await MultiPartParser(request.headers, stream, max_files=MOST, max_fields=MOST).parse()
+    except (MultiPartException, KeyError) as error:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"this form cannot be read: {error}") from None
+    except ClientDisconnect:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "the upload breaks off") from None
+    try:
+        return await _read(form, most_bytes)
+    finally:
+        await form.close()
+
+
+async def _read(form: FormData, most_bytes: int) -> ExampleForm:
+    images = []
+    for upload in form.getlist("file"):
+        if not isinstance(upload, UploadFile):
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "the fields 'file' are to be files")
+        name = harmless(upload.filename or "image")
+        if (upload.size or 0) > most_bytes:
+            raise HTTPException(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{name} has more than {most_bytes} bytes"
+            )
+        images.append((name, await upload.read()))
+    label, stream, recording, force = (
+        str(form.get(name) or "").strip() for name in ("label", "stream", "recording", "force")
+    )
+    ranges = tuple(Range.parse(str(text)) for text in form.getlist("range"))
+    if not label or bool(stream and recording and ranges) == bool(images):
+        raise HTTPException(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "give 'label' and either images in fields 'file', or 'stream', 'recording' and 'range'",
+        )
+    is_forced = force.lower() in ("1", "true", "yes", "on")
+    return ExampleForm(label, tuple(images), stream, recording, ranges, is_forced)
+
+
+async def _limited(request: Request, idle_seconds: float, most: int) -> AsyncGenerator[bytes, None]:
+    total = 0
+    chunks = aiter(request.stream())
+    while True:
+        try:
+            async with asyncio.timeout(idle_seconds):
+                chunk = await anext(chunks, b"")
+        except TimeoutError:
+            raise HTTPException(
+                HTTPStatus.REQUEST_TIMEOUT, f"nothing came for {idle_seconds:g} s", {"Connection": "close"}
+            ) from None
+        if not chunk:
+            return
+        total += len(chunk)
+        if total > most:
+            raise HTTPException(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"all examples together have {most} bytes at most"
+            )
+        yield chunk

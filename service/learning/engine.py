@@ -1,0 +1,191 @@
+"""A network that answers with learned labels too, and takes in what has changed about them while it runs."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from models.prototypes import Prototypes, Reference, alone, joined
+from service.errors import StorageError
+from service.learning.store import MOST_LABELS, Catalogue, LabelState, LabelStore
+from service.types import Classifier, Embedder, Image, Judgement
+from service.windows import WindowedClassifier
+
+Floats = npt.NDArray[np.float32]
+
+logger = logging.getLogger(__name__)
+
+
+class LearnedEngine:
+    """A ``LearningEngine``: an embedder and the labels of ``store`` that were learned with ``model``.
+
+    Labels whose features are of another version wait until these have been renewed.
+    """
+
+    frames = 1
+
+    def __init__(self, embedder: Embedder, store: LabelStore, model: str, reference: Reference) -> None:
+        self._embedder = embedder
+        self._store = store
+        self._model = model
+        self._reference = reference
+        self._stamp: tuple[int, int, int] | None = None
+        self.classes = tuple(embedder.labels)
+        self.columns = len(self.classes) + MOST_LABELS
+        self.width = len(reference.centre)
+        self._served = self._shadows = Prototypes.fit({}, reference)
+        self.refresh()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.classes + self._served.labels
+
+    @property
+    def shadows(self) -> tuple[str, ...]:
+        return self._shadows.labels
+
+    def model_input(self, image: Image) -> Image:
+        return self._embedder.model_input(image)
+
+    def encode(self, inputs: npt.NDArray[np.uint8]) -> Floats:
+        """(N, classes + width): the network's own probabilities, then its features."""
+        return np.concatenate(self._embedder.embed(inputs), axis=1)
+
+    def decide(self, windows: npt.NDArray[np.float32]) -> Floats:
+        """(N, labels + shadows) for (N, 1, classes + width)."""
+        judgement = self.judge(windows[:, 0])
+        return np.concatenate([judgement.probabilities, judgement.shadow_probabilities], axis=1)
+
+    def judge(self, rows: Floats) -> Judgement:
+        """What is said of (N, classes + width) rows of ``encode``."""
+        known, features = rows[:, : len(self.classes)], rows[:, len(self.classes) :]
+        served = self._served.logits(features)
+        shadows = alone(self._shadows.logits(features), served)
+        probabilities = joined(known, served) if self._served.labels else known
+        return Judgement(self.labels, probabilities, self.shadows, shadows)
+
+    def refresh(self) -> bool:
+        """Look whether the index has changed. What cannot be read is logged, and all stays as it was."""
+        stamp = self._store.stamp()
+        if stamp == self._stamp:
+            return False
+        before = self.labels, self.shadows
+        try:
+            catalogue = self._store.load()
+            self._served, self._shadows = (self._fit(catalogue, state) for state in _ORDER)
+        except StorageError as error:
+            logger.warning("learned labels stay as they are: %s", error)
+        self._stamp = stamp
+        return (self.labels, self.shadows) != before
+
+    def _fit(self, catalogue: Catalogue, state: LabelState) -> Prototypes:
+        examples = {}
+        for label in catalogue.of_state(state):
+            if label.model != self._model or label.name in self.classes:
+                continue
+            features = self._store.features(label)
+            if features.shape[1] != self.width:
+                raise StorageError(f"label {label.name!r} has features of another network")
+            examples[label.name] = features
+        return Prototypes.fit(examples, self._reference)
+
+
+_ORDER: Final = (LabelState.SERVED, LabelState.SHADOW)
+
+
+class LearnedClassifier(WindowedClassifier):
+    """A ``LearnedEngine`` in this process; its labels stay as they were when it was opened."""
+
+    def __init__(self, engine: LearnedEngine, embedder: Embedder) -> None:
+        super().__init__(engine)
+        self._engine = engine
+        self._embedder = embedder
+
+    def classify(self, inputs: npt.NDArray[np.uint8]) -> Floats:
+        return self._engine.judge(self._engine.encode(inputs)).probabilities
+
+    def embed(self, inputs: npt.NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        """Probabilities of the network's own labels, and its features."""
+        return self._embedder.embed(inputs)
+
+    def refresh(self) -> None:
+        self._engine.refresh()
+
+
+class Model(Protocol):
+    """As ``inference.shared.ServedModel``."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    def model_input(self, image: Image) -> Image: ...
+
+    def open(self, batch_size: int) -> Classifier: ...
+
+
+@runtime_checkable
+class Referenced(Protocol):
+    """A model that ships with statistics of its known labels."""
+
+    def reference(self, width: int) -> Reference: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedModel:
+    """Another model and what it has learned, below ``folder``. Picklable."""
+
+    base: Model
+    folder: Path
+    _store: LabelStore = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_store", LabelStore(self.folder, self.short_name))
+
+    @property
+    def name(self) -> str:
+        """Name and version of the network; it does not change with what is learned."""
+        return self.base.name
+
+    @property
+    def short_name(self) -> str:
+        return self.base.name.rpartition(" ")[0] or self.base.name
+
+    @property
+    def store(self) -> LabelStore:
+        return self._store
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels that the network was trained for."""
+        return self.base.labels
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All labels as of now. Raises StorageError where what was learned cannot be read."""
+        served = self._store.load().of_state(LabelState.SERVED)
+        own = self.base.labels
+        return own + tuple(one.name for one in served if one.model == self.name and one.name not in own)
+
+    def model_input(self, image: Image) -> Image:
+        return self.base.model_input(image)
+
+    def open(self, batch_size: int) -> Classifier:
+        """Load the network. One that gives no features, as of clip models, cannot learn: it is as it is."""
+        classifier = self.base.open(batch_size)
+        if not isinstance(classifier, Embedder):
+            return classifier
+        blank = classifier.model_input(np.zeros((32, 32, 3), np.uint8))
+        width = classifier.embed(blank[np.newaxis])[1].shape[1]
+        reference = Reference.none(width)
+        if isinstance(self.base, Referenced):
+            reference = self.base.reference(width)
+        engine = LearnedEngine(classifier, self._store, self.name, reference)
+        return LearnedClassifier(engine, classifier)

@@ -1,0 +1,65 @@
+"""Decodes what strangers send, or cameras have recorded, in a process of its own that may be killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Final
+
+from service.errors import LearningError, VideoEventsError
+from service.learning.examples import FROM_RANGES, Example, Range, decode, frames_of
+
+SECONDS: Final = 60.0
+MEMORY: Final = 3 << 30
+"""Bytes of address space."""
+
+
+def take_images(images: Sequence[tuple[str, bytes]]) -> list[Example]:
+    """Examples from named files as they came. Raises LearningError for one that is no image."""
+    return _elsewhere(_decode_all, images)
+
+
+def take_frames(recording: Path, ranges: Sequence[Range]) -> list[Example]:
+    """Up to 20 frames of time ranges of a recording. Raises LearningError or SourceError."""
+    return _elsewhere(_frames, (str(recording), ranges))
+
+
+def _elsewhere(task: Callable[..., list[Example] | VideoEventsError], what: object) -> list[Example]:
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_limit)
+    processes = []
+    try:
+        future = pool.submit(task, what)
+        processes = list((pool._processes or {}).values())
+        outcome = future.result(SECONDS)
+    except (BrokenProcessPool, TimeoutError, MemoryError) as error:
+        raise LearningError("the examples cannot be decoded here: too large, or damaged") from error
+    finally:
+        for process in processes:
+            process.kill()
+        pool.shutdown(cancel_futures=True)
+    if isinstance(outcome, VideoEventsError):
+        raise outcome
+    return outcome
+
+
+def _limit() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _decode_all(images: Sequence[tuple[str, bytes]]) -> list[Example] | VideoEventsError:
+    try:
+        return [decode(data, name) for name, data in images]
+    except VideoEventsError as error:
+        return error
+
+
+def _frames(what: tuple[str, Sequence[Range]]) -> list[Example] | VideoEventsError:
+    try:
+        return frames_of(*what, FROM_RANGES)
+    except VideoEventsError as error:
+        return error
