@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from service import data_commands, export_command, model_commands, serve_command, train_command
-from service.config import RunSettings
+from service.config import HardwareDecode, RunSettings
 from service.engines import Engine
 from service.errors import VideoEventsError
 
@@ -99,6 +99,9 @@ def run(
     batch_size: Annotated[
         int, typer.Option(help="Frames that go through the network together.")
     ] = DEFAULTS.batch_size,
+    hardware_decode: Annotated[
+        HardwareDecode, typer.Option(help="Whether a graphics device may decode the video.")
+    ] = HardwareDecode.AUTO,
     video: Annotated[bool, typer.Option("--video/--no-video", help="Write the annotated video.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the events as JSON, nothing else.")] = False,
     overwrite: Annotated[
@@ -132,6 +135,7 @@ def run(
             model=model,
             labels=_split(labels),
             engine=engine,
+            hardware=hardware_decode,
             settings=settings,
             video=video,
             as_json=as_json,

@@ -31,7 +31,7 @@ from rich.text import Text
 
 from models.artifact import load_artifact
 from service.annotate import Annotator
-from service.config import RunSettings
+from service.config import HardwareDecode, RunSettings
 from service.engines import Engine, open_engine
 from service.engines.restricted import RestrictedClassifier, check_labels
 from service.errors import ConfigurationError, SinkError
@@ -55,6 +55,7 @@ class RunOptions:
     model: str = "sports"
     labels: tuple[str, ...] | None = None
     engine: Engine = Engine.AUTO
+    hardware: HardwareDecode = HardwareDecode.AUTO
     video: bool = True
     as_json: bool = False
     overwrite: bool = False
@@ -91,7 +92,7 @@ def run_source(options: RunOptions, load: Loader = load_model) -> RunResult:
     directory = options.directory
     check_outputs(directory, stem, name, options)
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(options.source))
+        source = stack.enter_context(open_source(options.source, hardware=options.hardware))
         flow = plan(source.properties, options.settings)
         settings = replace(options.settings, batch_size=flow.batch_size)
         with interactive.status(f"Loading model {options.model} …"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from service.errors import ConfigurationError
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from service.events import EventSettings
     from service.gating import Gate
     from service.smoothing import RollingAverage
+
+
+class HardwareDecode(StrEnum):
+    AUTO = "auto"
+    """On a graphics device where there is one that can, otherwise on the processor."""
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

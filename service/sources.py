@@ -2,6 +2,9 @@
 
 ``open_source`` decodes the first frame before it returns, so that whatever cannot be read fails there and
 then, with a typed error of ``service.errors`` that says what to do.
+
+Motion JPEG is decoded at its full size, whatever size is needed of it: OpenCV hands no options on to
+FFmpeg's decoders, so their ``lowres`` cannot be set.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import re
 import stat
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, Self
 from urllib.parse import unquote, urlsplit
@@ -20,6 +24,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2
 
+from service.config import HardwareDecode
 from service.errors import NotAVideoError, SourceError, SourceNotFoundError, SourceTimeoutError
 from service.images import ImageSequence, find_images
 from service.probing import reason_of_address, reason_of_file, refusal_of_file
@@ -43,6 +48,13 @@ _RTSP_OPTIONS = (
 _HTTP_OPTIONS = "protocol_whitelist;http,https,httpproxy,tcp,tls,crypto"
 _PINNED_OPTIONS = f"max_redirects;0|format_whitelist;{_CONTAINERS},mpjpeg"
 _KNOWS_MAX_REDIRECTS = (62, 12)  # libavformat of OpenCV 5.0; 62.3 of OpenCV 4.13 does not
+
+_FILE_THREADS = 4
+"""Most threads that decode a file: enough to outrun any network, with few frames in memory."""
+_LIVE_THREADS = 1
+"""Each further one delays a live picture by a frame (measured at 12 frames per second: 0.15 s with one,
+0.73 s with eight), and many streams share few cores."""
+_GRAPHICS = Path("/dev/dri")
 
 _opening = threading.Lock()  # FFmpeg's options travel in the environment, which all threads share.
 
@@ -82,6 +94,7 @@ def open_source(
     allow_network: bool = True,
     source_id: str | None = None,
     host: str | None = None,
+    hardware: HardwareDecode = HardwareDecode.OFF,
 ) -> Source:
     """Open a file, a directory or pattern of images, an address or a device number.
 
@@ -89,7 +102,7 @@ def open_source(
     ``http``, ``https`` and ``file`` addresses, device numbers (``0``) and patterns (``frames/%04d.jpg``).
     Timeouts are in seconds. ``source_id`` names the frames' source; default is the redacted ``source``.
     ``host`` is the ``Host`` header for an address whose host ``service.addresses`` has pinned; over HTTP
-    nothing may then lead elsewhere, so redirects and playlists fail.
+    nothing may then lead elsewhere, so redirects and playlists fail. ``hardware`` is for files and addresses.
 
     Raises SourceNotFoundError, NotAVideoError, NoFramesError, SourceTimeoutError,
     SourceAuthenticationError, or SourceError for anything else.
@@ -100,14 +113,14 @@ def open_source(
         raise SourceNotFoundError(f"{name!r}: not the name of a source; give a file, an address or a device")
     path = Path(text)
     if isinstance(source, str) and _exists(path):
-        return _open_path(path, name, open_timeout)
+        return _open_path(path, name, open_timeout, hardware)
     scheme = text.partition("://")[0].lower() if "://" in text else None
     if scheme in ("rtsp", "rtsps", "http", "https"):
         if not allow_network:
             raise SourceError(f"{name}: network addresses are not allowed here; give a file")
-        return _open_address(text, scheme, name, open_timeout, read_timeout, host)
+        return _open_address(text, scheme, name, open_timeout, read_timeout, host, hardware)
     if scheme == "file":
-        return _open_path(Path(unquote(urlsplit(text).path)), name, open_timeout)
+        return _open_path(Path(unquote(urlsplit(text).path)), name, open_timeout, hardware)
     if scheme is not None:
         raise SourceError(f"{name}: addresses of this kind cannot be opened; use rtsp, rtsps, http or https")
     if text.isascii() and text.isdigit():
@@ -137,7 +150,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _open_path(path: Path, name: str, timeout: float) -> Source:
+def _open_path(path: Path, name: str, timeout: float, hardware: HardwareDecode) -> Source:
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -155,14 +168,25 @@ def _open_path(path: Path, name: str, timeout: float) -> Source:
         raise refusal
     # An absolute path cannot be taken for an address or an option. No read timeout: a process that was
     # stopped for a while (Ctrl-Z) must not find its file dead.
-    capture = _capture(str(path.absolute()), _FILE_OPTIONS, timeout, 0)
-    if not capture.isOpened():
-        raise reason_of_file(path, name)
-    return _first_frame(capture, name, False, 0)
+    target, threads = str(path.absolute()), min(_FILE_THREADS, len(os.sched_getaffinity(0)))
+
+    def open_capture(accelerated: bool) -> cv2.VideoCapture:
+        capture = _capture(target, _FILE_OPTIONS, timeout, 0, threads, accelerated)
+        if not capture.isOpened():
+            raise reason_of_file(path, name)
+        return capture
+
+    return _decoded(open_capture, hardware, name, False, 0)
 
 
 def _open_address(
-    address: str, scheme: str, name: str, open_timeout: float, read_timeout: float, host: str | None
+    address: str,
+    scheme: str,
+    name: str,
+    open_timeout: float,
+    read_timeout: float,
+    host: str | None,
+    hardware: HardwareDecode,
 ) -> Source:
     options = _RTSP_OPTIONS if scheme.startswith("rtsp") else _HTTP_OPTIONS
     if host is not None:
@@ -175,13 +199,17 @@ def _open_address(
                     "names is opened; install opencv-python-headless 5.0 or newer"
                 )
             options += f"|{_PINNED_OPTIONS}|headers;Host: {host}"
-    began = time.monotonic()
-    capture = _capture(address, options, open_timeout, read_timeout)
-    if not capture.isOpened():
-        if time.monotonic() - began > 0.95 * open_timeout:
-            raise SourceTimeoutError(f"{name}: no video within {open_timeout:g} s; is the address right?")
-        raise reason_of_address(address, name, min(open_timeout, 5.0))
-    return _first_frame(capture, name, True, read_timeout)
+
+    def open_capture(accelerated: bool) -> cv2.VideoCapture:
+        began = time.monotonic()
+        capture = _capture(address, options, open_timeout, read_timeout, _LIVE_THREADS, accelerated)
+        if not capture.isOpened():
+            if time.monotonic() - began > 0.95 * open_timeout:
+                raise SourceTimeoutError(f"{name}: no video within {open_timeout:g} s; is the address right?")
+            raise reason_of_address(address, name, min(open_timeout, 5.0))
+        return capture
+
+    return _decoded(open_capture, hardware, name, True, read_timeout)
 
 
 def _can_forbid_redirects() -> bool:
@@ -200,11 +228,21 @@ def _open_device(device: int | str, name: str, open_timeout: float, read_timeout
     return _first_frame(capture, name, False, read_timeout)
 
 
-def _capture(target: str, options: str, open_timeout: float, read_timeout: float) -> cv2.VideoCapture:
+def _capture(
+    target: str,
+    options: str,
+    open_timeout: float,
+    read_timeout: float,
+    threads: int = _LIVE_THREADS,
+    accelerated: bool = False,
+) -> cv2.VideoCapture:
     parameters = [
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, max(1, int(open_timeout * 1000))),
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(read_timeout * 1000)),
+        *(cv2.CAP_PROP_N_THREADS, threads),
     ]
+    if accelerated:
+        parameters += [cv2.CAP_PROP_HW_ACCELERATION, cv2.VIDEO_ACCELERATION_ANY]
     variable = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
     with _opening:
         before = os.environ.get(variable)
@@ -218,6 +256,33 @@ def _capture(target: str, options: str, open_timeout: float, read_timeout: float
                 del os.environ[variable]
             else:
                 os.environ[variable] = before
+
+
+def _decoded(
+    open_capture: Callable[[bool], cv2.VideoCapture],
+    hardware: HardwareDecode,
+    name: str,
+    is_network: bool,
+    read_timeout: float,
+) -> Source:
+    """Open with a graphics device if there is one; should it then not decode, without."""
+    if hardware is HardwareDecode.AUTO and has_graphics():
+        capture = open_capture(True)
+        # Where OpenCV finds no device that knows the codec, it has chosen the processor already.
+        accelerated = capture.get(cv2.CAP_PROP_HW_ACCELERATION) > cv2.VIDEO_ACCELERATION_NONE
+        try:
+            return _first_frame(capture, name, is_network, read_timeout)
+        except SourceTimeoutError:
+            raise
+        except SourceError:
+            if not accelerated:
+                raise
+    return _first_frame(open_capture(False), name, is_network, read_timeout)
+
+
+def has_graphics() -> bool:
+    """Whether this process may use a graphics device."""
+    return any(os.access(device, os.R_OK | os.W_OK) for device in _GRAPHICS.glob("renderD*"))
 
 
 def _first_frame(capture: cv2.VideoCapture, name: str, is_network: bool, read_timeout: float) -> Source:

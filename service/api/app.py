@@ -117,6 +117,7 @@ async def _start(
         settings.stream_limits(),
         asyncio.get_running_loop(),
         on_trial=trainer.hear,
+        hardware=settings.hardware_decode,
     )
     queue = ClipQueue(
         ClipStore(database, settings.data / "clips"), log, inference.model, settings.clip_limits

@@ -29,6 +29,7 @@ from pydantic_settings import (
 from service.addresses import AddressPolicy
 from service.api.stream_schemas import StreamOptionsIn
 from service.clips.records import ClipLimits
+from service.config import HardwareDecode
 from service.engines import Engine
 from service.errors import ConfigurationError
 from service.inference.queueing import BatchSettings
@@ -130,6 +131,7 @@ class ServeSettings(BaseSettings):
     denied_sources: tuple[str, ...] = ()
     webhooks: dict[str, WebhookEntry] = {}
     allowed_webhooks: tuple[str, ...] = ()
+    hardware_decode: HardwareDecode = HardwareDecode.AUTO
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
 
     max_connections: int = Field(512, ge=1)

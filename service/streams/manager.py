@@ -15,6 +15,7 @@ from typing import Final
 
 from service.addresses import SOURCE_SCHEMES, AddressPolicy, Pinned
 from service.backoff import Backoff
+from service.config import HardwareDecode
 from service.engines.restricted import check_labels
 from service.errors import (
     StreamExistsError,
@@ -67,6 +68,7 @@ class StreamManager:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.time,
         on_trial: TrialListener = lambda stream, told: None,
+        hardware: HardwareDecode = HardwareDecode.AUTO,
     ) -> None:
         self.limits = limits
         self.model = model
@@ -77,6 +79,7 @@ class StreamManager:
         self._loop = loop
         self._clock = clock
         self._on_trial = on_trial
+        self._hardware = hardware
         self._streams: dict[str, Stream] = {}
         self._adding = threading.Lock()
 
@@ -197,6 +200,7 @@ class StreamManager:
             options=definition.options,
             trusted=definition.trusted,
             folder=self.recordings(definition.name),
+            hardware=self._hardware,
             resolve=None if definition.trusted else partial(_pinned, self.limits.policy),
         )
         self._supervisor.start(

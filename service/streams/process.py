@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import cv2
+
 from service.addresses import Pinned
 from service.annotate import Annotator
 from service.backoff import Backoff
 from service.child import Child
+from service.config import HardwareDecode
 from service.engines.restricted import check_labels
 from service.errors import (
     ConfigurationError,
@@ -65,6 +68,7 @@ class StreamTask:
     options: StreamOptions
     trusted: bool
     folder: Path | None
+    hardware: HardwareDecode = HardwareDecode.AUTO
     resolve: Callable[[str], Pinned | str] | None = None
     limits: Limits = field(default_factory=Limits)
 
@@ -78,6 +82,8 @@ def run_stream(child: Child, task: StreamTask, model: LiveModel, pipe: Connectio
 
     Raises VideoEventsError when the service is gone, or when only a new process can help.
     """
+    # Streams share the cores among themselves: a pool of threads in each would only get in each other's way.
+    cv2.setNumThreads(1)
     outlet = Outlet(child, pipe)
     child.ready()
     stream = _Stream(task, model, outlet)
@@ -252,6 +258,7 @@ class _Opening:
             read_timeout=READ_TIMEOUT,
             source_id=redact(task.source),
             host=host,
+            hardware=task.hardware,
         )
 
 

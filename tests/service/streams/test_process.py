@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -530,3 +532,13 @@ def test_a_server_that_never_answers_is_waited_for() -> None:
             assert not any(status.failures for status in spawned.statuses)
         finally:
             spawned.supervisor.close(timeout=1.0)
+
+
+def test_a_stream_s_process_is_light() -> None:
+    """What only the service needs is not loaded again for every camera: it would cost each some 100 MB."""
+    code = "import sys, service.streams.process, service.inference.shared; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "cv2" in loaded
+    assert not loaded & {"tensorflow", "keras", "openvino", "pydantic", "fastapi", "uvicorn", "rich", "typer"}
