@@ -88,6 +88,28 @@ class StreamLimitError(VideoEventsError):
     """There are as many streams as this service takes."""
 
 
+class OverloadedError(VideoEventsError):
+    """A stream asks for more classifications per second than the network has left.
+
+    ``capacity`` and ``promised`` are those of the network, ``asked`` what the stream wants, ``fits`` what
+    it could have; ``waiting_helps`` if the network is slower just now than it can be.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        capacity: float,
+        promised: float,
+        asked: float,
+        fits: float,
+        waiting_helps: bool,
+    ) -> None:
+        super().__init__(message)
+        self.figures = {"capacity": capacity, "promised": promised, "asked": asked, "fits": fits}
+        self.waiting_helps = waiting_helps
+
+
 class InferenceError(VideoEventsError):
     """The inference process could not be used."""
 

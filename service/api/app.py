@@ -42,6 +42,7 @@ from service.webhooks.sender import WebhookSender
 
 SCHEMA: Final = "".join(part.SCHEMA for part in (event_log, clip_store, stream_store, webhook_store, trials))
 TIDY_SECONDS: Final = 600.0
+PACE_SECONDS: Final = 1.0
 PROBES: Final = 2
 """Uploads whose first frame is decoded at the same time."""
 
@@ -145,7 +146,18 @@ async def _start(
     metrics.observe(services)
     tidying = asyncio.create_task(_tidy_for_ever(services))
     stack.callback(tidying.cancel)
+    pacing = asyncio.create_task(_pace_for_ever(services))
+    stack.callback(pacing.cancel)
     return services
+
+
+async def _pace_for_ever(services: Services) -> None:
+    """Give every stream the rate that the network has time for, as it is at the moment."""
+    while True:
+        capacity = await asyncio.to_thread(services.inference.measure)
+        if capacity is not None:
+            await asyncio.to_thread(services.streams.adapt, capacity)
+        await asyncio.sleep(PACE_SECONDS)
 
 
 async def _tidy_for_ever(services: Services) -> None:

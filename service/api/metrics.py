@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.clips.records import ClipState
+from service.inference.statistics import Histogram as Counted
 from service.types import StreamState
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class _Observed(Collector):
             by_state.add_metric([state.value], sum(clip.state is state for clip in clips))
         yield by_state
         yield from self._streams()
+        yield from self._inference()
         for name, text, value in (
             ("clip_bytes", "Bytes that clips take.", sum(clip.size for clip in clips)),
             (
@@ -77,6 +80,34 @@ class _Observed(Collector):
         ):
             yield GaugeMetricFamily(f"video_events_{name}", text, value=float(value))
 
+    def _inference(self) -> Iterator[Metric]:
+        admission, figures = self._services.streams.admission, self._services.inference.statistics
+        values = [
+            ("demand", "Classifications per second that all streams want.", admission.demand),
+            ("promised", "Classifications per second that streams have a claim to.", admission.promised),
+        ]
+        if admission.capacity is not None:
+            values.append(
+                ("capacity", "Inputs per second that the network takes, as measured.", admission.capacity)
+            )
+        if figures:
+            values += [
+                ("clients", "Streams and clips that the network serves.", figures.clients),
+                ("depth", "Inputs that wait for the network.", figures.depth),
+            ]
+        for name, text, value in values:
+            yield GaugeMetricFamily(f"video_events_inference_{name}", text, value=float(value))
+        if not figures:
+            return
+        for name, text, histogram in (
+            ("batch_seconds", "Time that a batch takes.", figures.batch_seconds),
+            ("live_wait_seconds", "Time from a stream's call to its batch.", figures.live_wait_seconds),
+            ("upload_wait_seconds", "Time from a clip's call to its batch.", figures.upload_wait_seconds),
+        ):
+            yield HistogramMetricFamily(
+                f"video_events_inference_{name}", text, _buckets(histogram), histogram.total
+            )
+
     def _streams(self) -> Iterator[Metric]:
         streams = [(stream.definition.name, stream.status) for stream in self._services.streams.all()]
         state = GaugeMetricFamily(
@@ -93,6 +124,8 @@ class _Observed(Collector):
             ("frame_age", "Seconds from the capture of a frame to its label."),
             ("frames", "Frames since the stream's process started."),
             ("dropped", "Frames never classified, since the stream's process started."),
+            ("asked_rate", "Classifications per second that the stream wants."),
+            ("granted_rate", "Classifications per second that it may have at present."),
             ("restarts", "Times that the stream's process ended and was started again."),
         ):
             family = GaugeMetricFamily(f"video_events_stream_{figure}", text, labels=["stream"])
@@ -112,3 +145,9 @@ class _Observed(Collector):
 
     def describe(self) -> list[Metric]:
         return []
+
+
+def _buckets(counted: Counted) -> list[tuple[str, float]]:
+    """Cumulative, as Prometheus wants them."""
+    bounds = (*map(str, counted.bounds), "+Inf")
+    return list(zip(bounds, accumulate(map(float, counted.counts)), strict=True))

@@ -24,6 +24,7 @@ from service.errors import (
     LabelNotFoundError,
     LearningError,
     NotAVideoError,
+    OverloadedError,
     QueueFullError,
     QuotaError,
     SourceNotFoundError,
@@ -111,6 +112,9 @@ async def _validation(_request: Request, error: Exception) -> JSONResponse:
 
 
 async def _known(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, OverloadedError):
+        headers = {"Retry-After": RETRY_SECONDS} if error.waiting_helps else None
+        return problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers, **error.figures)
     for kind, status in _STATUS.items():
         if isinstance(error, kind):
             headers = {"Retry-After": RETRY_SECONDS} if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None

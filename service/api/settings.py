@@ -32,6 +32,7 @@ from service.clips.records import ClipLimits
 from service.config import HardwareDecode
 from service.engines import Engine
 from service.errors import ConfigurationError
+from service.inference.admission import AdmissionSettings
 from service.inference.queueing import BatchSettings
 from service.learning.places import user_folder
 from service.streams.manager import StreamLimits
@@ -140,6 +141,8 @@ class ServeSettings(BaseSettings):
     max_streams: int = Field(64, ge=1, le=1000)
     batch_size: int = Field(8, ge=1, le=256)
     batch_wait_seconds: float = Field(0.01, ge=0, le=1)
+    headroom: float = Field(AdmissionSettings().headroom, ge=0, lt=1)
+    least_rate: float = Field(AdmissionSettings().least, gt=0, le=1000)
     upload_idle_seconds: float = Field(30.0, gt=0)
 
     max_example_bytes: int = Field(8 << 20, gt=0)
@@ -191,6 +194,7 @@ class ServeSettings(BaseSettings):
             policy=AddressPolicy(self.allowed_sources, self.denied_sources),
             keep_seconds=self.keep_recordings_days * 86400,
             recording_bytes=self.recording_quota_bytes,
+            admission=AdmissionSettings(headroom=self.headroom, least=self.least_rate),
         )
 
     def webhook_policy(self) -> AddressPolicy:

@@ -12,7 +12,7 @@ from service.api.schemas import RunOptionsIn, Wire, when
 from service.config import RunSettings
 from service.event_log import Coverage
 from service.sources import redact
-from service.streams.records import NAME, StreamDefinition, StreamOptions, StreamStatus
+from service.streams.records import NAME, OnOverload, StreamDefinition, StreamOptions, StreamStatus
 from service.streams.stream import Label, Stream
 from service.types import StreamState
 
@@ -29,6 +29,9 @@ class StreamOptionsIn(RunOptionsIn):
         None, min_length=1, max_length=1000, description="Only these labels of the model."
     )
     rate: float | None = Field(None, gt=0, le=1000, description="Most classifications per second.")
+    on_overload: OnOverload = Field(
+        OnOverload.REFUSE, description="If the network has no room for `rate`: refuse, or lower it."
+    )
     crop: tuple[Share, Share, Share, Share] | None = Field(
         None, description="Left, top, width, height of what is classified, as shares of the picture."
     )
@@ -98,13 +101,18 @@ class StreamLinks(Wire):
 
 
 class StateOut(Wire):
-    """How a stream stands. ``since`` is when it came into this state, ``next_try_at`` when it tries again."""
+    """How a stream stands. ``since`` is when it came into this state, ``next_try_at`` when it tries again.
+
+    ``asked_rate`` and ``granted_rate`` are classifications per second: wanted, and to be had at present.
+    """
 
     state: StreamState
     since: datetime
     reason: str | None
     attempt: int
     next_try_at: datetime | None
+    asked_rate: float | None
+    granted_rate: float | None
 
     @classmethod
     def of(cls, status: StreamStatus) -> Self:
@@ -281,6 +289,8 @@ def _standing(status: StreamStatus) -> dict[str, Any]:
         "since": when(status.since),
         "reason": status.reason,
         "attempt": status.attempt,
+        "asked_rate": _rounded(status.asked_rate, 2),
+        "granted_rate": _rounded(status.granted_rate, 2),
         "next_try_at": None if status.next_try_at is None else when(status.next_try_at),
     }
 

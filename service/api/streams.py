@@ -63,7 +63,8 @@ class Mode(StrEnum):
 async def add(stream: StreamIn, serving: Serving, response: Response) -> StreamOut:
     """Add a stream; it is remembered over restarts.
 
-    403 the address is not among those that the operator allows, 409 the name is taken or there are too many.
+    403 the address is not among those that the operator allows, 409 the name is taken or there are too many,
+    429 the network has no room for its `rate`: figures say what would fit.
     """
     added = await asyncio.to_thread(serving.streams.add, stream.definition())
     shown = StreamOut.of_stream(added)
@@ -85,7 +86,10 @@ async def show(name: str, serving: Serving) -> StreamOut:
 
 @router.patch("/{name}", dependencies=[Manage])
 async def change(name: str, wanted: StreamChange, serving: Serving) -> StreamOut:
-    """Give a stream another source or other options: it starts afresh, the others do not notice."""
+    """Give a stream another source or other options: it starts afresh, the others do not notice.
+
+    429 the network has no room for more than it has: figures say what would fit, and it goes on as it was.
+    """
     options = None if wanted.options is None else wanted.options.options()
     changed = await asyncio.to_thread(serving.streams.change, name, wanted.source, options)
     return StreamOut.of_stream(changed)

@@ -9,9 +9,12 @@ from functools import partial
 from typing import Final, Protocol, Self
 
 from service.backoff import Backoff
-from service.inference.client import RemoteClassifier
+from service.errors import InferenceLostError
+from service.inference.capacity import MEMORY
+from service.inference.client import RemoteClassifier, read_statistics
 from service.inference.queueing import BatchSettings, Priority
 from service.inference.server import InferenceListener, InferenceSettings, serve_inference
+from service.inference.statistics import InferenceStatistics
 from service.inference.wire import InferenceAddress
 from service.supervisor import ChildSpec, ChildState, Supervisor
 from service.types import Classifier, Image
@@ -96,6 +99,8 @@ class SharedInference:
         self._served = served
         self._settings = InferenceSettings(batching=batching, max_clients=256)
         self._stack = ExitStack()
+        self._known_pid: int | None = None
+        self.statistics: InferenceStatistics | None = None
 
     def __enter__(self) -> Self:
         self._listener = self._stack.enter_context(InferenceListener())
@@ -132,6 +137,21 @@ class SharedInference:
         """Whether the network is loaded and has run once."""
         status = self._supervisor.status(PROCESS)
         return status is not None and status.state is ChildState.RUNNING
+
+    def measure(self) -> float | None:
+        """Ask for figures, which takes as long as a batch; return the inputs per second that can be taken.
+
+        None if there is no answer, or only that of a process which took over just now: it was warmed up
+        beside others, and its first batches tell better.
+        """
+        try:
+            figures = self.statistics = read_statistics(self.address)
+        except InferenceLostError:
+            return None
+        if self._known_pid not in (None, figures.pid) and sum(figures.batch_sizes) < MEMORY:
+            return None
+        self._known_pid = figures.pid
+        return figures.capacity
 
     @property
     def trouble(self) -> str | None:

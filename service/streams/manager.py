@@ -23,6 +23,8 @@ from service.errors import (
     StreamNotFoundError,
 )
 from service.event_log import EventLog
+from service.inference.admission import AdmissionSettings
+from service.streams.admission import Admission
 from service.streams.broadcast import Broadcast
 from service.streams.process import StreamTask, run_stream
 from service.streams.records import LiveModel, StreamDefinition, StreamOptions
@@ -52,6 +54,7 @@ class StreamLimits:
     policy: AddressPolicy = field(default_factory=AddressPolicy)
     keep_seconds: float = 30 * 86400.0
     recording_bytes: int = 20 << 30
+    admission: AdmissionSettings = field(default_factory=AdmissionSettings)
 
 
 class StreamManager:
@@ -71,6 +74,7 @@ class StreamManager:
         hardware: HardwareDecode = HardwareDecode.AUTO,
     ) -> None:
         self.limits = limits
+        self.admission = Admission(limits.admission)
         self.model = model
         self._store = store
         self._log = log
@@ -115,8 +119,11 @@ class StreamManager:
                 raise StreamExistsError(f"there is a stream {definition.name!r} already")
             if len(self._streams) >= self.limits.streams:
                 raise StreamLimitError(f"there are {self.limits.streams} streams, as many as may be")
+            self.admission.check(definition, self.all())
             self._store.save(definition)
-            return self._launch(definition)
+            stream = self._launch(definition)
+            self.admission.divide(self.all())
+            return stream
 
     def change(self, name: str, source: str | None, options: StreamOptions | None) -> Stream:
         """Start a stream afresh with another source or other options; no other stream notices."""
@@ -129,9 +136,20 @@ class StreamManager:
             )
             definition.check()
             self._check_source(definition)
+            with self._adding:
+                promise = self.admission.promise
+                if promise(definition.options) > promise(stream.definition.options):
+                    self.admission.check(definition, (one for one in self.all() if one is not stream))
+                stream.definition = definition  # from here on the room is taken
             self._store.save(definition)
             self._stop(stream)
-            return self._launch(definition)
+            changed = self._launch(definition)
+            self.admission.divide(self.all())
+            return changed
+
+    def adapt(self, capacity: float) -> None:
+        """Give every stream its rate, now that the network takes ``capacity`` inputs per second."""
+        self.admission.adapt(self.all(), capacity, time.monotonic())
 
     def remove(self, name: str) -> None:
         """Stop a stream in whatever state it is, and forget it; its events stay in the log."""

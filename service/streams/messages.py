@@ -127,10 +127,19 @@ class Watch:
     wanted: bool
 
 
-Told = Standing | Opened | Labelled | Happened | Tried | Weighed | Measured | Recorded | Picture | Watch
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """To the process: classifications per second that it may ask for; None: as its options say."""
+
+    rate: float | None
+
+
+Told = (
+    Standing | Opened | Labelled | Happened | Tried | Weighed | Measured | Recorded | Picture | Watch | Pace
+)
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (Standing, Opened, Labelled, Happened, Tried, Weighed, Measured, Recorded, Watch)
+    for kind in (Standing, Opened, Labelled, Happened, Tried, Weighed, Measured, Recorded, Watch, Pace)
 }
 
 

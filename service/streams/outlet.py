@@ -17,7 +17,7 @@ import numpy as np
 
 from service.child import Child
 from service.errors import VideoEventsError
-from service.streams.messages import Labelled, Measured, Picture, Standing, Told, Watch, decode, encode
+from service.streams.messages import Labelled, Measured, Pace, Picture, Standing, Told, Watch, decode, encode
 from service.types import Event, SmoothedPrediction, StreamState
 
 MOST_LABELS: Final = 256
@@ -108,6 +108,9 @@ class Sender:
 class Outlet:
     """All that a stream's work has to do with the world around its process.
 
+    ``wanted`` tells whether anybody looks at pictures, ``pace`` how many classifications per second the
+    service allows at present (None: no limit).
+
     ``pulse`` is to be called at least every 0.2 s, whatever is waited for; from any thread that works.
     """
 
@@ -120,6 +123,7 @@ class Outlet:
         self._meter = Meter(time.monotonic())
         self.attempt = 1
         self.wanted = False
+        self.pace: float | None = None
 
     def pulse(self) -> bool:
         """Give a sign of life, hear the service, measure; False once the process is to stop.
@@ -182,6 +186,8 @@ class Outlet:
                 told = decode(self._pipe.recv_bytes(_HEARD_BYTES))
                 if isinstance(told, Watch):
                     self.wanted = told.wanted
+                elif isinstance(told, Pace):
+                    self.pace = told.rate
         except (EOFError, OSError) as error:
             raise VideoEventsError("the service is gone") from error
 

@@ -63,7 +63,7 @@ def play(
     except KeyboardInterrupt:
         close_in_background(source)
         return None
-    paced = PacedSource(source, outlet.pulse)
+    paced = PacedSource(source, outlet.pulse, lambda: outlet.pace and outlet.pace * settings.every)
     try:
         return run(
             paced,
@@ -83,11 +83,20 @@ class PacedSource(ReadAhead):
 
     Decodes a little ahead in a thread of its own, so that ``pulse`` is called while a read takes long:
     every 0.1 s of any wait. ``read`` returns None once ``pulse`` has returned False. ``captured_at`` of
-    a frame is when it was handed out. Closing it leaves the other source open.
+    a frame is when it was handed out. ``limit`` tells the most frames per second there may be at present:
+    where the network has no time for more, a file is played slower, and gives the same events.
+    Closing it leaves the other source open.
     """
 
-    def __init__(self, source: Source, pulse: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        pulse: Callable[[], bool],
+        limit: Callable[[], float | None] = lambda: None,
+    ) -> None:
         self._pulse = pulse
+        self._limit = limit
+        self._handed_out_at = float("-inf")
         self._began: float | None = None
         self.frames_read = 0
         super().__init__(source, size=4)
@@ -112,15 +121,22 @@ class PacedSource(ReadAhead):
         now = time.monotonic()
         if self._began is None:
             self._began = now - frame.pts
-        while (wait := self._began + frame.pts - now) > 0:
+        while (wait := self._due_at(frame) - now) > 0:
             if not self._pulse():
                 return None
             time.sleep(min(wait, STEP))
             now = time.monotonic()
-        if -wait > LATE:
-            self._began -= wait
+        late = now - self._began - frame.pts
+        if late > LATE:
+            self._began += late
+        self._handed_out_at = now
         self.frames_read += 1
         return replace(frame, captured_at=now)
+
+    def _due_at(self, frame: Frame) -> float:
+        assert self._began is not None
+        limit = self._limit()
+        return max(self._began + frame.pts, self._handed_out_at + 1 / limit if limit else 0.0)
 
     def _next(self) -> Frame | None:
         asked_at = time.monotonic()

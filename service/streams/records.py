@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final, Protocol
 
 from service.config import RunSettings
@@ -32,12 +33,20 @@ class LiveModel(Protocol):
         ...
 
 
+class OnOverload(StrEnum):
+    """What becomes of a stream whose ``rate`` the network has no room for."""
+
+    REFUSE = "refuse"
+    LOWER = "lower"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOptions:
     """How a stream is worked on.
 
     ``labels`` ``None`` means all that the model has. ``rate`` is the most classifications per second of
-    media time (``None``: as many as inference can take). ``crop`` is the part of the picture that is
+    media time (``None``: what the others leave); ``on_overload`` whether a stream for whose rate there is
+    no room is to be refused, or takes what there is. ``crop`` is the part of the picture that is
     classified: left, top, width, height as shares of the whole. A picture that is black, white or covered
     for ``blind_after`` seconds, or identical for ``frozen_after`` seconds, is one that cannot be seen;
     0 switches either off. ``view_rate`` bounds the frames per second of the live view. ``record`` keeps
@@ -47,6 +56,7 @@ class StreamOptions:
     settings: RunSettings = field(default_factory=RunSettings)
     labels: tuple[str, ...] | None = None
     rate: float | None = None
+    on_overload: OnOverload = OnOverload.REFUSE
     crop: tuple[float, float, float, float] | None = None
     blind_after: float = 1.0
     frozen_after: float = 3.0
@@ -105,7 +115,8 @@ class StreamStatus:
     it waits for the next. ``fps`` is frames per second that arrive, ``classified_fps`` those classified;
     ``frame_age`` the seconds from the arrival of the newest classified frame to its label. Since the process
     started, ``dropped`` frames were never classified nor shown, ``classified`` went through the network, and
-    ``reused`` took over what it had said of an earlier frame that they look like.
+    ``reused`` took over what it had said of an earlier frame that they look like. ``asked_rate`` and
+    ``granted_rate`` are classifications per second: wanted (None where not known yet), and to be had.
     """
 
     name: str
@@ -128,3 +139,5 @@ class StreamStatus:
     label: str | None = None
     confidence: float | None = None
     restarts: int = 0
+    asked_rate: float | None = None
+    granted_rate: float | None = None

@@ -114,6 +114,7 @@ class LiveSession:
         self._classified_pts = 0.0
         self._taken = 0
         self._due_frame, self._due_pts = 0, 0.0
+        self._paced_pts = self._paced_before = 0.0
 
     def run(self) -> str | None:
         """Return why the source was lost, or None when the process is to stop."""
@@ -172,11 +173,16 @@ class LiveSession:
 
     def _is_due(self, frame: Frame) -> bool:
         """Whether the network is free and pace and settings allow to classify this frame."""
-        if self._taken < self._due_frame or frame.pts < self._due_pts or not self._recogniser.is_idle:
+        if self._taken < self._due_frame or frame.pts < max(self._due_pts, self._paced_pts):
+            return False
+        if not self._recogniser.is_idle:
             return False
         self._due_frame = self._taken + self._options.settings.every
         if self._options.rate is not None:
             self._due_pts = max(self._due_pts + 1 / self._options.rate, frame.pts)
+        self._paced_before = self._paced_pts
+        if self._outlet.pace is not None:
+            self._paced_pts = max(self._paced_pts + 1 / self._outlet.pace, frame.pts)
         return True
 
     def _apply(self) -> None:
@@ -186,6 +192,7 @@ class LiveSession:
             return
         if result.seconds is None:
             self._outlet.count(reused=1)
+            self._paced_pts = self._paced_before  # it has cost the network nothing
         else:
             self._outlet.count(classified=result.seconds)
         if result.era != self._era:

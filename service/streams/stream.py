@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import Final
+from typing import Any, Final
 
 from service.errors import StorageError
 from service.event_log import EventLog
@@ -25,6 +25,7 @@ from service.streams.messages import (
     Labelled,
     Measured,
     Opened,
+    Pace,
     Picture,
     Recorded,
     Standing,
@@ -78,6 +79,8 @@ class Stream:
         self.news = news
         self.pictures = pictures(self._watch)
         self.last_label: Label | None = None
+        self.announced_fps: float | None = None
+        self.pace: float | None = None
         self.closing = threading.Event()
         self.changing = threading.Lock()
         self._journal = Journal(definition.name, log, model_name)
@@ -95,6 +98,14 @@ class Stream:
     @property
     def status(self) -> StreamStatus:
         return self._status
+
+    def grant(self, asked: float | None, granted: float, pace: float | None) -> None:
+        """Show the rate that the stream asks for and has; ``pace`` is what to tell its process to keep to."""
+        self._note(asked_rate=asked, granted_rate=granted)
+        if pace != self.pace:
+            self.pace = pace
+            self._send(Pace(pace))
+            self.news.publish(self._status)
 
     def open_channel(self) -> Connection:
         """Listen to a process that is about to start; called by the supervisor."""
@@ -132,11 +143,14 @@ class Stream:
         self.pictures.close()
 
     def _watch(self, followers: int) -> None:
+        self._send(Watch(followers > 0))
+
+    def _send(self, told: Watch | Pace) -> None:
         with self._lock:
             channel = self._channel
         if channel:
             try:
-                channel.send_bytes(encode(Watch(followers > 0)))
+                channel.send_bytes(encode(told))
             except OSError:  # it ends just now; the next one is told when it opens its source
                 return
 
@@ -146,6 +160,7 @@ class Stream:
         try:
             with channel:
                 self._watch(self.pictures.followers)
+                self._send(Pace(self.pace))
                 while True:
                     self._hear(decode(channel.recv_bytes(MAX_BYTES)))
         except (EOFError, OSError):
@@ -163,9 +178,7 @@ class Stream:
         elif isinstance(told, Labelled):
             self._seq += 1
             self.last_label = Label(self._seq, told, self._clock())
-            self._status = replace(
-                self._status, label=told.label, confidence=told.confidence, frame_age=told.age
-            )
+            self._note(label=told.label, confidence=told.confidence, frame_age=told.age)
             self.news.publish(self.last_label)
         elif isinstance(told, Happened):
             event = replace(told.message.event, stream=self.definition.name)
@@ -176,9 +189,8 @@ class Stream:
             next_try_at = None if told.wait is None else self._clock() + told.wait
             self._set(state=told.state, reason=told.reason, attempt=told.attempt, next_try_at=next_try_at)
         elif isinstance(told, Opened):
-            self._status = replace(
-                self._status, is_live=told.is_live, width=told.width, height=told.height, fps=told.fps
-            )
+            self.announced_fps = told.fps
+            self._note(is_live=told.is_live, width=told.width, height=told.height, fps=told.fps)
         elif isinstance(told, Measured):
             self._measure(told)
         elif isinstance(told, Recorded):
@@ -193,8 +205,7 @@ class Stream:
             )
 
     def _measure(self, told: Measured) -> None:
-        self._status = replace(
-            self._status,
+        self._note(
             fps=told.fps,
             classified_fps=told.classified_fps,
             inference_seconds=told.inference_seconds,
@@ -214,6 +225,10 @@ class Stream:
         self._covered_at = time.monotonic()
         if any(covered):
             self._journal.cover(self._clock(), *covered)
+
+    def _note(self, **facts: Any) -> None:
+        with self._lock:
+            self._status = replace(self._status, **facts)
 
     def _set(
         self,

@@ -17,12 +17,16 @@ from tests.service.fakes import COLOURS, ColourClassifier
 
 @dataclass(frozen=True)
 class ColourProvider:
-    """Colours; classifies nothing after ``free`` frames until the file ``gate`` exists, or dies of it."""
+    """Colours; classifies nothing after ``free`` frames until the file ``gate`` exists, or dies of it.
+
+    A batch takes ``seconds``.
+    """
 
     gate: Path | None = None
     free: int = 0
     dies: bool = False
     hog: int = 0
+    seconds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -54,5 +58,6 @@ class GatedClassifier(ColourClassifier):
         gate = self._provider.gate
         while gate is not None and inputs.any() and self._seen >= self._provider.free and not gate.exists():
             time.sleep(0.01)
+        time.sleep(self._provider.seconds)
         self._seen += len(inputs) if inputs.any() else 0  # the service warms up with black pictures
         return super().classify(inputs)

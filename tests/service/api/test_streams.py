@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.service.api.conftest import Serve, Served, until
+from tests.service.api.conftest import Serve, Served, make_clip, until
+from tests.service.api.fakes import ColourProvider
 
 CLOSED = "rtsp://user:secret@127.0.0.1:9/main"
 LOOPBACK = {"allowed_sources": ("127.0.0.0/8",)}
@@ -124,3 +126,64 @@ def test_webhooks_are_listed_without_their_secrets(serve: Serve) -> None:
         assert "hidden" not in answer.text
         assert served.client.get("/webhooks/dead").json() == {"letters": []}
         assert served.client.post("/webhooks/dead/desk-1").status_code == 404
+
+
+SLOW = ColourProvider(seconds=0.05)
+"""Takes 20 batches a second, of which 18 are given away; batches of one, so that figures are simple."""
+
+
+def measured(served: Served) -> float:
+    """The capacity, once it is known."""
+    return float(until(lambda: served.services.streams.admission.capacity))
+
+
+def test_a_stream_beyond_the_capacity_is_refused_or_lowered(serve: Serve) -> None:
+    """429 with figures, of which the last does fit; or lower, if asked to, which the answer shows."""
+    with serve(SLOW, batch_size=1, **LOOPBACK) as served:
+        capacity = measured(served)
+        assert 10 < capacity < 20.1
+        assert add(served, "first", rate=5).status_code == 201
+        refused = add(served, "second", rate=25)
+        problem = refused.json()
+        assert (refused.status_code, refused.headers["content-type"]) == (429, "application/problem+json")
+        assert (problem["asked"], problem["promised"]) == (25, 5)
+        assert problem["fits"] == pytest.approx(0.9 * problem["capacity"] - 5, abs=0.11)
+        assert "retry-after" not in refused.headers
+        assert served.client.get("/streams/second").status_code == 404
+        assert add(served, "second", rate=problem["fits"] - 2).status_code == 201
+
+        more = {"options": {"rate": 12}}
+        assert served.client.patch("/streams/first", json=more).status_code == 429
+        assert served.client.get("/streams/first").json()["options"]["rate"] == 5
+        assert served.client.patch("/streams/first", json={"options": {"rate": 4}}).status_code == 200
+        lowered = add(served, "third", rate=25, on_overload="lower")
+        assert lowered.status_code == 201, lowered.text
+        shown = lowered.json()
+        assert shown["asked_rate"] == 25
+        assert 1 <= shown["granted_rate"] < 8
+        assert shown["options"]["on_overload"] == "lower"
+        assert add(served, "fourth", on_overload="perhaps").status_code == 422
+
+
+def test_own_streams_are_always_admitted_and_lowered_alike(serve: Serve, tmp_path: Path) -> None:
+    """The operator's word counts: all his streams run, slower than they should, and it shows everywhere."""
+    film = make_clip(tmp_path / "film.avi", ["red", "blue"] * 300)
+    entries = {name: {"source": str(film), "rate": rate} for name, rate in (("a", 10), ("b", 5))}
+    with serve(ColourProvider(seconds=0.1), batch_size=1, streams=entries, **LOOPBACK) as served:
+        capacity = measured(served)
+        found = until(
+            lambda: (s := served.client.get("/streams/a").json())["granted_rate"] not in (None, 10) and s
+        )
+        budget = 0.9 * served.services.streams.admission.capacity
+        assert found["granted_rate"] == pytest.approx(budget * 10 / 15, rel=0.2)
+        assert found["asked_rate"] == 10
+        assert add(served, "mine", rate=1).status_code == 429
+        with connect(served.url.replace("http", "ws") + "/streams/b/labels") as socket:
+            snapshot = json.loads(socket.recv())["stream"]
+        assert snapshot["granted_rate"] == pytest.approx(budget * 5 / 15, rel=0.2)
+        until(lambda: 0 < (served.client.get("/streams/b").json()["classified_fps"] or 0) < 4)
+        text = served.client.get("/metrics").text
+        assert "video_events_inference_promised 15.0" in text
+        assert 'video_events_stream_granted_rate{stream="a"}' in text
+        assert "video_events_inference_batch_seconds_count" in text
+        assert capacity > 0

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -38,6 +39,7 @@ from service.streams.messages import (
     decode,
 )
 from service.streams.outlet import Sender
+from service.streams.playback import PacedSource
 from service.streams.process import StreamTask, run_stream
 from service.streams.records import StreamOptions
 from service.supervisor import ChildSpec, ChildStatus, Supervisor
@@ -81,6 +83,22 @@ def film(tmp_path: Path) -> Path:
 def ended(stream: Running) -> Happened:
     wait_until(lambda: stream.phases(EventPhase.ENDED))
     return stream.phases(EventPhase.ENDED)[-1]
+
+
+def test_a_file_is_played_slower_where_the_network_has_no_time(film: Path) -> None:
+    """Every frame still comes, no sooner than the limit of the moment allows, and on time without."""
+    limit: list[float | None] = [None]
+    with open_source(str(film)) as source, PacedSource(source, lambda: True, lambda: limit[0]) as paced:
+        taken = [paced.read() for _ in range(5)]
+        limit[0] = 8.0
+        taken += [paced.read() for _ in range(5)]
+        limit[0] = None
+        taken += [paced.read() for _ in range(5)]
+    frames = [frame for frame in taken if frame]
+    assert [frame.index for frame in frames] == list(range(15))
+    gaps = [later.captured_at - before.captured_at for before, later in pairwise(frames)]
+    assert min(gaps[4:9]) >= 0.124
+    assert sum(gaps[9:]) < 5 * 0.124
 
 
 def test_a_file_gives_the_events_of_an_upload_at_its_own_pace(film: Path) -> None:

@@ -19,6 +19,7 @@ from service.streams.messages import (
     Labelled,
     Measured,
     Opened,
+    Pace,
     Picture,
     Recorded,
     Standing,
@@ -45,6 +46,8 @@ TOLD: list[Told] = [
     Recorded("door.abc-000001", "door.avi"),
     Picture(b"\xff\xd8\x00[\xff\xd9"),
     Watch(True),
+    Pace(2.5),
+    Pace(None),
 ]
 
 
