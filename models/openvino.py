@@ -13,8 +13,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models import architectures
-from models.artifact import CARD, Artifact, add_files, load_artifact, with_features, write_json
+from models.artifact import CARD, WEIGHTS, Artifact, add_files, load_artifact, with_features, write_json
 from models.datasets import BACKGROUND, Sample, read_image
 from models.errors import ArtifactError, DatasetError, ModelError
 from models.evaluate import Evaluation
@@ -137,32 +137,36 @@ def calibration_inputs(
     return np.stack([model_input(read_image(sample.path)) for sample in chosen])
 
 
-def write_network(network: Any, folder: Path, precision: Precision) -> Path:
-    """Store ``network`` in an artifact's ``folder``; its card does not know of it yet (``record_export``).
+@contextmanager
+def unfinished(network: Any, folder: Path, precision: Precision) -> Iterator[Path]:
+    """Write ``network`` beside an artifact's files for as long as the context lasts; yields its graph.
 
-    Raises ArtifactError where the folder cannot be written.
+    So it can be tried before ``record_export`` puts it in its place. Raises ArtifactError where the folder
+    cannot be written.
     """
     import openvino
 
     try:
-        with tempfile.TemporaryDirectory(dir=folder) as unfinished:
-            path = Path(unfinished) / f"{precision}.xml"
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            path = Path(place) / f"{precision}.xml"
             openvino.save_model(network, path, compress_to_fp16=False)
-            (folder / "openvino").mkdir(exist_ok=True)
-            for file in precision.files:
-                (path.parent / Path(file).name).replace(folder / file)
+            yield path
     except OSError as error:
         raise ArtifactError(
             f"{folder} cannot be written ({error.strerror}); choose another folder with --output"
         ) from error
-    return folder / precision.files[0]
 
 
 def copy_model(artifact: Artifact, folder: Path) -> Artifact:
-    """Copy the reference model, without its exports, to ``folder``. Raises ArtifactError where that fails."""
+    """Copy the reference model, without its exports, to ``folder``.
+
+    Raises ArtifactError where that fails, or where another model lies there.
+    """
     exported = {file for precision in Precision for file in precision.files} | {f"{RECORD}.json"}
     if folder.resolve() == artifact.folder.resolve():
         return artifact
+    if (folder / CARD).exists() and load_artifact(folder).files[WEIGHTS] != artifact.files[WEIGHTS]:
+        raise ArtifactError(f"{folder} holds another model; choose another folder with --output")
     kept = {file: checksum for file, checksum in artifact.files.items() if file not in exported}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -194,10 +198,19 @@ def compare(reference: Evaluation, exported: Evaluation) -> dict[str, Any]:
     return figures
 
 
-def record_export(artifact: Artifact, precision: Precision, how: dict[str, Any]) -> Artifact:
-    """Enter an export that lies in the folder into ``export.json`` and, with checksums, into the card."""
+def record_export(artifact: Artifact, precision: Precision, graph: Path, how: dict[str, Any]) -> Artifact:
+    """Move an exported network to its place and enter it into ``export.json`` and the model card.
+
+    ``graph`` is the ``.xml``; its ``.bin`` lies beside it. Raises ArtifactError where that fails.
+    """
     record = artifact.record(RECORD) if f"{RECORD}.json" in artifact.files else {}
-    write_json(artifact.folder / f"{RECORD}.json", {**record, precision.value: how})
+    try:
+        (artifact.folder / "openvino").mkdir(exist_ok=True)
+        for file in precision.files:
+            graph.with_suffix(Path(file).suffix).replace(artifact.folder / file)
+        write_json(artifact.folder / f"{RECORD}.json", {**record, precision.value: how})
+    except OSError as error:
+        raise ArtifactError(f"{artifact.folder} cannot be written: {error.strerror}") from error
     return add_files(artifact, [*precision.files, f"{RECORD}.json"])
 
 

@@ -44,8 +44,9 @@ def export(
     the model's folder, and serve from then on where there is no GPU; the model itself is not changed. int8
     is about three times as fast as fp32 and serves where both are there.
     """
-    from models.artifact import load_artifact
+    from models.artifact import WEIGHTS, load_artifact
     from models.datasets import Collection, of_split
+    from models.errors import DatasetError
     from models.openvino import (
         calibration_inputs,
         compare,
@@ -53,8 +54,8 @@ def export(
         copy_model,
         quantize,
         record_export,
+        unfinished,
         versions,
-        write_network,
     )
     from service.engines.keras import KerasClassifier
     from service.engines.openvino import OpenvinoClassifier
@@ -66,22 +67,24 @@ def export(
     )
     samples = [sample for sample in collection.load() if sample.label in artifact.labels]
     valid = of_split(samples, "valid")
+    if not valid:
+        raise DatasetError(f"{data} holds no validation images of the model's labels to compare on")
     if output is not None:
         artifact = copy_model(artifact, output)
 
     typer.echo("converting", err=True)
     network = convert(artifact)
-    how: dict[str, Any] = {"weights": artifact.files["weights.safetensors"], "versions": versions()}
+    how: dict[str, Any] = {"weights": artifact.files[WEIGHTS], "versions": versions()}
     if precision is Precision.INT8:
         inputs = calibration_inputs(artifact, samples, images, seed)
         typer.echo(f"quantizing, with {len(inputs)} training images", err=True)
         network = quantize(network, inputs)
         how["calibration"] = {"images": len(inputs), "seed": seed}
-    path = write_network(network, artifact.folder, precision)
-    exported = _evaluate(OpenvinoClassifier(artifact, path, batch_size=16), valid, precision.value)
-    reference = _evaluate(KerasClassifier(artifact, batch_size=16), valid, "reference")
-    how["valid"] = compare(reference, exported)
-    artifact = record_export(artifact, precision, how)
+    with unfinished(network, artifact.folder, precision) as graph:
+        exported = _evaluate(OpenvinoClassifier(artifact, graph, batch_size=16), valid, precision.value)
+        reference = _evaluate(KerasClassifier(artifact, batch_size=16), valid, "reference")
+        how["valid"] = compare(reference, exported)
+        artifact = record_export(artifact, precision, graph, how)
     typer.echo(describe(precision.value, how))
     typer.echo(f"model {artifact.folder}")
 

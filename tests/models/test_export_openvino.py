@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from models import architectures
-from models.artifact import CARD, WEIGHTS, Artifact, list_artifacts, load_artifact, save_artifact
+from models.artifact import (
+    CARD,
+    WEIGHTS,
+    Artifact,
+    add_files,
+    list_artifacts,
+    load_artifact,
+    save_artifact,
+)
 from models.datasets import load_folder, of_split, read_image
 from models.errors import ArtifactError, DatasetError
 from models.evaluate import Evaluation
@@ -152,6 +160,27 @@ def test_again_and_in_place(
     assert set(both.record("export")) == {"int8", "fp32"}
     weights = Precision.INT8.files[1]
     assert both.files[weights] == int8.files[weights]
+
+
+def test_an_export_that_fails(
+    int8: Artifact, reference: Artifact, color_folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """What cannot work is told in a line before the model is touched; a network that serves stays whole."""
+    before = {path: path.read_bytes() for path in int8.folder.rglob("*") if path.is_file()}
+    assert status_of(["export", str(int8.folder), "--data", str(tmp_path)]) == 2
+    (tmp_path / "splits.csv").write_text("path,label,split\n")
+    assert status_of(["export", str(int8.folder), "--data", str(tmp_path)]) == 2
+    assert before == {path: path.read_bytes() for path in int8.folder.rglob("*") if path.is_file()}
+    (tmp_path / "file").touch()
+    arguments = ["export", str(reference.folder), "--data", str(color_folder), "-o"]
+    assert status_of([*arguments, str(tmp_path / "file")]) == 2
+    other = copy_model(reference, tmp_path / "other")
+    (other.folder / WEIGHTS).write_bytes(b"other weights")
+    add_files(other, [WEIGHTS])
+    assert status_of([*arguments, str(other.folder)]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 4
+    assert "holds another model" in errors[-1]
 
 
 def test_damage_is_found(int8: Artifact, tmp_path: Path) -> None:
