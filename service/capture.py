@@ -10,25 +10,30 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from typing import Self
+from collections.abc import Callable, Generator, Iterator
+from typing import Generic, Self, TypeVar
 
 from service.errors import ConfigurationError
 from service.sources import Source
 from service.types import Frame
 
+Item = TypeVar("Item")
+
 _JOIN_TIMEOUT = 15.0
 
 
-class _Reader:
-    """A thread that reads a source into a bounded buffer; a context manager that stops it."""
+class _Reader(Generic[Item]):
+    """A thread that reads items into a bounded buffer; a context manager that stops it.
 
-    def __init__(self, source: Source, size: int) -> None:
+    ``read`` is called in that thread and returns None at the end.
+    """
+
+    def __init__(self, read: Callable[[], Item | None], size: int) -> None:
         if size < 1:
-            raise ConfigurationError(f"the queue must hold at least 1 frame, got {size!r}")
-        self._source = source
+            raise ConfigurationError(f"the queue must hold at least 1 item, got {size!r}")
+        self._read = read
         self._size = size
-        self._frames: deque[Frame] = deque()
+        self._items: deque[Item] = deque()
         self._changed = threading.Condition()
         self._stopping = False
         self._finished = False
@@ -43,7 +48,7 @@ class _Reader:
         """
         with self._changed:
             self._stopping = True
-            self._frames.clear()
+            self._items.clear()
             self._changed.notify_all()
         self._thread.join(_JOIN_TIMEOUT)
 
@@ -53,33 +58,33 @@ class _Reader:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _take(self, timeout: float | None = None) -> Frame | None:
-        """Return the oldest buffered frame, or None at the end; raise the failure of the source."""
+    def _take(self, timeout: float | None = None) -> Item | None:
+        """Return the oldest buffered item, or None at the end; raise the failure of the reading."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._frames or self._finished or self._stopping, timeout):
+            if not self._changed.wait_for(lambda: self._items or self._finished or self._stopping, timeout):
                 raise TimeoutError(f"no new frame within {timeout:g} s")
-            if self._frames:
-                frame = self._frames.popleft()
+            if self._items:
+                item = self._items.popleft()
                 self._changed.notify_all()
-                return frame
+                return item
             if self._failure is not None:
                 raise self._failure
             return None
 
     def _make_room(self) -> None:
-        """Called with the lock held before a frame is buffered: the policy for a full buffer."""
-        raise NotImplementedError
+        """Called with the lock held before an item is buffered: waits while there is no room."""
+        self._changed.wait_for(lambda: len(self._items) < self._size or self._stopping)
 
     def _run(self) -> None:
         try:
-            while not self._stopping and (frame := self._source.read()) is not None:
+            while not self._stopping and (item := self._read()) is not None:
                 with self._changed:
                     self._make_room()
                     if self._stopping:
                         return
-                    self._frames.append(frame)
+                    self._items.append(item)
                     self._changed.notify_all()
-        except BaseException as error:  # carried over to the thread that takes the frames
+        except BaseException as error:  # carried over to the thread that takes the items
             self._failure = error
         finally:
             with self._changed:
@@ -87,7 +92,7 @@ class _Reader:
                 self._changed.notify_all()
 
 
-class ReadAhead(_Reader):
+class ReadAhead(_Reader[Frame]):
     """Every frame of a source in order, decoded ahead of the one who iterates.
 
     Waits while ``size`` frames are buffered. A failure of the source is raised by the iteration, after
@@ -99,14 +104,12 @@ class ReadAhead(_Reader):
 
     def __init__(self, source: Source, size: int = 16) -> None:
         """Start reading. ``size`` bounds the frames held in memory."""
-        super().__init__(source, size)
+        self._source = source
+        super().__init__(source.read, size)
 
     def __iter__(self) -> Iterator[Frame]:
         while (frame := self._take()) is not None:
             yield frame
-
-    def _make_room(self) -> None:
-        self._changed.wait_for(lambda: len(self._frames) < self._size or self._stopping)
 
 
 def read_all(source: Source, queue_size: int = 16) -> ReadAhead:
@@ -114,7 +117,29 @@ def read_all(source: Source, queue_size: int = 16) -> ReadAhead:
     return ReadAhead(source, queue_size)
 
 
-class NewestFrame(_Reader):
+class WorkAhead(_Reader[Item]):
+    """Runs a generator in a thread of its own, at most ``size`` items ahead of the one who iterates.
+
+    What the generator raises is raised by the iteration, after the items before it. It is closed when
+    this is, unless a read that hangs keeps it.
+    """
+
+    def __init__(self, items: Generator[Item, None, None], size: int) -> None:
+        """Start working."""
+        self._generator = items
+        super().__init__(lambda: next(items, None), size)
+
+    def __iter__(self) -> Iterator[Item]:
+        while (item := self._take()) is not None:
+            yield item
+
+    def close(self) -> None:
+        super().close()
+        if not self._thread.is_alive():
+            self._generator.close()
+
+
+class NewestFrame(_Reader[Frame]):
     """The newest frame of a live source, which is drained without pause; older ones are dropped.
 
     ``dropped`` counts the frames that nobody took, ``newest_at`` is when the last one arrived
@@ -125,7 +150,7 @@ class NewestFrame(_Reader):
         """Start reading."""
         self.dropped = 0
         self.newest_at = time.monotonic()
-        super().__init__(source, size=1)
+        super().__init__(source.read, size=1)
 
     def take(self, timeout: float | None = None) -> Frame | None:
         """Wait for a frame that has not been taken yet; None when the source has ended.
@@ -136,6 +161,6 @@ class NewestFrame(_Reader):
 
     def _make_room(self) -> None:
         self.newest_at = time.monotonic()
-        if len(self._frames) == self._size:
-            self._frames.popleft()
+        if len(self._items) == self._size:
+            self._items.popleft()
             self.dropped += 1

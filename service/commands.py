@@ -105,7 +105,7 @@ def run_source(options: RunOptions, load: Loader = load_model) -> RunResult:
         if options.video:
             make_directory(directory)
             video = directory / (stem + VIDEO_SUFFIX)
-            sinks.append(MjpgFile(video, source.properties.fps, depth=flow.sink_depth))
+            sinks.append(MjpgFile(video, source.properties.fps, annotator=Annotator(), depth=flow.sink_depth))
         with progress_bar(interactive, name, source.properties.frame_count) as advance:
             result = run(
                 source,
@@ -113,7 +113,6 @@ def run_source(options: RunOptions, load: Loader = load_model) -> RunResult:
                 classifier,
                 settings,
                 sinks,
-                annotator=Annotator() if sinks else None,
                 stop=stop,
                 on_progress=advance,
             )

@@ -1,10 +1,12 @@
 """The chain from source to sinks, in the order in which a frame travels.
 
     source ─▶ frames ─▶ model inputs ─▶ batches ─▶ probabilities ─▶ smoothed label ─▶ events ─▶ sinks
-    thread 1            main thread                                                             thread 2
+    thread 1            thread 2                   main thread                                  thread 3
 
-Decoding runs ahead in a thread of its own and sinks encode in theirs, so both overlap with the network.
-Only a fixed number of full-size frames exists at any time, see ``plan``.
+Decoding and resizing run ahead in threads of their own and sinks draw and encode in theirs, so that the
+main thread has the network's next batch ready as soon as the one before is through. Of a live source nothing
+is prepared ahead: each frame would be older by the time of its turn. Only a fixed number of full-size frames
+exists at any time, see ``plan``.
 """
 
 from __future__ import annotations
@@ -15,9 +17,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
-from service.annotate import Annotator
 from service.batching import Batch, Batcher
-from service.capture import NewestFrame, ReadAhead
+from service.capture import NewestFrame, ReadAhead, WorkAhead
 from service.config import RunSettings
 from service.errors import NoFramesError, SourceError
 from service.events import EventDetector
@@ -40,16 +41,16 @@ from service.types import (
 PATIENCE: Final = 0.5
 """Seconds to wait for a live frame before looking whether the run is to stop."""
 FRAME_BUDGET: Final = 480 << 20
-"""Bytes of full-size frames in flight at most: a third each ahead of, in and behind the network."""
+"""Bytes of full-size frames in flight at most, in six parts: one is read ahead; one each is gathered, waits
+as a batch and is in the network; two wait for a sink."""
 MAX_DEPTH: Final = 16
-MIN_DEPTH: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How many frames wait for the network, go through it together, and wait for a sink.
 
-    720p: 16 + 8 + 16 frames (110 MB) with the default batch of 8; 4K: 6 + 6 + 6 (450 MB).
+    720p: 16 + 3 × 8 + 16 frames (155 MB) with the default batch of 8; 4K: 3 + 3 × 3 + 6 (450 MB).
     """
 
     read_ahead: int
@@ -60,11 +61,15 @@ class Plan:
 
 def plan(properties: SourceProperties, settings: RunSettings) -> Plan:
     """Fit the queues and the batch to the size of the frames; a live source is never held for a batch."""
-    share = FRAME_BUDGET // 3
-    affordable = max(MIN_DEPTH, share // max(1, properties.width * properties.height * 3))
-    depth = min(MAX_DEPTH, affordable)
+    share = FRAME_BUDGET // 6
+    affordable = max(1, share // max(1, properties.width * properties.height * 3))
     batch = min(settings.batch_size, max(1, affordable // settings.every))
-    return Plan(depth, 1 if properties.is_live else batch, share, depth)
+    return Plan(
+        read_ahead=min(MAX_DEPTH, affordable),
+        batch_size=1 if properties.is_live else batch,
+        batch_bytes=share,
+        sink_depth=min(MAX_DEPTH, 2 * affordable),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,6 @@ def run(
     settings: RunSettings,
     sinks: Sequence[Sink] = (),
     *,
-    annotator: Annotator | None = None,
     stop: threading.Event | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> RunResult:
@@ -152,7 +156,7 @@ def run(
 
     ``stop``, once set, and KeyboardInterrupt end the run after the frames classified so far; outputs
     are finished all the same, and so they are when the source fails on the way. ``on_progress`` is told
-    the number of frames done. With an ``annotator`` the frames that sinks get are drawn on.
+    the number of frames done.
 
     Raises ``NoFramesError`` if there was not one frame. The first failure of any stage is raised after
     all threads have ended and sinks have given up what they had half written.
@@ -165,9 +169,9 @@ def run(
     frame_time = 1 / source.properties.fps
     try:
         try:
-            with closing(_batches(source, classifier, settings, stop)) as batches:
+            with closing(_prepared(source, classifier, settings, stop)) as batches:
                 for batch in batches:
-                    for step in _steps(batch, classifier, interpreter, annotator):
+                    for step in _steps(batch, classifier, interpreter):
                         for sink in sinks:
                             sink.write(step)
                         frames += 1
@@ -202,6 +206,22 @@ def run(
         ended_early=None if interrupted else failure or source.ending,
         interrupted=interrupted,
     )
+
+
+def _prepared(
+    source: Source, classifier: Classifier, settings: RunSettings, stop: threading.Event
+) -> Generator[Batch, None, None]:
+    """The batches of a source, of a file made ahead; none that was ready comes after ``stop`` is set."""
+    batches = _batches(source, classifier, settings, stop)
+    if source.properties.is_live:
+        with closing(batches):
+            yield from batches
+        return
+    with WorkAhead(batches, 1) as ahead:
+        for batch in ahead:
+            if stop.is_set():
+                return
+            yield batch
 
 
 def _batches(
@@ -248,9 +268,7 @@ def _frames(source: Source, flow: Plan, stop: threading.Event) -> Generator[Fram
             yield taken
 
 
-def _steps(
-    batch: Batch, classifier: Classifier, interpreter: Interpreter, annotator: Annotator | None
-) -> Iterator[Step]:
+def _steps(batch: Batch, classifier: Classifier, interpreter: Interpreter) -> Iterator[Step]:
     """Classify a batch and follow its frames in order."""
     results = iter(()) if batch.inputs is None else iter(classifier.classify(batch.inputs))
     ended = interpreter.relabel(classifier.labels)
@@ -261,6 +279,4 @@ def _steps(
             messages += interpreter.update(Prediction(frame.index, frame.pts, next(results)))
         elif position in repeats:
             messages += interpreter.repeat(frame)
-        if annotator:
-            annotator.draw(frame.image, interpreter.smoothed, interpreter.event)
         yield Step(frame, interpreter.smoothed, interpreter.event, messages, position in repeats)

@@ -111,7 +111,9 @@ def _run(task: ClipTask, provider: ModelProvider, tell: Callable[[Report], None]
     _limit(task.memory, task.file_bytes)
     with open_source(str(task.source), source_id=task.name, allow_network=False) as source:
         sinks: list[Sink] = [
-            MjpgFile(task.folder / VIDEO, source.properties.fps, depth=flow.sink_depth),
+            MjpgFile(
+                task.folder / VIDEO, source.properties.fps, annotator=Annotator(), depth=flow.sink_depth
+            ),
             TellingSink(tell),
         ]
         result = run(
@@ -120,7 +122,6 @@ def _run(task: ClipTask, provider: ModelProvider, tell: Callable[[Report], None]
             classifier,
             settings,
             sinks,
-            annotator=Annotator(),
             on_progress=_seldom(lambda frames: tell(Working(frames))),
         )
     report = EventReport.of(task.name, provider.name, settings, result)

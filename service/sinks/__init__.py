@@ -16,7 +16,8 @@ from service.types import Event, EventMessage, Frame, SmoothedPrediction
 class Step:
     """All that is known of one frame when it leaves the pipeline.
 
-    ``frame.image`` carries the annotation. ``smoothed`` is the latest smoothed prediction (of an
+    ``frame.image`` is as it was decoded; the sink that shows it may draw on it, so there is one such
+    sink at most. ``smoothed`` is the latest smoothed prediction (of an
     earlier frame where not every frame is classified, ``None`` before the first). ``event`` is the
     event that goes on at this frame, ``messages`` the steps in the life of events due to it. ``reused``
     says that the frame was not classified because it looks like the last one that was.

@@ -19,10 +19,11 @@ from typing import BinaryIO, Final
 import cv2
 import numpy as np
 
+from service.annotate import Annotator
 from service.errors import SinkError
 from service.sinks import Step
 from service.sinks.avi import AviTooLongError, AviWriter
-from service.types import EventMessage, Frame, Image
+from service.types import EventMessage, Image
 
 DEFAULT_QUALITY: Final = 90
 MAX_SIDE: Final = 65500
@@ -42,17 +43,27 @@ class MjpgFile:
     whole; a process that was killed leaves a ``.part`` file that plays. The file takes the size of the
     first frame; frames of another size are fitted into it between black borders.
 
-    ``fps`` is frames per second, ``quality`` that of JPEG (1..100). Raises ``SinkError`` when the file
+    ``fps`` is frames per second, ``quality`` that of JPEG (1..100). With an ``annotator`` frames are drawn
+    on, in place, before they are encoded. Raises ``SinkError`` when the file
     cannot be written, from the next call after the failure.
     """
 
-    def __init__(self, path: Path, fps: float, *, quality: int = DEFAULT_QUALITY, depth: int = 8) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fps: float,
+        *,
+        annotator: Annotator | None = None,
+        quality: int = DEFAULT_QUALITY,
+        depth: int = 8,
+    ) -> None:
         self.path = path
         self._part = path.with_name(path.name + ".part")
         self._rate = exact_rate(fps)
+        self._annotator = annotator
         self._quality = quality
-        self._queue: queue.Queue[Frame | None] = queue.Queue(depth)
-        self._failure: SinkError | None = None
+        self._queue: queue.Queue[Step | None] = queue.Queue(depth)
+        self._failure: Exception | None = None
         self._aborted = False
         try:
             self._file: BinaryIO = self._part.open("wb")
@@ -62,7 +73,7 @@ class MjpgFile:
         self._thread.start()
 
     def write(self, step: Step) -> None:
-        self._put(step.frame)
+        self._put(step)
 
     def close(self, last: tuple[EventMessage, ...] = ()) -> None:
         """Finish the file and give it its name; a file without any frame is not kept."""
@@ -70,7 +81,7 @@ class MjpgFile:
             return
         try:
             self._put(None)
-        except SinkError:
+        except Exception:
             self.abort()
             raise
         self._thread.join(JOIN_SECONDS)
@@ -103,12 +114,12 @@ class MjpgFile:
             self._file.close()
         self._part.unlink(missing_ok=True)
 
-    def _put(self, frame: Frame | None) -> None:
+    def _put(self, step: Step | None) -> None:
         while True:
             if self._failure is not None:
                 raise self._failure
             try:
-                self._queue.put(frame, timeout=0.2)
+                self._queue.put(step, timeout=0.2)
                 return
             except queue.Full:
                 continue  # look for a failure of the thread, then wait on
@@ -125,14 +136,19 @@ class MjpgFile:
             self._failure = SinkError(f"{self.path} is full: {error}; split the source or use --no-video")
         except (OSError, cv2.error, ValueError) as error:
             self._failure = self._error(error)
+        except Exception as error:  # a fault of ours, carried over to the thread that writes
+            self._failure = error
 
     def _encode_all(self) -> None:
         writer: AviWriter | None = None
         width = height = 0
         expected = 0
         flushed = time.monotonic()
-        while (frame := self._queue.get()) is not None and not self._aborted:
+        while (step := self._queue.get()) is not None and not self._aborted:
+            frame = step.frame
             image = frame.image
+            if self._annotator:
+                self._annotator.draw(image, step.smoothed, step.event)
             if writer is None:
                 height, width = image.shape[:2]
                 if max(width, height) > MAX_SIDE:
@@ -141,7 +157,7 @@ class MjpgFile:
                 expected = frame.index
             elif image.shape[:2] != (height, width):
                 image = letterbox(image, width, height)
-            jpeg = self._jpeg(image)
+            jpeg = encode_jpeg(image, self._quality)
             holes = min(max(0, frame.index - expected), math.ceil(LONGEST_HOLE * self._rate))
             for _ in range(1 + holes):
                 writer.write(jpeg)
@@ -152,15 +168,17 @@ class MjpgFile:
         if writer is not None and not self._aborted:
             writer.close()
 
-    def _jpeg(self, image: Image) -> bytes:
-        encoded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._quality])
-        if not encoded:
-            raise ValueError("the JPEG encoder refused a frame")
-        return data.tobytes()
-
     def _error(self, error: Exception) -> SinkError:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return SinkError(f"cannot write {self.path}: {reason}")
+
+
+def encode_jpeg(image: Image, quality: int = DEFAULT_QUALITY) -> bytes:
+    """JPEG of an H×W×3 image; raises ValueError or cv2.error for one that JPEG has no room for."""
+    encoded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not encoded:
+        raise ValueError("the JPEG encoder refused a frame")
+    return data.tobytes()
 
 
 def exact_rate(fps: float) -> Fraction:

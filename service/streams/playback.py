@@ -71,7 +71,6 @@ def play(
             classifier,
             settings,
             [StreamSink(outlet, screen, classifier, ShadowWatch(name, settings, outlet.tell))],
-            annotator=Annotator(),
             stop=outlet.stopping,
         )
     finally:
@@ -217,6 +216,7 @@ class StreamSink:
         self._classifier = classifier
         self._shadows = shadows
         self._pts = 0.0
+        self._annotator = Annotator()
         self._skipped = 0
 
     def write(self, step: Step) -> None:
@@ -236,7 +236,9 @@ class StreamSink:
             )
         else:
             self._skipped += 1
-        self._screen.show(step.frame)
+        if self._screen.wants():
+            self._annotator.draw(step.frame.image, step.smoothed, step.event)
+            self._screen.show(step.frame)
 
     def close(self, last: tuple[EventMessage, ...]) -> None:
         self._tell(last)

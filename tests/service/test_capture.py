@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Generator
 from typing import Self
 
 import numpy as np
 import pytest
 
-from service.capture import NewestFrame, read_all
+from service.capture import NewestFrame, WorkAhead, read_all
 from service.errors import ConfigurationError, SourceError
 from service.types import Frame, SourceProperties
 
@@ -146,3 +147,30 @@ def test_newest_frame_hands_over_the_failure() -> None:
     """A camera that fails is the consumer's to know, not a thread's to die of."""
     with NewestFrame(PacedSource(5, fail_at=0)) as live, pytest.raises(SourceError, match="cable pulled"):
         live.take(PATIENCE)
+
+
+def numbers(count: int, closed: threading.Event) -> Generator[int, None, None]:
+    """0, 1, 2 …, then a failure."""
+    try:
+        yield from range(count)
+        raise SourceError("no more numbers")
+    finally:
+        closed.set()
+
+
+def test_work_ahead_gives_all_in_order() -> None:
+    """Work done ahead arrives in order; a failure comes after all that was made before it."""
+    closed, taken = threading.Event(), list[int]()
+    with WorkAhead(numbers(50, closed), 2) as ahead, pytest.raises(SourceError, match="no more numbers"):
+        taken.extend(ahead)
+    assert taken == list(range(50))
+    assert closed.is_set()
+
+
+def test_work_ahead_stops_when_nobody_wants_it() -> None:
+    """Who stops half-way leaves no thread behind, and the generator gets to clean up."""
+    before, closed = threading.active_count(), threading.Event()
+    with WorkAhead(numbers(10**9, closed), 2) as ahead:
+        assert next(iter(ahead)) == 0
+    assert closed.is_set()
+    assert threading.active_count() == before

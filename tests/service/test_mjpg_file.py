@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
+from service.annotate import Annotator, layout
 from service.errors import SinkError
 from service.sinks import Step
 from service.sinks.avi import AviTooLongError, AviWriter
 from service.sinks.mjpg_file import MjpgFile, exact_rate, letterbox
-from service.types import Frame, Image
+from service.types import Event, Frame, Image, Prediction, SmoothedPrediction
 from tests.service.fakes import read_video
 
 
@@ -43,6 +44,44 @@ def test_keeps_size_rate_and_count(tmp_path: Path, fps: float) -> None:
     assert frames[0].shape == (47, 65, 3)
     assert rate == pytest.approx(fps, rel=1e-6)
     assert [path.name for path in tmp_path.iterdir()] == ["a.avi"]
+
+
+def test_draws_what_is_known_of_each_frame(tmp_path: Path) -> None:
+    """With an annotator the video shows label and event of its own frame, and nothing outside the panel."""
+    sink = MjpgFile(tmp_path / "a.avi", 25, annotator=Annotator(), quality=100)
+    shares = np.array([0.9, 0.1], np.float32)
+    smoothed = SmoothedPrediction(Prediction(0, 0.0, shares), shares, "tennis", 0.9)
+    event = Event("x-1", "x", "tennis", 0.0, None, 0.9, 0.9, 0.5)
+    for index, known in enumerate([None, event, event]):
+        frame = Frame("x", index, index / 25, 0.0, np.full((180, 320, 3), 90, np.uint8))
+        sink.write(Step(frame, smoothed if known else None, known, ()))
+    sink.close()
+    (nothing, first, second), _ = read_video(tmp_path / "a.avi")
+    place = layout(320, 180)
+    panel = (slice(place.top, place.top + place.height), slice(place.left, place.left + place.width))
+    assert np.abs(first[panel].astype(int) - nothing[panel]).max() > 50
+    assert np.abs(first.astype(int) - second).max() <= 2
+    below = first[place.top + place.height + 16 :]
+    assert np.abs(below.astype(int) - 90).max() <= 2
+
+
+def test_fault_while_drawing_reaches_the_writer(tmp_path: Path) -> None:
+    """A fault in the encoding thread is raised where frames come from: it never waits for ever."""
+
+    class Broken(Annotator):
+        def draw(self, *args: object, **kwargs: object) -> None:
+            raise ZeroDivisionError
+
+    sink = MjpgFile(tmp_path / "a.avi", 25, annotator=Broken(), depth=1)
+
+    def write_all() -> None:
+        for index in range(9):
+            sink.write(step(index, shade(index)))
+
+    with pytest.raises(ZeroDivisionError):
+        write_all()
+    sink.abort()
+    assert not list(tmp_path.iterdir())
 
 
 def test_rate_is_exact() -> None:

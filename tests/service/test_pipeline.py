@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.annotate import Annotator
 from service.batching import Batcher
 from service.config import RunSettings
 from service.engines.restricted import RestrictedClassifier
 from service.errors import ConfigurationError, NoFramesError, SinkError, SourceTimeoutError
 from service.pipeline import plan, run
-from service.types import EndReason, EventPhase, Frame, SourceProperties
+from service.sinks import Step
+from service.types import EndReason, EventPhase, Frame, Image, SourceProperties
 from tests.service.fakes import ColourClassifier, ListSink, ListSource, scene
 
 SCENES = ["background"] * 20 + ["red"] * 40 + ["background"] * 40 + ["blue"] * 40
@@ -82,12 +82,48 @@ def test_every_nth_frame() -> None:
     assert [e.label for e in result.events] == ["red", "blue"]
 
 
-def test_sinks_get_annotated_frames() -> None:
-    """What a sink shows is drawn on, while the model has seen the clean frame."""
-    sink = ListSink()
-    run(ListSource(["red"] * 5), "clip", ColourClassifier(), QUICK, [sink], annotator=Annotator())
-    assert all((step.frame.image != scene("red")).any() for step in sink.steps)
+class DrawingSink(ListSink):
+    """Spoils every frame that it gets, as one that draws."""
+
+    def write(self, step: Step) -> None:
+        super().write(step)
+        step.frame.image[:] = scene("blue")
+
+
+def test_what_a_sink_draws_is_not_classified() -> None:
+    """The model has seen the clean frame before any sink may draw on it."""
+    sink = DrawingSink()
+    run(ListSource(["red"] * 50), "clip", ColourClassifier(), QUICK, [sink])
+    assert len(sink.steps) == 50
     assert all(step.smoothed and step.smoothed.label == "red" for step in sink.steps)
+
+
+def test_next_batch_is_prepared_meanwhile() -> None:
+    """While the network works on a batch the next one is made: it never waits for decoding or resizing."""
+
+    class Waiting(ColourClassifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.resized = 0
+            self.grown = threading.Condition()
+            self.went_on = True
+
+        def model_input(self, image: Image) -> Image:
+            with self.grown:
+                self.resized += 1
+                self.grown.notify_all()
+            return super().model_input(image)
+
+        def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            if not self.batches:
+                with self.grown:
+                    self.went_on = self.grown.wait_for(lambda: self.resized >= 16, 20)
+            return super().classify(inputs)
+
+    model = Waiting()
+    run(ListSource(["red"] * 40), "clip", model, QUICK)
+    assert model.went_on
+    assert model.batches == [8] * 5
 
 
 def test_failing_sink_stops_all() -> None:
@@ -185,7 +221,8 @@ def test_memory_is_bounded(width: int, height: int, every: int, batch_size: int)
     flow = plan(properties, RunSettings(every=every, batch_size=batch_size))
     image = width * height * 3
     assert 1 <= flow.batch_size <= batch_size
-    assert (flow.read_ahead + flow.sink_depth) * image + flow.batch_bytes <= max(480 << 20, 7 * image)
+    in_flight = (flow.read_ahead + flow.sink_depth) * image + 3 * max(flow.batch_bytes, image)
+    assert in_flight <= max(480 << 20, 7 * image)
 
 
 @settings(max_examples=50)
