@@ -13,7 +13,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from service import data_commands, export_command, model_commands, serve_command, train_command
+from service import (
+    benchmark_command,
+    data_commands,
+    export_command,
+    model_commands,
+    serve_command,
+    train_command,
+)
 from service.config import HardwareDecode, RunSettings
 from service.engines import Engine
 from service.errors import VideoEventsError
@@ -159,6 +166,7 @@ app.add_typer(train_command.app)
 app.add_typer(model_commands.app)
 app.add_typer(export_command.app)
 app.add_typer(data_commands.app)
+app.add_typer(benchmark_command.app)
 
 
 def main() -> None:

@@ -48,6 +48,10 @@ class SinkError(VideoEventsError):
     """A result could not be written."""
 
 
+class BenchmarkError(VideoEventsError):
+    """Something cannot be measured here."""
+
+
 class StorageError(VideoEventsError):
     """The database or the data directory could not be read or written."""
 

@@ -1,0 +1,163 @@
+"""The clip that is worked on: the user's, or one of 720 lines made for the purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+
+from service.errors import BenchmarkError
+from service.sources import open_source
+from service.types import Image
+
+SIZE: Final = (1280, 720)
+FPS: Final = 25
+LONGEST: Final = 600
+EXAMPLE: Final = Path("example_clips") / "three_sports.mp4"
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A video file, with what the figures on it hang on."""
+
+    path: Path
+    width: int
+    height: int
+    fps: float
+    frames: int
+    codec: str
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "file": self.path.name,
+            "width": self.width,
+            "height": self.height,
+            "fps": round(self.fps, 3),
+            "frames": self.frames,
+            "codec": self.codec,
+        }
+
+
+def inspect(path: Path) -> Clip:
+    """Raises SourceError for what cannot be read, ``BenchmarkError`` for what is not a file."""
+    frames = 0
+    with open_source(str(path)) as source:
+        if source.properties.is_live or not path.is_file():
+            raise BenchmarkError(f"--clip {path}: not a video file; to measure streams there is --source")
+        while frames < LONGEST and source.read():
+            frames += 1
+        facts = source.properties
+    return Clip(path, facts.width, facts.height, facts.fps, frames, _codec(path))
+
+
+def read_frames(path: Path, count: int) -> list[Image]:
+    """The first ``count`` frames, or as many as there are."""
+    images: list[Image] = []
+    with open_source(str(path)) as source:
+        while len(images) < count and (frame := source.read()):
+            images.append(frame.image)
+    return images
+
+
+def make_clip(folder: Path, frames: int, repeat: int = 1) -> Path:
+    """Write 720p video: the example clip enlarged, with the noise of a camera, ``repeat`` times over.
+
+    H.264 where PyAV is installed, otherwise MPEG-4, which is all that OpenCV's wheels can write.
+    """
+    path = folder / f"clip_{frames}x{repeat}.mp4"
+    images = list(_moving_pictures(frames))
+    with _writer(path) as write:
+        for _ in range(repeat):
+            for image in images:
+                write(image)
+    return path
+
+
+def lengthen(clip: Clip, folder: Path, times: int) -> Path:
+    """``clip`` that many times over, encoded anew so that all lengths are alike."""
+    path = folder / f"{clip.path.stem}_{times}.mp4"
+    with _writer(path, (clip.width, clip.height), round(clip.fps)) as write:
+        for _ in range(times):
+            read = 0
+            with open_source(str(clip.path)) as source:
+                while read < clip.frames and (frame := source.read()):
+                    write(frame.image)
+                    read += 1
+    return path
+
+
+def example() -> Path | None:
+    """The example clip of this project, where there is a checkout."""
+    for folder in (Path(), Path(__file__).parents[2]):
+        if (folder / EXAMPLE).is_file():
+            return folder / EXAMPLE
+    return None
+
+
+def _moving_pictures(count: int) -> Iterator[Image]:
+    noise = np.random.default_rng(1).normal(0, 3, (8, SIZE[1], SIZE[0], 1)).astype(np.int8)
+    found = example()
+    images = read_frames(found, count) if found else []
+    for number in range(count):
+        image = images[number % len(images)] if images else _drawn(number)
+        large = cv2.resize(image, SIZE, interpolation=cv2.INTER_CUBIC).astype(np.int16)
+        yield np.clip(large + noise[number % len(noise)], 0, 255).astype(np.uint8)
+
+
+def _drawn(number: int) -> Image:
+    """Without the example clip: discs that wander over a patterned ground."""
+    y, x = np.mgrid[0:360, 0:640].astype(np.float32)
+    ground = 110 + 40 * np.sin(x / 23 + number / 40) * np.cos(y / 17)
+    image = np.repeat(ground[:, :, None], 3, axis=2).astype(np.uint8)
+    for disc in range(12):
+        place = (int(60 * disc + 3 * number) % 640, int(31 * disc + 2 * number) % 360)
+        cv2.circle(image, place, 8 + 2 * disc, (20 * disc, 255 - 20 * disc, 128), cv2.FILLED, cv2.LINE_AA)
+    return image
+
+
+class _writer:  # noqa: N801  used like a function
+    """A context manager that yields what writes one frame."""
+
+    def __init__(self, path: Path, size: tuple[int, int] = SIZE, fps: int = FPS) -> None:
+        self._path, self._size, self._fps = path, size, max(1, fps)
+        self._container: Any = None
+
+    def __enter__(self) -> Any:
+        try:
+            import av
+        except ImportError:
+            code = cv2.VideoWriter.fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(str(self._path), code, self._fps, self._size)
+            if not self._writer.isOpened():
+                raise BenchmarkError(f"cannot write {self._path}: OpenCV has no encoder for it") from None
+            return self._writer.write
+        self._container = av.open(str(self._path), "w")
+        self._stream = self._container.add_stream("libx264", rate=self._fps)
+        self._stream.width, self._stream.height = self._size
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.options = {"crf": "23", "preset": "veryfast"}
+        return lambda image: self._mux(av.VideoFrame.from_ndarray(image, format="bgr24"))
+
+    def __exit__(self, *exc: object) -> None:
+        if self._container is None:
+            self._writer.release()
+            return
+        self._mux(None)
+        self._container.close()
+
+    def _mux(self, frame: Any) -> None:
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+
+def _codec(path: Path) -> str:
+    capture = cv2.VideoCapture(str(path))
+    try:
+        letters = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
+    finally:
+        capture.release()
+    return letters.decode("ascii", errors="replace").strip("\0 ")

@@ -1,0 +1,86 @@
+"""An engine alone: batches that are ready in memory, nothing else to do. The ceiling of everything."""
+
+from __future__ import annotations
+
+from itertools import cycle
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from models.artifact import load_artifact
+from models.precision import Precision
+from service.benchmark.clip import read_frames
+from service.benchmark.rounds import Reading, repeat
+from service.engines import Engine, open_engine
+from service.errors import BenchmarkError
+from service.types import Classifier
+
+INPUTS: Final = 32
+
+
+class EngineAlone:
+    """Classifies prepared inputs of ``clip``, ``batch_size`` at a time."""
+
+    def __init__(self, classifier: Classifier, clip: Path, batch_size: int) -> None:
+        self._classifier = classifier
+        self._batches = cycle(batches_of(self._classifier, clip, batch_size))
+
+    def measure(self, seconds: float) -> Reading:
+        return repeat(self._classify, seconds)
+
+    def close(self) -> None:
+        pass
+
+    def _classify(self) -> int:
+        return len(self._classifier.classify(next(self._batches)))
+
+
+def engine_alone(model: str, engine: Engine, clip: Path, batch_size: int) -> EngineAlone:
+    """Any engine of the service with the network that it serves."""
+    return EngineAlone(open_engine(load_artifact(model), engine, batch_size=batch_size), clip, batch_size)
+
+
+def openvino_alone(
+    model: str, precision: Precision, converted: Path, clip: Path, batch_size: int
+) -> EngineAlone:
+    """OpenVINO in the one precision or the other.
+
+    ``converted`` is the network in single precision, for a model that was exported in 8 bits only. Raises
+    ``BenchmarkError`` where there is no network to run.
+    """
+    artifact = load_artifact(model)
+    network = artifact.folder / precision.files[0]
+    if precision not in artifact.precisions:
+        if precision is not Precision.FP32:
+            raise BenchmarkError(f"the model holds no {precision} network; video-events export makes it")
+        network = converted
+    if not network.is_file():
+        raise BenchmarkError("the network could not be converted")
+    from service.engines.openvino import OpenvinoClassifier
+
+    classifier = OpenvinoClassifier(artifact, network, batch_size=batch_size)
+    classifier.warm_up()
+    return EngineAlone(classifier, clip, batch_size)
+
+
+def convert_openvino(model: str, path: Path) -> None:
+    """Write the network in single precision to ``path`` (.xml) and the weights beside it."""
+    import openvino
+
+    import service.engines.keras  # noqa: F401  sets TensorFlow up before it is imported
+    from models.openvino import convert
+
+    openvino.save_model(convert(load_artifact(model)), path, compress_to_fp16=False)
+
+
+def batches_of(classifier: Classifier, clip: Path, batch_size: int) -> list[npt.NDArray[np.uint8]]:
+    """Model inputs of the clip's first frames as (``batch_size``, h, w, 3) arrays, at least one."""
+    inputs = [classifier.model_input(image) for image in read_frames(clip, max(INPUTS, batch_size))]
+    while len(inputs) < batch_size:
+        inputs += inputs
+    return [
+        np.stack(inputs[start : start + batch_size])
+        for start in range(0, len(inputs) - batch_size + 1, batch_size)
+    ]

@@ -1,0 +1,103 @@
+"""The program itself, from outside: ``video-events run`` over clips of growing length."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from service.benchmark.clip import Clip, lengthen
+from service.benchmark.machine import peak_memory
+from service.benchmark.statistics import growth_exponent, significant
+from service.engines import Engine
+from service.errors import BenchmarkError
+
+LOOK_EVERY: Final = 0.02
+HEADER_BYTES: Final = 8192
+"""A file that is longer than this has its first frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Seconds from the start of the process to its first annotated frame on disk, and to its end."""
+
+    frames: int
+    first_frame_seconds: float
+    seconds: float
+    peak_memory: int
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "frames": self.frames,
+            "first_frame_seconds": significant(self.first_frame_seconds, 4),
+            "seconds": significant(self.seconds, 4),
+            "fps_after_first_frame": significant(self.frames / (self.seconds - self.first_frame_seconds), 4),
+            "peak_memory_mb": significant(self.peak_memory / 1e6, 4),
+        }
+
+
+def run_program(clip: Path, frames: int, model: str, engine: Engine, folder: Path) -> Run:
+    """Raises ``BenchmarkError`` with what the program said if it fails."""
+    output = folder / "results"
+    output.mkdir(exist_ok=True)
+    video = output / f"{clip.stem}_events.avi"
+    growing = video.with_name(video.name + ".part")
+    command = [sys.executable, "-m", "service", "run", str(clip.absolute()), "--output", str(output)]
+    command += ["--model", model, "--engine", engine.value, "--overwrite", "--json"]
+    video.unlink(missing_ok=True)
+    began = time.perf_counter()
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as program:
+        first, most = 0.0, 0
+        try:
+            while program.poll() is None:
+                most = max(most, peak_memory(program.pid))
+                if not first and (_size(growing) > HEADER_BYTES or video.exists()):
+                    first = time.perf_counter() - began
+                time.sleep(LOOK_EVERY)
+            seconds = time.perf_counter() - began
+            said = program.stderr.read() if program.stderr else ""
+        except BaseException:
+            program.kill()
+            raise
+    if program.returncode:
+        raise BenchmarkError(f"video-events run ended with status {program.returncode}: {said.strip()}")
+    video.unlink()
+    return Run(frames, first or seconds / 2, seconds, most)
+
+
+def measure_growth(
+    clip: Clip,
+    times: Sequence[int],
+    model: str,
+    engine: Engine,
+    folder: Path,
+    on_step: Callable[[str], None] = lambda name: None,
+) -> dict[str, Any]:
+    """Run the clip ``times`` over; how time and memory grow. The seconds are those after the first frame."""
+    runs = []
+    for factor in times:
+        on_step(f"run, length ×{factor}")
+        longer = lengthen(clip, folder, factor)
+        runs.append(run_program(longer, clip.frames * factor, model, engine, folder))
+        longer.unlink()
+    working = [run.seconds - run.first_frame_seconds for run in runs]
+    exponent = growth_exponent([run.frames for run in runs], working)
+    return {
+        "runs": {f"x{factor}": run.document() for factor, run in zip(times, runs, strict=True)},
+        "seconds_exponent": None if exponent is None else significant(exponent, 3),
+        "peak_memory_mb": significant(max(run.peak_memory for run in runs) / 1e6, 4),
+        "first_frame_seconds": significant(min(run.first_frame_seconds for run in runs), 4),
+    }
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.stat().st_size
+    return 0

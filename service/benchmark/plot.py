@@ -1,0 +1,94 @@
+"""The figures as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from service.benchmark.lecture import NAME as BASELINE
+from service.benchmark.subjects import PIPELINE, STAGES
+from service.errors import BenchmarkError
+
+
+def check() -> None:
+    """Raises ``BenchmarkError`` where matplotlib is not installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise BenchmarkError(
+            "--plot needs matplotlib; install it with: pip install 'video-events[benchmark]'"
+        ) from None
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Rates, costs of the stages, and latency over streams, as far as measured, into a PNG or SVG file.
+
+    Raises ``BenchmarkError`` if there is nothing to show or the file cannot be written.
+    """
+    check()
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    panels = []
+    if "frames" in result:
+        rates = [name for name in result["frames"]["candidates"] if name not in STAGES]
+        if rates:
+            panels.append(_rates)
+        if "allowance" in result["frames"]:
+            panels.append(_costs)
+    if result.get("streams", {}).get("steps"):
+        panels.append(_latency)
+    if not panels:
+        raise BenchmarkError("--plot: none of the parts measured has a picture")
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(5 * len(panels), 3.6), squeeze=False)
+    for panel, axis in zip(panels, axes[0], strict=True):
+        panel(axis, result)
+    figure.suptitle(f"{result['machine']['processor']}, {result['machine']['cores']} cores", fontsize=9)
+    figure.tight_layout()
+    try:
+        figure.savefig(path, dpi=110)
+    except (OSError, ValueError) as error:
+        raise BenchmarkError(f"--plot {path}: cannot be written: {error}") from error
+    finally:
+        pyplot.close(figure)
+
+
+def _rates(axis: Any, result: dict[str, Any]) -> None:
+    candidates = result["frames"]["candidates"]
+    names = [name for name in candidates if name not in STAGES]
+    names.sort(key=lambda name: candidates[name]["fps"]["median"])
+    medians = [candidates[name]["fps"]["median"] for name in names]
+    errors = [
+        [median - candidates[name]["fps"]["low"] for name, median in zip(names, medians, strict=True)],
+        [candidates[name]["fps"]["high"] - median for name, median in zip(names, medians, strict=True)],
+    ]
+    colours = {BASELINE: "tab:gray", PIPELINE: "tab:green"}
+    shades = [colours.get(name, "tab:blue") for name in names]
+    axis.barh([name.replace("_", " ") for name in names], medians, xerr=errors, color=shades)
+    axis.set_xlabel("frames per second (median, quartiles)")
+
+
+def _costs(axis: Any, result: dict[str, Any]) -> None:
+    candidates, left = result["frames"]["candidates"], 0.0
+    for name in STAGES:
+        cost = candidates[name]["core_ms_per_frame"]
+        axis.barh(["stages"], [cost], left=left, label=f"{name} {cost:.2g}")
+        left += cost
+    axis.barh(["pipeline"], [candidates[PIPELINE]["core_ms_per_frame"]], color="tab:green")
+    axis.set_xlabel("core-milliseconds per frame")
+    axis.legend(fontsize=7)
+
+
+def _latency(axis: Any, result: dict[str, Any]) -> None:
+    steps = sorted(result["streams"]["steps"], key=lambda step: int(step["streams"]))
+    counts = [step["streams"] for step in steps]
+    for share in ("p50", "p95", "p99"):
+        values = [step["latency_ms"][share] if step["latency_ms"] else None for step in steps]
+        axis.plot(counts, values, marker="o", label=share)
+    axis.axhline(300, color="tab:red", linewidth=0.8)
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel(f"streams at {result['streams']['rate']:g} labels per second")
+    axis.set_ylabel("capture to label, ms")
+    axis.legend(fontsize=7)

@@ -1,0 +1,167 @@
+"""Every stage of the journey of a frame alone, with nothing beside it: what a frame costs where.
+
+The stages use the pipeline's own functions; so their costs add up to what the pipeline cannot do without.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import cycle
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from models.artifact import load_artifact
+from service.annotate import Annotator
+from service.batching import Batcher
+from service.benchmark.clip import read_frames
+from service.benchmark.rounds import Reading, Stopwatch, repeat
+from service.config import RunSettings
+from service.pipeline import Interpreter, plan
+from service.sinks.avi import AviWriter
+from service.sinks.mjpg_file import encode_jpeg
+from service.sources import open_source
+from service.types import Event, Frame, Prediction, SmoothedPrediction, SourceProperties
+
+HELD: Final = 24
+"""Frames that a stage works on in turn: more than the caches hold."""
+FILE_FRAMES: Final = 500
+"""Frames after which the file that is written begins afresh."""
+
+
+class Decoding:
+    """From the file to an image; opening it does not count."""
+
+    def __init__(self, clip: Path) -> None:
+        self._clip = str(clip)
+
+    def measure(self, seconds: float) -> Reading:
+        watch, frames = Stopwatch(), 0
+        while watch.seconds < seconds:
+            with open_source(self._clip) as source:
+                source.read()  # decoded while it was opened
+                watch.start()
+                while source.read():
+                    frames += 1
+                    if frames % 16 == 0:
+                        watch.stop()
+                        watch.start()
+                        if watch.seconds >= seconds:
+                            break
+                watch.stop()
+        return watch.reading(frames)
+
+    def close(self) -> None:
+        pass
+
+
+class Stage:
+    """Calls ``work`` with one held frame after the other."""
+
+    def __init__(self, clip: Path, work: Callable[[Frame], object]) -> None:
+        images = read_frames(clip, HELD)
+        self._frames = cycle([Frame("clip", i, i / 25, 0.0, image) for i, image in enumerate(images)])
+        self._work = work
+
+    def measure(self, seconds: float) -> Reading:
+        return repeat(self._one, seconds)
+
+    def close(self) -> None:
+        pass
+
+    def _one(self) -> int:
+        self._work(next(self._frames))
+        return 1
+
+
+def resizing(model: str, clip: Path) -> Stage:
+    """From the frame to the model's input."""
+    preprocessing = load_artifact(model).preprocessing
+    return Stage(clip, lambda frame: preprocessing.model_input(frame.image))
+
+
+def batching(model: str, clip: Path) -> Stage:
+    """From model inputs to one array for the network."""
+    settings = RunSettings()
+    preprocessing = load_artifact(model).preprocessing
+    ready = preprocessing.model_input(read_frames(clip, 1)[0])
+    image = read_frames(clip, 1)[0]
+    facts = SourceProperties(image.shape[1], image.shape[0], 25.0, None, is_live=False)
+    flow = plan(facts, settings)
+    batcher = Batcher(flow.batch_size, flow.batch_bytes)
+    return Stage(clip, lambda frame: batcher.add(frame, ready.copy()))
+
+
+class Interpreting:
+    """From probabilities to the smoothed label and to events."""
+
+    def __init__(self, model: str) -> None:
+        labels = load_artifact(model).labels
+        chance = np.random.default_rng(1)
+        shares = chance.dirichlet(np.full(len(labels), 0.1), 500).astype(np.float32)
+        self._probabilities = cycle(list(shares))
+        self._interpreter = Interpreter("benchmark", labels, RunSettings())
+        self._index = 0
+
+    def measure(self, seconds: float) -> Reading:
+        return repeat(self._one, seconds)
+
+    def close(self) -> None:
+        pass
+
+    def _one(self) -> int:
+        self._index += 1
+        self._interpreter.update(Prediction(self._index, self._index / 25, next(self._probabilities)))
+        self._interpreter.ended.clear()
+        return 1
+
+
+def drawing(clip: Path) -> Stage:
+    """The panel onto the frame, with a confidence that changes all the time and an event that goes on."""
+    event = Event("benchmark-1", "benchmark", "badminton", 3.0, None, 0.9, 0.9, 0.5)
+    shown = cycle([_smoothed(0.8 + 0.15 * math.sin(i / 10)) for i in range(300)])
+    annotator = Annotator()
+    return Stage(clip, lambda frame: annotator.draw(frame.image, next(shown), event))
+
+
+def encoding(clip: Path) -> Stage:
+    """From the frame to JPEG."""
+    return Stage(clip, lambda frame: encode_jpeg(frame.image))
+
+
+class Writing:
+    """From JPEG into the AVI file."""
+
+    def __init__(self, clip: Path, folder: Path) -> None:
+        images = read_frames(clip, HELD)
+        self._size = (images[0].shape[1], images[0].shape[0])
+        self._jpegs = cycle([encode_jpeg(image) for image in images])
+        self._path = folder / "writing.avi"
+        self._begin()
+
+    def measure(self, seconds: float) -> Reading:
+        return repeat(self._one, seconds)
+
+    def close(self) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def _begin(self) -> None:
+        self._file = self._path.open("wb")
+        self._writer = AviWriter(self._file, *self._size, Fraction(25))
+
+    def _one(self) -> int:
+        if self._writer.frames >= FILE_FRAMES:
+            self._writer.close()
+            self._file.close()
+            self._begin()
+        self._writer.write(next(self._jpegs))
+        return 1
+
+
+def _smoothed(share: float) -> SmoothedPrediction:
+    shares = np.array([share, 1 - share], np.float32)
+    return SmoothedPrediction(Prediction(0, 0.0, shares), shares, "badminton", share)

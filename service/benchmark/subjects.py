@@ -1,0 +1,75 @@
+"""Who takes part in the rounds, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from models.precision import Precision
+from service.benchmark.engines import engine_alone, openvino_alone
+from service.benchmark.lecture import NAME as BASELINE
+from service.benchmark.lecture import LectureLoop
+from service.benchmark.networks import OnnxRuntime, OpenCvDnn
+from service.benchmark.rounds import Candidate, Subject
+from service.benchmark.stages import (
+    Decoding,
+    Interpreting,
+    Writing,
+    batching,
+    drawing,
+    encoding,
+    resizing,
+)
+from service.benchmark.whole import Pipeline
+from service.config import RunSettings
+from service.engines import Engine
+
+ONNX: Final = "network.onnx"
+FP32: Final = "network.xml"
+PIPELINE: Final = "pipeline"
+ENGINE: Final = "engine"
+STAGES: Final = ("decode", "resize", "batch", ENGINE, "interpret", "draw", "encode", "write")
+"""In the order in which a frame meets them."""
+
+
+def pipeline_candidates(model: str, engine: Engine, clip: Path, folder: Path) -> list[Candidate]:
+    """The lecture's loop, the whole pipeline, and each of its stages alone."""
+    batch_size = RunSettings().batch_size
+    stages: dict[str, Callable[[], Subject]] = {
+        "decode": partial(Decoding, clip),
+        "resize": partial(resizing, model, clip),
+        "batch": partial(batching, model, clip),
+        ENGINE: partial(engine_alone, model, engine, clip, batch_size),
+        "interpret": partial(Interpreting, model),
+        "draw": partial(drawing, clip),
+        "encode": partial(encoding, clip),
+        "write": partial(Writing, clip, folder),
+    }
+    return [
+        Candidate(BASELINE, partial(LectureLoop, model, clip, folder)),
+        Candidate(PIPELINE, partial(Pipeline, model, engine, clip, folder)),
+        *(Candidate(name, stages[name]) for name in STAGES),
+    ]
+
+
+def engine_candidates(model: str, clip: Path, folder: Path) -> list[Candidate]:
+    """The same network in every way that is installed; ``folder`` holds what it was converted to."""
+    onnx = folder / ONNX
+    return [
+        *(
+            Candidate(f"tensorflow_{size}", partial(engine_alone, model, Engine.TENSORFLOW, clip, size))
+            for size in (1, 8)
+        ),
+        *(
+            Candidate(
+                f"openvino_{precision}_{size}",
+                partial(openvino_alone, model, precision, folder / FP32, clip, size),
+            )
+            for precision in (Precision.FP32, Precision.INT8)
+            for size in (1, 8)
+        ),
+        *(Candidate(f"onnxruntime_{size}", partial(OnnxRuntime, model, onnx, clip, size)) for size in (1, 8)),
+        Candidate("opencv_dnn_1", partial(OpenCvDnn, model, onnx, clip, 1)),
+    ]

@@ -1,0 +1,219 @@
+"""What ``video-events benchmark`` does, part by part; what is measured is kept whatever comes next."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from models.artifact import load_artifact
+from models.errors import ModelError
+from service.benchmark import Part
+from service.benchmark.camera import Camera
+from service.benchmark.clip import Clip, inspect, make_clip
+from service.benchmark.engines import convert_openvino
+from service.benchmark.footprint import measure_growth
+from service.benchmark.listening import Audience
+from service.benchmark.live import LivePlan, measure_streams, measure_subscribers
+from service.benchmark.machine import cores, describe
+from service.benchmark.networks import export_onnx
+from service.benchmark.queries import measure_queries
+from service.benchmark.report import frame_figures
+from service.benchmark.rounds import Rounds, run_rounds
+from service.benchmark.served import Service
+from service.benchmark.statistics import significant
+from service.benchmark.subjects import FP32, ONNX, engine_candidates, pipeline_candidates
+from service.engines import Engine
+from service.errors import BenchmarkError, VideoEventsError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is measured, and how long. Seconds are of wall clock."""
+
+    parts: tuple[Part, ...] = tuple(Part)
+    model: str = "sports"
+    engine: Engine = Engine.AUTO
+    clip: Path | None = None
+    rounds: int = 7
+    round_seconds: float = 3.0
+    clip_frames: int = 250
+    lengths: tuple[int, ...] = (1, 2, 4)
+    events: int = 1_000_000
+    streams: int = 4
+    stream_seconds: float = 30.0
+    step_seconds: float = 10.0
+    rate: float = 5.0
+    sources: tuple[str, ...] = ()
+    find_limit: bool = False
+    subscribers: int = 200
+    subscriber_seconds: float = 10.0
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "parts": [part.value for part in self.parts],
+            "model": self.model,
+            "engine": self.engine.value,
+            "rounds": self.rounds,
+            "round_seconds": self.round_seconds,
+        }
+
+
+OnStep = Callable[[str, float | None], None]
+"""Told what is measured now, and how much of it is done (0 to 1) where that is known."""
+
+
+class Suite:
+    """Runs the parts; ``result`` holds every figure so far, at any moment."""
+
+    def __init__(self, settings: Settings, on_step: OnStep = lambda name, done: None) -> None:
+        """Raises ModelError for a model that is not there."""
+        artifact = load_artifact(settings.model)
+        self._settings = settings
+        self._on_step = on_step
+        self._rounds = Rounds()
+        self._skipped: dict[str, str] = {}
+        self._began = time.monotonic()
+        self.result: dict[str, Any] = {
+            "machine": describe(),
+            "settings": settings.document() | {"network": f"{artifact.name} {artifact.version}"},
+            "skipped": self._skipped,
+        }
+
+    def run(self) -> None:
+        """Raises SourceError or ``BenchmarkError`` for a clip or a source that cannot be used."""
+        settings = self._settings
+        with tempfile.TemporaryDirectory(prefix="video-events-benchmark-") as name:
+            folder = Path(name)
+            parts = set(settings.parts)
+            try:
+                if parts & {Part.PIPELINE, Part.ENGINES, Part.GROWTH, Part.STREAMS, Part.SUBSCRIBERS}:
+                    clip = self._clip(folder)
+                if parts & {Part.PIPELINE, Part.ENGINES}:
+                    self._frames(clip, folder)
+                if Part.GROWTH in parts:
+                    self._growth(clip, folder)
+                if Part.EVENTS in parts:
+                    self._events(folder)
+                if parts & {Part.STREAMS, Part.SUBSCRIBERS}:
+                    self._live(clip, folder)
+            finally:
+                self.note()
+
+    def note(self) -> None:
+        """Bring the figures of the rounds, and the time taken, up to date."""
+        if self._rounds.readings:
+            self.result["frames"] = frame_figures(self._rounds, cores())
+        self._skipped |= self._rounds.skipped
+        self.result["seconds"] = significant(time.monotonic() - self._began, 4)
+
+    def _clip(self, folder: Path) -> Clip:
+        settings = self._settings
+        self._on_step("clip", None)
+        clip = inspect(settings.clip if settings.clip else make_clip(folder, settings.clip_frames))
+        self.result["clip"] = clip.document()
+        return clip
+
+    def _frames(self, clip: Clip, folder: Path) -> None:
+        settings = self._settings
+        candidates = []
+        if Part.PIPELINE in settings.parts:
+            candidates += pipeline_candidates(settings.model, settings.engine, clip.path, folder)
+        if Part.ENGINES in settings.parts:
+            for name, convert, target in (
+                ("onnx", export_onnx, folder / ONNX),
+                ("openvino", convert_openvino, folder / FP32),
+            ):
+                self._on_step(f"convert the network ({name})", None)
+                with self._tolerated(name):
+                    in_own_process(convert, settings.model, target)
+            candidates += engine_candidates(settings.model, clip.path, folder)
+        total = len(candidates) * (settings.rounds + 1)
+        done = -1
+
+        def step(name: str) -> None:
+            nonlocal done
+            done += 1
+            self._on_step(name, min(1.0, done / total))
+
+        run_rounds(candidates, settings.rounds, settings.round_seconds, self._rounds, step)
+
+    def _growth(self, clip: Clip, folder: Path) -> None:
+        settings = self._settings
+        with self._tolerated("growth"):
+            self.result["growth"] = measure_growth(
+                clip,
+                settings.lengths,
+                settings.model,
+                settings.engine,
+                folder,
+                lambda name: self._on_step(name, None),
+            )
+
+    def _events(self, folder: Path) -> None:
+        count = self._settings.events
+        self.result["events"] = measure_queries(
+            folder, count, lambda done: self._on_step(f"{count:,} events", done / count)
+        )
+
+    def _live(self, clip: Clip, folder: Path) -> None:
+        settings = self._settings
+
+        def step(name: str) -> None:
+            self._on_step(name, None)
+
+        with ExitStack() as stack:
+            sources = settings.sources
+            if not sources:
+                step("camera")
+                sources = (stack.enter_context(Camera(clip.path)).address,)
+            allowed = sorted({host for source in sources if (host := urlsplit(source).hostname)})
+            step("video-events serve")
+            service = stack.enter_context(Service(settings.model, settings.engine, folder, allowed))
+            audience = stack.enter_context(Audience())
+            if Part.STREAMS in settings.parts:
+                plan = LivePlan(
+                    streams=settings.streams,
+                    rate=settings.rate,
+                    seconds=settings.stream_seconds,
+                    step_seconds=settings.step_seconds,
+                    sources=sources,
+                    find_limit=settings.find_limit,
+                )
+                streams = self.result["streams"] = {}
+                with self._tolerated("streams"):
+                    measure_streams(service, audience, plan, streams, step)
+            if Part.SUBSCRIBERS in settings.parts:
+                with self._tolerated("subscribers"):
+                    service.add("listened_to", sources[0], gate=False)
+                    service.wait_for_labels(("listened_to",), 60)
+                    counts = sorted({max(1, settings.subscribers // part) for part in (4, 2, 1)})
+                    self.result["subscribers"] = measure_subscribers(
+                        service, audience, "listened_to", counts, settings.subscriber_seconds, step
+                    )
+
+    @contextmanager
+    def _tolerated(self, name: str) -> Iterator[None]:
+        """Note why something could not be measured, and go on."""
+        try:
+            yield
+        except (VideoEventsError, ModelError, ImportError) as error:
+            self._skipped[name] = str(error)
+
+
+def in_own_process(work: Callable[..., None], *arguments: object) -> None:
+    """Call ``work`` where its libraries and its memory go with it. Raises what it raised."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            pool.submit(work, *arguments).result()
+        except BrokenProcessPool as error:
+            raise BenchmarkError(f"its process ended: {error}") from error

@@ -1,0 +1,148 @@
+"""The command ``benchmark``. Like ``cli``, this module imports nothing heavy until the command runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from service.benchmark import Part
+from service.engines import Engine
+from service.errors import BenchmarkError, ConfigurationError
+
+INTERRUPTED: Final = 130
+RESULT: Final = "benchmark.json"
+
+app = typer.Typer()
+
+
+@app.command()
+def benchmark(
+    part: Annotated[
+        list[Part] | None,
+        typer.Option(metavar="NAME", help=f"One of {', '.join(Part)}; repeatable.", show_default="all"),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small and short: minutes, rougher.")] = False,
+    clip: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Video to work on.", show_default="made, 720p")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Name of a model that ships, or a model's folder.")] = "sports",
+    engine: Annotated[Engine, typer.Option(help="What runs the network.")] = Engine.AUTO,
+    rounds: Annotated[int | None, typer.Option(help="Interleaved rounds.", show_default="7")] = None,
+    streams: Annotated[int | None, typer.Option(help="Live streams to hold.", show_default="4")] = None,
+    minutes: Annotated[float | None, typer.Option(help="How long to hold them.", show_default="0.5")] = None,
+    rate: Annotated[float, typer.Option(help="Classifications per second of each stream.")] = 5.0,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Stream to use, several in turn; repeatable.",
+            show_default="own camera, MJPEG over HTTP, 640×360, 25 fps",
+        ),
+    ] = None,
+    find_limit: Annotated[
+        bool, typer.Option("--find-limit", help="Then add streams until labels come late or one starves.")
+    ] = False,
+    subscribers: Annotated[
+        int | None, typer.Option(help="Most listeners to one stream.", show_default="200")
+    ] = None,
+    events: Annotated[
+        int | None, typer.Option(help="Events in the log that is asked.", show_default="1000000")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help=f"Write {RESULT} here, too.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the figures, as PNG or SVG.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object with every figure, nothing else.")
+    ] = False,
+) -> None:
+    """Measure what this machine can do, and how near to it the service comes.
+
+    The lecture's loop (predict one frame after the other), the same network in every engine that is
+    installed, each stage alone and the whole pipeline take turns in interleaved rounds. Then come longer
+    clips, a large event log, live streams and many subscribers. Prints tables and one line of JSON. Ctrl-C
+    prints what has been measured until then. Leave the machine alone meanwhile.
+    """
+    wanted = _overrides(
+        quick,
+        rounds=rounds,
+        streams=streams,
+        stream_seconds=None if minutes is None else 60 * minutes,
+        subscribers=subscribers,
+        events=events,
+    )
+    given = {"rounds": rounds, "streams": streams, "minutes": minutes, "rate": rate}
+    for name, value in (given | {"subscribers": subscribers, "events": events}).items():
+        if value is not None and not value > 0:
+            raise ConfigurationError(f"--{name} must be above 0, got {value:g}")
+    from rich.console import Console
+
+    from service.benchmark import plot as plotting
+    from service.benchmark.progress import step_display
+    from service.benchmark.report import show
+    from service.benchmark.suite import Settings, Suite
+
+    if plot is not None:
+        plotting.check()
+    settings = Settings(
+        parts=tuple(dict.fromkeys(part or Part)),
+        model=model,
+        engine=engine,
+        clip=clip,
+        rate=rate,
+        sources=tuple(source or ()),
+        find_limit=find_limit,
+        **wanted,
+    )
+    interrupted = False
+    with step_display(Console(stderr=True)) as on_step:
+        suite = Suite(settings, on_step)
+        try:
+            suite.run()
+        except KeyboardInterrupt:
+            interrupted = True
+    suite.result["interrupted"] = interrupted
+    line = json.dumps(suite.result, allow_nan=False)
+    if output is not None:
+        _write(output, line)
+    if not as_json:
+        show(Console(), suite.result)
+    sys.stdout.write(line + "\n")
+    if plot is not None:
+        plotting.draw(suite.result, plot)
+    if interrupted:
+        print("video-events: interrupted; these are the figures until then", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED)
+
+
+QUICK: Final[dict[str, Any]] = {
+    "rounds": 3,
+    "round_seconds": 1.0,
+    "clip_frames": 75,
+    "lengths": (1, 2),
+    "events": 20_000,
+    "streams": 2,
+    "stream_seconds": 6.0,
+    "step_seconds": 3.0,
+    "subscribers": 20,
+    "subscriber_seconds": 3.0,
+}
+
+
+def _overrides(quick: bool, **given: Any) -> dict[str, Any]:
+    """The settings that differ from the defaults; what was given goes before what is quick."""
+    return (QUICK if quick else {}) | {name: value for name, value in given.items() if value is not None}
+
+
+def _write(folder: Path, line: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RESULT).write_text(line + "\n", encoding="utf-8")
+    except OSError as error:
+        raise BenchmarkError(f"cannot write into {folder}: {error.strerror}") from error

@@ -1,0 +1,168 @@
+"""The command as a person gives it, on a network with random weights and tiny pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models import architectures
+from models.artifact import save_artifact
+from models.preprocessing import Preprocessing
+from service import benchmark_command
+from service.benchmark.subjects import STAGES
+from service.benchmark.suite import Suite
+from service.cli import status_of
+from tests.conftest import WriteVideo
+
+LABELS = ("red", "blue", "background")
+TINY = {
+    "rounds": 2,
+    "round_seconds": 0.05,
+    "clip_frames": 8,
+    "lengths": (1, 2),
+    "events": 400,
+    "streams": 1,
+    "stream_seconds": 2.0,
+    "step_seconds": 1.0,
+    "subscribers": 4,
+    "subscriber_seconds": 1.0,
+}
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    network = architectures.build("resnet50", len(LABELS), dense=4, height=32, width=32)
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_artifact(
+        folder,
+        network,
+        name="tiny",
+        version="1",
+        architecture="resnet50",
+        options={"dense": 4},
+        labels=LABELS,
+        preprocessing=Preprocessing(height=32, width=32),
+        temperature=1.0,
+        records={},
+    )
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark_command, "QUICK", TINY)
+
+
+def measured(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """What ``benchmark --quick --json`` prints: one line, one object."""
+    status = status_of(["benchmark", "--quick", "--json", *arguments])
+    captured = capsys.readouterr()
+    assert status == 0, captured.err
+    (line,) = captured.out.splitlines()
+    result: dict[str, Any] = json.loads(line)
+    assert result["machine"]["cores"] >= 1
+    assert result["interrupted"] is False
+    return result
+
+
+def test_pipeline_and_its_stages(
+    artifact: Path, write_video: WriteVideo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every candidate has its figures by name, and the allowance follows from those of the stages."""
+    clip = write_video(count=30, size=(320, 240))
+    figures = measured(
+        capsys,
+        *("--part", "pipeline", "--engine", "tensorflow", "--model", str(artifact), "--clip", str(clip)),
+        *("-o", str(tmp_path / "out"), "--plot", str(tmp_path / "plot.png")),
+    )
+    assert figures["skipped"] == {}
+    candidates = figures["frames"]["candidates"]
+    assert set(candidates) == {"lecture_loop", "pipeline", *STAGES}
+    assert candidates["lecture_loop"]["times_lecture_loop"]["median"] == 1
+    assert all(row["fps"]["n"] == 2 and row["core_ms_per_frame"] > 0 for row in candidates.values())
+    allowance = figures["frames"]["allowance"]
+    cost = sum(candidates[stage]["core_ms_per_frame"] for stage in STAGES)
+    assert allowance["core_ms_per_frame_of_all_stages"] == pytest.approx(cost, rel=1e-4)
+    assert allowance["allowed_fps"] == pytest.approx(1000 * allowance["cores"] / cost, rel=1e-4)
+    share = candidates["pipeline"]["fps"]["median"] / allowance["allowed_fps"]
+    assert allowance["share_of_allowed"] == pytest.approx(share, rel=1e-3)
+    assert figures["clip"]["frames"] == 30
+    assert json.loads((tmp_path / "out" / "benchmark.json").read_text()) == figures
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_longer_clips(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The program itself is run over a clip that the benchmark has made, and over twice as much."""
+    figures = measured(capsys, "--part", "growth", "--engine", "tensorflow", "--model", str(artifact))
+    assert figures["clip"]["width"] == 1280
+    runs = figures["growth"]["runs"]
+    assert [run["frames"] for run in runs.values()] == [8, 16]
+    for run in runs.values():
+        assert 0 < run["first_frame_seconds"] <= run["seconds"]
+        assert run["peak_memory_mb"] > 50
+
+
+def test_streams_and_subscribers(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The service itself is started with a camera of our own, and its subscribers hear labels."""
+    figures = measured(
+        capsys,
+        *("--part", "streams", "--part", "subscribers"),
+        *("--engine", "tensorflow", "--model", str(artifact)),
+    )
+    assert figures["skipped"] == {}
+    held = figures["streams"]["held"]
+    assert held["streams"] == 1
+    assert held["labels_per_second"]["all"] > 0
+    assert held["latency_ms"]["p50"] > 0
+    assert held["restarts"] == 0
+    assert figures["streams"]["ready_seconds"] > 0
+    steps = figures["subscribers"]["steps"]
+    assert [step["subscribers"] for step in steps] == [1, 2, 4]
+
+
+def test_table_then_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --json a person reads a table first; the last line is for programs all the same."""
+    assert status_of(["benchmark", "--quick", "--part", "events"]) == 0
+    out = capsys.readouterr().out
+    assert "log of 400 events" in out
+    assert json.loads(out.splitlines()[-1])["events"]["events"] == 400
+
+
+def test_ctrl_c_keeps_what_was_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has waited half an hour and gives up gets the figures until then, and the status of Ctrl-C."""
+
+    def interrupted(suite: Suite, folder: Path) -> None:
+        suite.result["events"] = {"events": 1, "query_ms": {}}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Suite, "_events", interrupted)
+    assert status_of(["benchmark", "--part", "events", "--json"]) == 130
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert result["interrupted"] is True
+    assert result["events"]["events"] == 1
+    assert "interrupted" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--part", "nonsense"], "nonsense"),
+        (["--rounds", "0"], "--rounds must be above 0, got 0"),
+        (["--minutes", "-1"], "--minutes must be above 0"),
+        (["--clip", "absent.mp4", "--part", "pipeline"], "there is no such file"),
+        (["--model", "absent"], "no model 'absent'"),
+    ],
+)
+def test_bad_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be measured is told in one line before anything begins."""
+    assert status_of(["benchmark", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""

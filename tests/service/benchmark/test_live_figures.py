@@ -1,0 +1,62 @@
+"""What is made of what subscribers heard; pure."""
+
+from __future__ import annotations
+
+from service.benchmark.listening import Heard
+from service.benchmark.live import fan_out, judge
+
+
+def labels(
+    stream: str, count: int, *, latency: float = 0.1, rate: float = 5.0, growth: float = 0.0
+) -> list[Heard]:
+    """``count`` labels of a stream, evenly; ``growth`` is what each adds to the age of its frame."""
+    return [Heard(stream, 0, 1000 + i / rate, latency, 0.004, latency + growth * i, 4) for i in range(count)]
+
+
+def test_all_get_theirs() -> None:
+    """Streams that get their labels in time hold, with the figures that say so."""
+    heard = labels("a", 50) + labels("b", 50, latency=0.2)
+    figures = judge(heard, ("a", "b"), 10.0, 5.0)
+    assert figures["holds"]
+    assert figures["starved"] == 0
+    assert figures["labels_per_second"] == {"least": 5.0, "median": 5.0, "all": 10.0}
+    assert figures["latency_ms"] == {"p50": 150, "p95": 200, "p99": 200, "most": 200}
+    assert figures["frame_age_slope_ms_per_minute"] == 0
+    assert figures["frames_between_labels"] == 4
+
+
+def test_one_that_starves_is_seen() -> None:
+    """A stream that goes short, or gets nothing, does not vanish in the mean of the others."""
+    figures = judge(labels("a", 50) + labels("b", 40), ("a", "b", "c"), 10.0, 5.0)
+    assert figures["starved"] == 2
+    assert figures["labels_per_second"]["least"] == 0
+    assert not figures["holds"]
+
+
+def test_late_labels_do_not_hold() -> None:
+    """Six late labels in a hundred are more than p95 allows."""
+    heard = labels("a", 94) + labels("a", 6, latency=0.5)
+    assert not judge(heard, ("a",), 20.0, 5.0)["holds"]
+    heard = labels("a", 96) + labels("a", 4, latency=0.5)
+    assert judge(heard, ("a",), 20.0, 5.0)["holds"]
+
+
+def test_growing_age_is_seen() -> None:
+    """Latency that creeps up shows long before anybody is late: 1 ms per label is 300 a minute."""
+    figures = judge(labels("a", 300, growth=0.001), ("a",), 60.0, 5.0)
+    assert 290 < figures["frame_age_slope_ms_per_minute"] < 310
+
+
+def test_nothing_heard_is_no_success() -> None:
+    """Silence has no latency, and does not hold."""
+    figures = judge([], ("a",), 10.0, 5.0)
+    assert figures["latency_ms"] is None
+    assert not figures["holds"]
+
+
+def test_fan_out_counts_each_subscriber() -> None:
+    """A subscriber who heard less than the others is told of."""
+    heard = [Heard("a", number, 0.0, 0.1, 0.002, 0.1, 0) for number in (0, 0, 1)]
+    figures = fan_out(heard, 3)
+    assert (figures["labels_least"], figures["labels_most"]) == (0, 2)
+    assert figures["delay_ms"]["p99"] == 2
