@@ -15,3 +15,7 @@ class DatasetError(ModelError):
 
 class WeightsError(ModelError):
     """Pretrained weights are missing or do not fit the network."""
+
+
+class ExperimentError(ModelError):
+    """An experiment or a grid of them is not described as it should be."""

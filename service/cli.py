@@ -15,6 +15,7 @@ import typer
 
 from service import (
     benchmark_command,
+    compare_command,
     data_commands,
     export_command,
     model_commands,
@@ -163,6 +164,7 @@ def _split(labels: str | None) -> tuple[str, ...] | None:
 
 app.add_typer(serve_command.app)
 app.add_typer(train_command.app)
+app.add_typer(compare_command.app)
 app.add_typer(model_commands.app)
 app.add_typer(export_command.app)
 app.add_typer(data_commands.app)

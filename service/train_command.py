@@ -6,36 +6,52 @@ Like ``cli``, this module imports nothing heavy until the command runs.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.data_options import Background, Data, Groups, Labels, Splits, names
+from service.data_options import Background, Groups, Labels, Splits, names
 
 if TYPE_CHECKING:
-    from models.datasets import Sample
-    from models.evaluate import Evaluation
-    from models.settings import TrainingSettings
+    from models.experiments.experiment import Experiment
+
+_MEANS = ("accuracy", "mean_roc_auc", "mean_average_precision")
 
 app = typer.Typer()
 
 
 @app.command()
 def train(
-    data: Data,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="DIR", help="Folder of the run; an unfinished one goes on."),
     ],
-    name: Annotated[str, typer.Option(help="Name of the model.")] = "model",
-    model_version: Annotated[str, typer.Option(help="Version of the model.")] = "1",
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DATA", help="Folder with <label>/<image> in it.", show_default="the experiment's"
+        ),
+    ] = None,
+    experiment: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML or JSON with these parameters; options go before it."),
+    ] = None,
+    grid: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Like --experiment, with ranges: a run for each combination."),
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="With --grid: also run again what failed.")] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="model")] = None,
+    model_version: Annotated[str | None, typer.Option(help="Version of the model.", show_default="1")] = None,
     architecture: Annotated[
-        str, typer.Option(metavar="NAME", help="The network; 'video-events models architectures' lists them.")
-    ] = "resnet50",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The network; 'video-events models architectures' lists them.",
+            show_default="resnet50",
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="An option of the architecture; can be repeated."),
@@ -55,6 +71,27 @@ def train(
         list[Path] | None, typer.Option(metavar="DIR", help="More training images; can be repeated.")
     ] = None,
     labels: Labels = None,
+    groups: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only images of these groups.", show_default="all")
+    ] = None,
+    leave_out: Annotated[
+        str | None, typer.Option(metavar="GROUP", help="Blind test: on this group of images alone.")
+    ] = None,
+    by_group: Annotated[
+        bool, typer.Option("--by-group", help="One run for each group, which is left out; then their mean.")
+    ] = False,
+    valid_fraction: Annotated[
+        float | None,
+        typer.Option(
+            help="Divide the data anew: share for validation.", show_default="splits; 0.1 beside --leave-out"
+        ),
+    ] = None,
+    test_fraction: Annotated[
+        float | None, typer.Option(help="Divide the data anew: share for the test.", show_default="splits")
+    ] = None,
+    split_by: Annotated[
+        str | None, typer.Option(help="Divide by 'image' or whole 'group'.", show_default="image")
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
@@ -115,182 +152,125 @@ def train(
         int | None, typer.Option(help="Side of a training view in pixels.", show_default="preset")
     ] = None,
     seed: Annotated[int | None, typer.Option(show_default="preset")] = None,
-    leave_out_group: Annotated[
-        str | None,
-        typer.Option("--leave-out", metavar="GROUP", help="Test on this group of images alone."),
-    ] = None,
-    by_group: Annotated[
-        bool, typer.Option("--by-group", help="One run for each group, which is left out; then their mean.")
-    ] = False,
-    groups: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Only images of these groups.", show_default="all")
-    ] = None,
-    valid_fraction: Annotated[
-        float, typer.Option(help="With these two: share of the other images to validate on.")
-    ] = 0.1,
     test: Annotated[
-        bool, typer.Option("--test/--no-test", help="Judge the result on the split 'test' too, once.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--test/--no-test", help="Judge the result on the split 'test' too, once.", show_default="no"
+        ),
+    ] = None,
 ) -> None:
     """Train a network on a folder of labelled images.
 
     With ImageNet weights, stage one trains the head on the frozen base, stage two the top blocks too; other
     networks are trained whole until the validation loss falls no more. The run can be stopped with Ctrl-C
     and goes on from its last epoch when the same command is given again. DIR/artifact then holds the model
-    for --model, DIR/report the curves, tables and the images it got wrong.
+    for --model, DIR/results.json every figure, DIR/frame_predictions.csv what it says of each image, and
+    DIR/report/report.html curves, tables and the images it got wrong.
+
+    With --grid every combination of the ranges is a run in a folder of its own; DIR/table.csv and
+    DIR/leaderboard.html compare them by validation accuracy. What is done is not done again.
     """
-    from models.datasets import Collection
-    from models.leave_out import groups_of, leave_out, of_groups
-    from models.presets import with_overrides
-
-    collection = Collection(
-        data, splits, background, names(valid_groups), names(test_groups), tuple(extra or ())
-    )
-    settings = with_overrides(
-        preset,
-        architecture=architecture,
-        weights=weights,
-        height=height,
-        width=width,
-        options=parsed_options(option or ()) | ({} if dropout is None else {"dropout": dropout}),
-        head_epochs=head_epochs,
-        epochs=epochs,
-        patience=patience,
-        unfreeze=unfreeze,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        schedule=schedule,
-        weight_decay=weight_decay,
-        class_weights=class_weights,
-        augmentation=augmentation,
-        batch_size=batch_size,
-        train_size=train_size,
-        seed=seed,
-    )
-    samples = collection.load(names(labels) or None, seed=settings.seed)
-    if groups is not None:
-        samples = of_groups(samples, names(groups))
-    work = _Work(
-        name=name,
-        model_version=model_version,
-        settings=settings,
-        imagenet_weights=imagenet_weights,
-        start_from=start_from,
-        notes={"groups": {"valid": names(valid_groups), "test": names(test_groups)}},
-        test=test or leave_out_group is not None or by_group,
-    )
-    if by_group:
-        figures = {}
-        for group in groups_of(samples):
-            typer.echo(f"group {group} is left out", err=True)
-            divided = leave_out(samples, group, valid_fraction=valid_fraction, seed=settings.seed)
-            figures[group] = _figures(work.train(divided, output / group)["test"])
-        _show_groups(figures, output)
-        return
-    if leave_out_group is not None:
-        samples = leave_out(samples, leave_out_group, valid_fraction=valid_fraction, seed=settings.seed)
-    work.train(samples, output)
-    hint = f" --background {background}" if background else ""
-    typer.echo(f"faster on CPUs: video-events export {output / 'artifact'} --data {data}{hint}", err=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What all runs of one command have in common."""
-
-    name: str
-    model_version: str
-    settings: TrainingSettings
-    imagenet_weights: Path | None
-    start_from: str | None
-    notes: dict[str, Any]
-    test: bool
-
-    def train(self, samples: list[Sample], output: Path) -> dict[str, Evaluation]:
-        """Train, judge, store and report one model; returns its evaluations by split."""
-        from models.artifact import load_artifact
-        from models.datasets import of_split
-        from models.errors import ModelError
-        from models.export import choose_fit, export, judge
-        from models.report import plot_learning_curves, write_report
-        from models.train import Training
-
-        settings = self.settings
-        initialise: Callable[[Any], None] | None = None
-        if self.imagenet_weights is not None and settings.weights == "imagenet":
-            initialise = partial(_load_from, settings.architecture, self.imagenet_weights)
-        if self.start_from is not None:
-            earlier = load_artifact(self.start_from)
-            initialise, settings = earlier.fill, replace(settings, head_epochs=0)
-        training = Training(samples, output, settings, initialise=initialise)
-        if self.start_from is not None and training.labels != earlier.labels:
-            raise ModelError(
-                f"--start-from {self.start_from} has labels {earlier.labels}, not {training.labels}"
-            )
-        network = training.fit()
-        typer.echo("choosing how to make images square, on the validation images", err=True)
-        preprocessing, fits = choose_fit(network, training.labels, training.valid, settings.preprocessing)
-        network = training.refit(network, preprocessing)
-        judged = {"valid": judge(network, training.labels, training.valid, preprocessing)}
-        if self.test:
-            typer.echo("judging on the test images", err=True)
-            judged["test"] = judge(network, training.labels, of_split(samples, "test"), preprocessing)
-        artifact = export(
-            network,
-            output / "artifact",
-            name=self.name,
-            version=self.model_version,
-            architecture=settings.architecture,
-            options=training.options,
-            labels=training.labels,
-            preprocessing=preprocessing,
-            training=training.record() | {"fit_accuracy_on_valid": fits} | self.notes,
-            valid=judged["valid"],
-            test=judged.get("test"),
-        )
-        report = output / "report"
-        report.mkdir(exist_ok=True)
-        plot_learning_curves(
-            [output / f"{stage}.csv" for stage in ("head_log", "log", "refit_log")],
-            report / "learning_curves.png",
-        )
-        evaluations = {split: part.evaluation(artifact.temperature) for split, part in judged.items()}
-        for split, evaluation in evaluations.items():
-            write_report(report / split, evaluation, judged[split].samples)
-            typer.echo(
-                f"{split}: accuracy {evaluation.accuracy:.4f} on {len(judged[split].samples)} images, "
-                f"calibration error {evaluation.calibration_error():.4f}"
-            )
-        typer.echo(f"model {output / 'artifact'}, report {report}")
-        return evaluations
-
-
-def _figures(evaluation: Evaluation) -> dict[str, Any]:
-    areas = evaluation.areas()
-    return {
-        "images": len(evaluation.truth),
-        "accuracy": round(evaluation.accuracy, 4),
-        **{
-            name: _mean(area for area in by_label.values() if area is not None)
-            for name, by_label in areas.items()
-        },
+    given = {
+        "data": None if data is None else data.absolute(),
+        "name": name,
+        "model_version": model_version,
+        "architecture": architecture,
+        "options": parsed_options(option or ()) or None,
+        "preset": preset,
+        "splits": splits,
+        "background": background,
+        "valid_groups": names(valid_groups) or None,
+        "test_groups": names(test_groups) or None,
+        "extra": tuple(extra or ()) or None,
+        "labels": names(labels) or None,
+        "valid_fraction": valid_fraction,
+        "test_fraction": test_fraction,
+        "split_by": split_by,
+        "leave_out": leave_out,
+        "groups": names(groups) or None,
+        "weights": weights,
+        "imagenet_weights": imagenet_weights,
+        "start_from": start_from,
+        "head_epochs": head_epochs,
+        "epochs": epochs,
+        "patience": patience,
+        "unfreeze": unfreeze,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "schedule": schedule,
+        "weight_decay": weight_decay,
+        "dropout": dropout,
+        "class_weights": class_weights,
+        "augmentation": augmentation,
+        "batch_size": batch_size,
+        "height": height,
+        "width": width,
+        "train_size": train_size,
+        "seed": seed,
+        "test": test,
     }
+    overrides = {name: value for name, value in given.items() if value is not None}
+    if grid is not None:
+        from service.grid_command import run_grid_file
+
+        if experiment is not None or by_group:
+            raise typer.BadParameter("--grid goes without --experiment and --by-group (leave_out = 'each')")
+        run_grid_file(grid, output, overrides, retry=retry)
+        return
+    planned = _planned(experiment, overrides)
+    if by_group:
+        _run_by_group(planned, output)
+        return
+    _run(planned, output)
+    hint = f" --background {planned.background}" if planned.background else ""
+    artifact = f"{output / 'artifact'} --data {planned.data}"
+    typer.echo(f"faster on CPUs: video-events export {artifact}{hint}", err=True)
 
 
-def _mean(values: Iterable[float]) -> float | None:
-    values = list(values)
-    return round(sum(values) / len(values), 4) if values else None
+def _planned(file: Path | None, overrides: dict[str, Any]) -> Experiment:
+    from models.experiments.experiment import Experiment, read_parameters
+
+    if file is None and "data" not in overrides:
+        raise typer.BadParameter("give DATA, or a file that names it with --experiment or --grid")
+    parameters = read_parameters(file) if file else {}
+    merged = parameters | overrides
+    if "options" in parameters and "options" in overrides:
+        merged["options"] = {**parameters["options"], **overrides["options"]}
+    return Experiment.of(merged, str(file or "the options"))
 
 
-def _show_groups(figures: dict[str, dict[str, Any]], output: Path) -> None:
-    """Print a line for each group that was left out and their mean; write them as ``by_group.json``."""
-    names = ("accuracy", "roc_auc", "average_precision")
-    mean = {name: _mean(row[name] for row in figures.values() if row[name] is not None) for name in names}
+def _run(experiment: Experiment, output: Path) -> dict[str, Any]:
+    from models.experiments.execute import execute
+
+    results = execute(experiment, output, tell=lambda text: typer.echo(text, err=True))
+    for split, figures in results["splits"].items():
+        typer.echo(
+            f"{split}: accuracy {figures['accuracy']:.4f} on {figures['n']} images, "
+            f"calibration error {figures['calibration_error']:.4f}"
+        )
+    typer.echo(f"model {output / 'artifact'}, report {output / 'report' / 'report.html'}")
+    return results
+
+
+def _run_by_group(experiment: Experiment, output: Path) -> None:
+    """A run for each group in a folder of its own, then a line for each and the mean; ``by_group.json``."""
+    from models.experiments.samples import load_groups
+
+    figures = {}
+    for group in load_groups(experiment):
+        typer.echo(f"group {group} is left out", err=True)
+        results = _run(experiment.model_copy(update={"leave_out": group}), output / group)
+        test = results["splits"]["test"]
+        figures[group] = {name: test[name] for name in ("n", *_MEANS)}
+    mean = {}
+    for name in _MEANS:
+        known = [row[name] for row in figures.values() if row[name] is not None]
+        mean[name] = round(sum(known) / len(known), 4) if known else None
     (output / "by_group.json").write_text(json.dumps({"groups": figures, "mean": mean}, indent=1) + "\n")
-    typer.echo(f"{'left out':<16} images " + " ".join(f"{name:>17}" for name in names))
-    for group, row in {**figures, "mean": {"images": "", **mean}}.items():
-        cells = ("" if row[name] is None else f"{row[name]:.4f}" for name in names)
-        typer.echo(f"{group:<16} {row['images']!s:>6} " + " ".join(f"{cell:>17}" for cell in cells))
+    typer.echo(f"{'left out':<16} images " + " ".join(f"{name:>22}" for name in _MEANS))
+    for group, row in {**figures, "mean": {"n": "", **mean}}.items():
+        cells = ("" if row[name] is None else f"{row[name]:.4f}" for name in _MEANS)
+        typer.echo(f"{group:<16} {row['n']!s:>6} " + " ".join(f"{cell:>22}" for cell in cells))
 
 
 def parsed_options(texts: tuple[str, ...] | list[str]) -> dict[str, Any]:
@@ -312,13 +292,3 @@ def parsed_options(texts: tuple[str, ...] | list[str]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             options[name.strip()] = value
     return options
-
-
-def _load_from(architecture: str, folder: Path, network: Any) -> None:
-    from models import architectures
-    from models.errors import ModelError
-
-    load = architectures.find(architecture).load_weights
-    if load is None:
-        raise ModelError(f"there are no ImageNet weights for {architecture}; it is trained from scratch")
-    load(network, folder)

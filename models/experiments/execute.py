@@ -1,0 +1,123 @@
+"""Does what an experiment says: train, judge, store the model, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from models import architectures
+from models.artifact import load_artifact
+from models.datasets import Sample, of_split
+from models.errors import ModelError
+from models.experiments.experiment import Experiment
+from models.experiments.results import Part, Run, write_results
+from models.experiments.samples import load_samples
+from models.export import Judged, choose_fit, export, judge
+from models.presets import with_overrides
+from models.settings import TrainingSettings
+from models.train import Training
+
+MOST_TRAIN_IMAGES = 2000
+"""Of more training images so many, evenly chosen, are judged: it costs as much as an epoch."""
+
+
+def execute(
+    experiment: Experiment, folder: Path, *, tell: Callable[[str], None] = lambda text: None
+) -> dict[str, Any]:
+    """Run ``experiment`` in ``folder`` and return its ``results.json``; ``tell`` gets news for a person.
+
+    A run that was stopped goes on where it was. The split ``test`` is judged only if the experiment says
+    so. Raises ModelError for what cannot be done.
+    """
+    settings = with_overrides(experiment.preset, **experiment.settings())
+    samples = load_samples(experiment, settings.seed)
+    initialise, settings = _start(experiment, settings, samples)
+    training = Training(samples, folder, settings, initialise=initialise)
+    network = training.fit()
+    labels = training.labels
+    seconds = {"training": training.record()["seconds"]}
+    began = time.monotonic()
+    tell("choosing how to make images square, on the validation images")
+    preprocessing, fits = choose_fit(network, labels, training.valid, settings.preprocessing)
+    network = training.refit(network, preprocessing)
+    chosen = {"valid": training.valid, "train": evenly(training.train, MOST_TRAIN_IMAGES)}
+    if experiment.judges_test:
+        chosen["test"] = of_split(samples, "test")
+    judged = {}
+    for split, some in chosen.items():
+        tell(f"judging {len(some)} images of {split}")
+        judged[split] = judge(network, labels, some, preprocessing)
+    seconds["judging"] = time.monotonic() - began
+    artifact = export(
+        network,
+        folder / "artifact",
+        name=experiment.name,
+        version=experiment.model_version,
+        architecture=settings.architecture,
+        options=training.options,
+        labels=labels,
+        preprocessing=preprocessing,
+        training=training.record()
+        | {
+            "fit_accuracy_on_valid": fits,
+            "groups": {"valid": experiment.valid_groups, "test": experiment.test_groups},
+        },
+        valid=judged["valid"],
+        test=judged.get("test"),
+    )
+    return write_results(
+        Run(
+            folder=folder,
+            name=experiment.name,
+            parameters=experiment.parameters(),
+            settings=asdict(replace(settings, preprocessing=preprocessing)),
+            labels=labels,
+            network=network,
+            parts={
+                split: part_of(one, artifact.temperature, len(of_split(samples, split)))
+                for split, one in judged.items()
+            },
+            seconds=seconds,
+            extra={"fit_accuracy_on_valid": fits},
+        )
+    )
+
+
+def part_of(judged: Judged, temperature: float, count: int) -> Part:
+    """What a network said of a split that has ``count`` images, calibrated by ``temperature`` and raw."""
+    return Part(judged.samples, judged.evaluation(temperature), judged.evaluation(1.0), count)
+
+
+def evenly(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """At most ``most`` of ``samples``, at even distances."""
+    if len(samples) <= most:
+        return list(samples)
+    return [samples[i * len(samples) // most] for i in range(most)]
+
+
+def _start(
+    experiment: Experiment, settings: TrainingSettings, samples: Sequence[Sample]
+) -> tuple[Callable[[Any], None] | None, TrainingSettings]:
+    """What fills the network at first, None for what the settings say; and the settings with that."""
+    if experiment.start_from is not None:
+        earlier = load_artifact(experiment.start_from)
+        labels = tuple(sorted({sample.label for sample in of_split(samples, "train")}))
+        if labels != earlier.labels:
+            raise ModelError(
+                f"--start-from {experiment.start_from} has labels {earlier.labels}, not {labels}"
+            )
+        return earlier.fill, replace(settings, head_epochs=0)
+    if experiment.imagenet_weights is not None and settings.weights == "imagenet":
+        return partial(_load_from, experiment.architecture, experiment.imagenet_weights), settings
+    return None, settings
+
+
+def _load_from(architecture: str, folder: Path, network: Any) -> None:
+    load = architectures.find(architecture).load_weights
+    if load is None:
+        raise ModelError(f"there are no ImageNet weights for {architecture}; it is trained from scratch")
+    load(network, folder)

@@ -1,0 +1,137 @@
+"""All parameters of one training run, from a TOML or JSON file."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.errors import ExperimentError
+
+_PATHS = ("data", "splits", "background", "imagenet_weights", "features")
+_SETTINGS = (
+    *("architecture", "weights", "height", "width", "train_size", "batch_size", "seed", "augmentation"),
+    *("head_epochs", "head_views", "head_learning_rate", "epochs", "patience", "unfreeze", "refit_epochs"),
+    *("optimizer", "learning_rate", "schedule", "weight_decay", "label_smoothing", "class_weights"),
+)
+
+
+class Experiment(BaseModel):
+    """The parameters of ``video-events train`` by their names; None leaves one to the architecture.
+
+    ``valid_fraction`` and ``test_fraction`` divide the data anew, whatever ``splits`` say, by ``image`` or
+    by whole ``group`` (``split_by``), at random by ``seed``. ``leave_out`` makes one group the test split,
+    which is then judged; the validation images are ``valid_fraction`` (default 0.1) of the rest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path
+    name: str = "model"
+    model_version: str = "1"
+    architecture: str = "resnet50"
+    options: dict[str, Any] = Field(default_factory=dict)
+    preset: str | None = None
+    splits: Path | None = None
+    background: Path | None = None
+    valid_groups: tuple[str, ...] = ()
+    test_groups: tuple[str, ...] = ()
+    extra: tuple[Path, ...] = ()
+    labels: tuple[str, ...] = ()
+    valid_fraction: float | None = Field(None, ge=0, lt=1)
+    test_fraction: float | None = Field(None, ge=0, lt=1)
+    split_by: Literal["image", "group"] = "image"
+    groups: tuple[str, ...] = ()
+    leave_out: str | None = None
+    weights: str | None = None
+    imagenet_weights: Path | None = None
+    start_from: str | None = None
+    head_epochs: int | None = Field(None, ge=0)
+    head_views: int | None = Field(None, ge=1)
+    head_learning_rate: float | None = Field(None, gt=0)
+    epochs: int | None = Field(None, ge=0)
+    patience: int | None = Field(None, ge=0)
+    unfreeze: str | None = None
+    refit_epochs: int | None = Field(None, ge=0)
+    optimizer: str | None = None
+    learning_rate: float | None = Field(None, gt=0)
+    schedule: str | None = None
+    weight_decay: float | None = Field(None, ge=0)
+    dropout: float | None = Field(None, ge=0, lt=1)
+    label_smoothing: float | None = Field(None, ge=0, lt=1)
+    class_weights: str | None = None
+    augmentation: str | None = None
+    batch_size: int | None = Field(None, ge=1)
+    height: int | None = Field(None, ge=1)
+    width: int | None = Field(None, ge=1)
+    train_size: int | None = Field(None, ge=0)
+    stride: int = Field(1, ge=1)
+    features: Path | None = None
+    seed: int | None = Field(None, ge=0)
+    test: bool = False
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], source: str = "the experiment") -> Self:
+        """Check ``values``; raises ExperimentError that names the first that is wrong."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise ExperimentError(f"{source}: {explain(error, cls)}") from error
+
+    @property
+    def judges_test(self) -> bool:
+        """Whether the split ``test`` is to be judged: if asked for, and in a blind test."""
+        return self.test or self.leave_out is not None
+
+    def parameters(self) -> dict[str, Any]:
+        """What differs from the defaults, as JSON can hold it."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    def settings(self) -> dict[str, Any]:
+        """The parameters that ``models.presets.with_overrides`` takes."""
+        options = self.options | ({} if self.dropout is None else {"dropout": self.dropout})
+        return {name: getattr(self, name) for name in _SETTINGS} | {"options": options}
+
+
+def read_parameters(file: Path) -> dict[str, Any]:
+    """The parameters in a ``.toml`` or ``.json`` file; its paths are relative to the file.
+
+    Raises ExperimentError for a file that is neither.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        values = json.loads(text) if file.suffix.lower() == ".json" else tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise ExperimentError(f"{file} cannot be read as TOML or JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ExperimentError(f"{file} holds a {type(values).__name__}; expected parameters by name")
+    return resolve_paths(values, file.parent)
+
+
+def resolve_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """``values`` with relative paths taken from ``folder``."""
+    resolved = dict(values)
+    for name in _PATHS:
+        if isinstance(resolved.get(name), str):
+            resolved[name] = str((folder / resolved[name]).absolute())
+    start = resolved.get("start_from")
+    if isinstance(start, str) and (folder / start).exists():
+        resolved["start_from"] = str((folder / start).absolute())
+    if isinstance(resolved.get("extra"), list):
+        resolved["extra"] = [str((folder / str(path)).absolute()) for path in resolved["extra"]]
+    return resolved
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first mistake, in one line."""
+    first = error.errors()[0]
+    name = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return f"no parameter {name!r}; there are {', '.join(model.model_fields)}"
+    if first["type"] == "missing":
+        return f"{name} is missing"
+    return f"{name} = {first['input']!r}: {first['msg'].lower()}"

@@ -1,0 +1,206 @@
+"""What came of a run: ``results.json``, ``frame_predictions.csv``, plots and a page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.charts import draw_learning_curves, read_history, save
+from models.datasets import Sample, counts
+from models.errors import ExperimentError
+from models.evaluate import Evaluation
+from models.report import write_report
+
+FORMAT = 1
+RESULTS = "results.json"
+PREDICTIONS = "frame_predictions.csv"
+PAGE = "report.html"
+LOGS = ("head_log.csv", "log.csv", "refit_log.csv")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """How the model does on the images of a split; ``samples`` are those of ``evaluation``, in its order.
+
+    ``raw`` is the same with the probabilities before calibration, ``count`` the number of images that the
+    split has (of many training images only some are judged).
+    """
+
+    samples: Sequence[Sample]
+    evaluation: Evaluation
+    raw: Evaluation
+    count: int
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished training in ``folder``, whose logs lie there.
+
+    ``parameters`` are those of the experiment, ``settings`` all that the training was begun with.
+    ``seconds`` are by what they were spent on.
+    """
+
+    folder: Path
+    name: str
+    parameters: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    labels: tuple[str, ...]
+    network: Any
+    parts: Mapping[str, Part]
+    seconds: Mapping[str, float]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_results(run: Run) -> dict[str, Any]:
+    """Write everything into ``run.folder`` and its folder ``report``; return ``results.json``.
+
+    That file is written last: where it is, the run is complete.
+    """
+    from models.experiments.page import write_report_page
+
+    history = read_history([run.folder / log for log in LOGS])
+    report = run.folder / "report"
+    report.mkdir(parents=True, exist_ok=True)
+    save(draw_learning_curves(history), report / "learning_curves.png")
+    for split, part in run.parts.items():
+        write_report(report / split, part.evaluation, part.samples)
+    write_predictions(run.folder / PREDICTIONS, run.parts)
+    results = {
+        "format": FORMAT,
+        "name": run.name,
+        "parameters": dict(run.parameters),
+        "settings": dict(run.settings),
+        "seed": run.settings.get("seed"),
+        "architecture": run.settings.get("architecture"),
+        "labels": list(run.labels),
+        "parameter_count": count_parameters(run.network),
+        "data": {split: counts(part.samples).get(split, {}) for split, part in run.parts.items()},
+        "images": {split: part.count for split, part in run.parts.items()},
+        "seconds": {name: round(seconds, 1) for name, seconds in run.seconds.items()},
+        "epochs": {stage: sum(row["stage"] == stage for row in history) for stage in stages(history)},
+        "history": history,
+        "splits": {split: figures(part) for split, part in run.parts.items()},
+        "versions": versions(),
+        **run.extra,
+    }
+    write_report_page(report / PAGE, results, run.parts)
+    unfinished = run.folder / f".{RESULTS}.new"
+    unfinished.write_text(json.dumps(results, indent=1) + "\n")
+    unfinished.replace(run.folder / RESULTS)
+    return results
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """``results.json`` of a run. Raises ExperimentError where there is none that can be read."""
+    path = folder / RESULTS if folder.is_dir() else folder
+    try:
+        results: dict[str, Any] = json.loads(path.read_text())
+        found = results["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ExperimentError(
+            f"{folder} holds no finished run: {path.name} cannot be read ({error})"
+        ) from error
+    if found != FORMAT:
+        raise ExperimentError(f"{path} has format {found}; this version reads {FORMAT}")
+    return results
+
+
+def find_runs(folders: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """Results of runs by name: of each folder itself, or of the finished runs right inside it.
+
+    Names are as short as tells them apart. Raises ExperimentError for a folder with neither.
+    """
+    places: list[Path] = []
+    for folder in folders:
+        inner = sorted(path.parent for path in folder.glob(f"*/{RESULTS}"))
+        if (folder / RESULTS).is_file() or not inner:
+            places.append(folder)
+        else:
+            places += inner
+    unique = list(dict.fromkeys(path.absolute() for path in places))
+    short = [path.name for path in unique]
+    names = ["/".join(p.parts[-2:]) if short.count(p.name) > 1 else p.name for p in unique]
+    names = [str(p) if names.count(name) > 1 else name for p, name in zip(unique, names, strict=True)]
+    return {name: read_results(path) for name, path in zip(names, unique, strict=True)}
+
+
+def stages(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the stages in their order."""
+    return list(dict.fromkeys(str(row["stage"]) for row in history))
+
+
+def figures(part: Part) -> dict[str, Any]:
+    """All figures of a split; ``loss`` is that of the probabilities as served (calibrated)."""
+    evaluation = part.evaluation
+    areas = evaluation.areas()
+    means = {f"mean_{name}": _mean(list(values.values())) for name, values in areas.items()}
+    return {
+        "n": len(evaluation.truth),
+        "accuracy": round(evaluation.accuracy, 4),
+        "loss": round(evaluation.loss, 4),
+        "uncalibrated_loss": round(part.raw.loss, 4),
+        "calibration_error": round(evaluation.calibration_error(), 4),
+        **means,
+        **areas,
+        "per_label": evaluation.per_label(),
+        "confusion_matrix": evaluation.confusion_matrix(),
+        **part.extra,
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known) / len(known), 4) if known else None
+
+
+def write_predictions(path: Path, parts: Mapping[str, Part]) -> None:
+    """One line an image: video, frame, split, label, prediction, error (0 or 1), each label's probability."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for number, (split, part) in enumerate(parts.items()):
+            labels = part.evaluation.labels
+            if not number:
+                columns = [f"p_{label}" for label in labels]
+                writer.writerow(["video", "frame", "split", "label", "prediction", "error", *columns])
+            rows = zip(part.samples, part.evaluation.predicted, part.evaluation.probabilities, strict=True)
+            for sample, predicted, probabilities in rows:
+                prediction = labels[predicted]
+                writer.writerow(
+                    [
+                        sample.group or sample.path.parent.name,
+                        sample.path.name,
+                        split,
+                        sample.label,
+                        prediction,
+                        int(prediction != sample.label),
+                        *(f"{probability:.6f}" for probability in probabilities),
+                    ]
+                )
+
+
+def count_parameters(network: Any) -> dict[str, int]:
+    """Numbers in the weights: all, and those that training could change in the last stage."""
+    return {
+        "total": int(network.count_params()),
+        "trainable": sum(int(np.prod(weight.shape)) for weight in network.trainable_weights),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python, of this project and of what it computes with."""
+    found = {"python": platform.python_version()}
+    for package in ("video-events", "keras", "tensorflow", "jax", "numpy", "opencv-python-headless"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

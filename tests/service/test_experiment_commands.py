@@ -1,0 +1,142 @@
+"""Experiments, grids and comparisons, as a person gives them, on real trainings of tiny networks."""
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from service.cli import status_of
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen noisy pictures of each of two colours, in four groups."""
+    root = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(5)
+    rows = ["path,label,split,group"]
+    for label, color in {"blue": (200, 40, 30), "red": (30, 40, 200)}.items():
+        (root / label).mkdir()
+        for number in range(16):
+            picture = np.clip(rng.normal(0, 25, (24, 24, 3)) + color, 0, 255).astype(np.uint8)
+            cv2.imwrite(str(root / label / f"{number:02}.png"), picture)
+            split = ["train", "train", "valid", "test"][number % 4]
+            rows.append(f"{label}/{number:02}.png,{label},{split},camera{number % 4}")
+    (root / "splits.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def grid(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a grid of two runs, of which one cannot be."""
+    folder = tmp_path_factory.mktemp("grid")
+    (folder / "grid.toml").write_text(
+        f'data = "{pictures}"\narchitecture = "small_cnn"\nbatch_size = 8\nepochs = 2\ntest = true\n'
+        '[grid]\noptimizer = ["adam", "bogus"]\n'
+    )
+    assert status_of(["train", "--grid", str(folder / "grid.toml"), "-o", str(folder / "out")]) == 0
+    return folder
+
+
+def the_run(grid: Path) -> Path:
+    (results,) = (grid / "out").glob("*/results.json")
+    return results.parent
+
+
+def test_a_run_leaves_everything_that_one_wants_to_know(grid: Path) -> None:
+    """Parameters, data, times, figures of every split, a prediction for every image, and a page."""
+    run = the_run(grid)
+    results = json.loads((run / "results.json").read_text())
+    assert results["parameters"]["optimizer"] == "adam"
+    assert results["settings"]["batch_size"] == 8
+    assert results["images"] == {"valid": 8, "train": 16, "test": 8}
+    assert results["data"]["test"] == {"blue": 4, "red": 4}
+    assert set(results["splits"]) == {"train", "valid", "test"}
+    assert {"accuracy", "loss", "mean_roc_auc", "confusion_matrix"} <= results["splits"]["test"].keys()
+    assert [row["epoch"] for row in results["history"]] == [1, 2]
+    assert results["parameter_count"]["total"] > 10_000
+    assert results["seconds"]["training"] > 0
+    assert {"python", "keras", "numpy"} <= results["versions"].keys()
+    with (run / "frame_predictions.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == 32
+    assert {row["video"] for row in rows if row["split"] == "test"} == {"camera3"}
+    assert all(float(row["p_blue"]) + float(row["p_red"]) == pytest.approx(1, abs=1e-5) for row in rows)
+    assert all((row["label"] != row["prediction"]) == (row["error"] == "1") for row in rows)
+    wrong = sum(row["error"] == "1" for row in rows if row["split"] == "valid")
+    assert results["splits"]["valid"]["accuracy"] == pytest.approx(1 - wrong / 8, abs=1e-4)
+
+
+def test_the_page_asks_for_nothing_outside(grid: Path) -> None:
+    """A report can be sent to somebody, and opens without a network."""
+    page = (the_run(grid) / "report" / "report.html").read_text()
+    for split in ("train", "valid", "test"):
+        assert f"Split “{split}”" in page
+    assert page.count("<svg") == 7
+    for trace in ('src="http', 'href="http', "@import", "url(http", "<script", "<link"):
+        assert trace not in page
+    assert "currentColor" in page
+
+
+def test_a_grid_says_what_failed_and_does_nothing_twice(
+    grid: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table holds both runs; the same command again begins none."""
+    with (grid / "out" / "table.csv").open() as lines:
+        rows = {row["optimizer"]: row for row in csv.DictReader(lines)}
+    assert rows["adam"]["state"] == "done"
+    assert rows["bogus"]["state"] == "failed"
+    assert "bogus" in rows["bogus"]["error"]
+    before = (the_run(grid) / "log.txt").stat().st_mtime_ns
+    assert status_of(["train", "--grid", str(grid / "grid.toml"), "-o", str(grid / "out")]) == 0
+    captured = capsys.readouterr()
+    assert "run 1" not in captured.err
+    assert "run 2" not in captured.err
+    assert "failed: optimizer-bogus" in captured.out
+    assert (the_run(grid) / "log.txt").stat().st_mtime_ns == before
+
+
+def test_runs_are_compared(grid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a table, as JSON and as a page that is not overwritten."""
+    page = tmp_path / "page.html"
+    assert status_of(["compare", str(grid / "out"), "--json", "-o", str(page)]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["run"] for row in rows] == [the_run(grid).name]
+    assert "<svg" in page.read_text()
+    assert status_of(["compare", str(grid / "out"), "-o", str(page)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert status_of(["compare", str(the_run(grid))]) == 0
+    assert "valid accuracy" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_grid_is_not_run_twice_at_once(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two grids, or one and what a killed one left behind, never write into the same runs."""
+    import fcntl
+
+    with (grid / "out" / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert status_of(["train", "--grid", str(grid / "grid.toml"), "-o", str(grid / "out")]) == 2
+    assert "works here already" in capsys.readouterr().err
+
+
+def test_mistakes_are_one_line_and_status_2(
+    grid: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is wrong with the arguments, a person reads one line that says what to do."""
+    (tmp_path / "e.toml").write_text(f'data = "{pictures}"\nepohcs = 3\n')
+    out = str(tmp_path / "out")
+    for arguments, hint in [
+        (["train", "-o", out], "give DATA"),
+        (["train", "-o", out, "--experiment", str(tmp_path / "e.toml")], "no parameter 'epohcs'"),
+        (["train", "-o", out, "--experiment", str(tmp_path / "no.toml")], "cannot be read"),
+        (["train", "-o", out, "--grid", str(tmp_path / "e.toml")], "no [grid]"),
+        (["train", str(pictures), "-o", out, "--leave-out", "camera9"], "there are camera0"),
+        (["train", str(pictures), "-o", out, "--valid-fraction", "1.5"], "valid_fraction = 1.5"),
+        (["compare", str(tmp_path)], "no finished run"),
+    ]:
+        assert status_of(arguments) == 2, arguments
+        error = capsys.readouterr().err
+        assert hint in error
+        assert len(error.strip().splitlines()) == 1
