@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -245,6 +247,48 @@ def test_batches_keep_every_frame_in_order(wanted: list[bool], size: int, max_fr
             assert [batch.frames[p].index for p in batch.positions] == batch.inputs[:, 0, 0, 0].tolist()
             seen += batch.inputs[:, 0, 0, 0].tolist()
     assert seen == [index for index, want in enumerate(wanted) if want]
+
+
+class Ticking(ListSource):
+    """A camera of 200 frames per second, whoever takes them."""
+
+    def __init__(self, scenes: list[str]) -> None:
+        super().__init__(scenes)
+        self.properties = SourceProperties(64, 48, 200.0, None, is_live=True)
+
+    def read(self) -> Frame | None:
+        time.sleep(0.005)
+        frame = super().read()
+        return frame and replace(frame, captured_at=time.monotonic())
+
+
+class Slow(ColourClassifier):
+    """Takes 50 ms for a frame."""
+
+    def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        time.sleep(0.05)
+        return super().classify(inputs)
+
+
+class Ages(ListSink):
+    """Notes how old frames are when they arrive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ages: list[float] = []
+
+    def write(self, step: Step) -> None:
+        super().write(step)
+        self.ages.append(time.monotonic() - step.frame.captured_at)
+
+
+def test_a_slow_network_gets_the_newest_frame_of_a_live_source() -> None:
+    """Ten frames come in the time that the network takes for one: it skips nine, and none grows old."""
+    sink = Ages()
+    run(Ticking(["red"] * 400), "cam", Slow(), RunSettings(window=4, gate=False), [sink])
+    assert 5 <= len(sink.steps) < 200
+    assert sink.steps[-1].frame.index > 300
+    assert max(sink.ages) < 1.0  # in a queue the last would be seconds old
 
 
 def test_restricted_to_labels() -> None:

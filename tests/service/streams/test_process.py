@@ -337,6 +337,15 @@ def test_a_slow_network_does_not_slow_the_picture(cam: Camera) -> None:
         assert stream.labels()[-1].dropped > 1
 
 
+def test_frames_do_not_age_while_the_network_is_slow(cam: Camera) -> None:
+    """The age of a label is what the network takes, from the first to the last: frames never queue for it."""
+    with running(cam.address, BrightModel(seconds=0.4), settings=replace(QUICK, gate=False)) as stream:
+        wait_until(lambda: len(stream.labels()) >= 12, 60)
+        labels = stream.labels()
+    assert labels[-1].index - labels[0].index >= 4 * len(labels)  # a queue would be 3 s long by now
+    assert all(0.4 <= label.age < 1.5 for label in labels)
+
+
 def test_a_quick_network_sees_every_frame(cam: Camera) -> None:
     """Where there is time for every frame, the live mode leaves none out."""
     with running(cam.address) as stream:
