@@ -53,6 +53,7 @@ def serve(
     """
     from service.api.server import serve as serve_until_stopped
     from service.api.settings import load_settings
+    from service.child import spare_children_the_program
     from service.engines.stored import StoredModel
 
     flags = {
@@ -66,6 +67,7 @@ def serve(
         "allowed_sources": tuple(allow_source) if allow_source else None,
     }
     settings = load_settings(flags, config)
+    spare_children_the_program()
     serve_until_stopped(settings, StoredModel.find(settings.model, settings.engine))
 
 

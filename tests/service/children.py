@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -167,3 +168,8 @@ def be_a_service(folder: str) -> None:
 def _is_running(supervisor: Supervisor, name: str) -> bool:
     status = supervisor.status(name)
     return status is not None and status.state is ChildState.RUNNING
+
+
+def tell_of_module(name: str) -> None:
+    """Print whether this process has imported a module."""
+    print(name in sys.modules, flush=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -207,3 +209,28 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     before = left()
     cycle()
     assert all(now <= then for now, then in zip(left(), before, strict=True))
+
+
+def test_children_do_not_load_the_program(tmp_path: Path) -> None:
+    """A stream's process imports what it works with, not the command line that the service was started by."""
+    script = tmp_path / "program"
+    script.write_text(
+        "import multiprocessing, sys, wave  # stands for what only the program needs\n"
+        "from service.child import spare_children_the_program\n"
+        "from tests.service.children import tell_of_module\n"
+        "if __name__ == '__main__':\n"
+        "    if 'spared' in sys.argv: spare_children_the_program()\n"
+        "    child = multiprocessing.get_context('spawn').Process(target=tell_of_module, args=('wave',))\n"
+        "    child.start(); child.join(); sys.exit(child.exitcode)\n"
+    )
+    for arguments, told in (([], "True"), (["spared"], "False")):
+        command = [sys.executable, str(script), *arguments]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        assert done.stdout.split() == [told]
