@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from service.api import uploads
 from service.api.auth import requires
+from service.api.media import AVI, content
 from service.api.schemas import ClipAccepted, ClipLinks, ClipList, ClipOptionsIn, ClipOut
 from service.api.settings import Scope
 from service.api.state import Services, services
@@ -104,16 +105,26 @@ async def show(clip_id: str, serving: Serving) -> ClipOut:
     return ClipOut.of(clip, found)
 
 
-@router.get("/{clip_id}/annotated", dependencies=[View], response_class=FileResponse)
+@router.get(
+    "/{clip_id}/annotated",
+    dependencies=[View],
+    response_class=FileResponse,
+    responses=content(AVI),
+)
 async def annotated(clip_id: str, serving: Serving) -> FileResponse:
     """The annotated video (AVI, MJPG); takes `Range`. 409 until the clip is done."""
     clip = _done(serving.clips.get(clip_id))
     stem = clip.name.rpartition(".")[0] or clip.name
     path = serving.clips.folder(clip) / VIDEO
-    return FileResponse(path, media_type="video/x-msvideo", filename=f"{stem}_events.avi")
+    return FileResponse(path, media_type=AVI, filename=f"{stem}_events.avi")
 
 
-@router.get("/{clip_id}/events", dependencies=[View])
+@router.get(
+    "/{clip_id}/events",
+    dependencies=[View],
+    response_class=Response,
+    responses=content(*_MEDIA.values()),
+)
 async def events(
     clip_id: str, serving: Serving, fmt: Annotated[EventFormat, Query(alias="format")] = EventFormat.JSON
 ) -> Response:

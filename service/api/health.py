@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from service.api.auth import requires
+from service.api.media import content
 from service.api.problems import problem
 from service.api.settings import Scope
 from service.api.state import Services, services
@@ -65,7 +66,12 @@ async def about(serving: Serving) -> About:
     )
 
 
-@router.get("/metrics", dependencies=[Depends(requires(Scope.VIEW))], response_class=Response)
+@router.get(
+    "/metrics",
+    dependencies=[Depends(requires(Scope.VIEW))],
+    response_class=Response,
+    responses=content(CONTENT_TYPE_LATEST),
+)
 async def metrics(serving: Serving) -> Response:
     """Prometheus."""
     return Response(generate_latest(serving.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -15,6 +15,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from service.api.auth import requires
 from service.api.events import LATEST, NAME, POSITION
+from service.api.media import AVI, JPEG, content
 from service.api.problems import problem
 from service.api.schemas import MessagesOut, when
 from service.api.settings import Scope
@@ -47,6 +48,7 @@ Serving = Annotated[Services, Depends(services)]
 Rate = Annotated[float | None, Query(gt=0, le=60, description="At most so many per second.")]
 Moment = Query(ge=0, le=LATEST, description="Unix seconds.")
 
+MULTIPART: Final = "multipart/x-mixed-replace"
 BOUNDARY: Final = "frame"
 SNAPSHOT_SECONDS: Final = 5.0
 DAY: Final = 86400.0
@@ -131,14 +133,14 @@ async def coverage(
     return CoverageOut(stream=name, hours=[HourOut.of(hour) for hour in hours])
 
 
-@router.get("/{name}/snapshot.jpg", dependencies=[View], response_class=Response)
+@router.get("/{name}/snapshot.jpg", dependencies=[View], response_class=Response, responses=content(JPEG))
 async def snapshot(name: str, serving: Serving) -> Response:
     """The newest annotated picture; 503 when none comes."""
     stream = serving.streams.get(name)
     try:
         async with asyncio.timeout(SNAPSHOT_SECONDS):
             async for _, pictures in stream.pictures.follow():
-                return Response(pictures[-1], media_type="image/jpeg")
+                return Response(pictures[-1], media_type=JPEG)
     except TimeoutError:
         pass
     return problem(
@@ -146,15 +148,13 @@ async def snapshot(name: str, serving: Serving) -> Response:
     )
 
 
-@router.get("/{name}/live.mjpeg", dependencies=[View], response_class=StreamingResponse)
+@router.get("/{name}/live.mjpeg", dependencies=[View], response_class=Response, responses=content(MULTIPART))
 async def live(name: str, serving: Serving, rate: Rate = None) -> Response:
     """Annotated pictures as they come, the newest only (multipart/x-mixed-replace)."""
     stream = serving.streams.get(name)
     if serving.viewers() >= serving.settings.max_viewers:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, "as many watch already as this service takes")
-    return StreamingResponse(
-        _parts(stream, rate), media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}"
-    )
+    return StreamingResponse(_parts(stream, rate), media_type=f"{MULTIPART}; boundary={BOUNDARY}")
 
 
 @router.get("/{name}/recordings", dependencies=[View])
@@ -163,13 +163,15 @@ async def recordings(name: str, serving: Serving) -> RecordingList:
     return RecordingList(recordings=await asyncio.to_thread(_recordings, serving, name))
 
 
-@router.get("/{name}/recordings/{file}", dependencies=[View], response_class=FileResponse)
+@router.get(
+    "/{name}/recordings/{file}", dependencies=[View], response_class=FileResponse, responses=content(AVI)
+)
 async def recording(name: str, file: str, serving: Serving) -> FileResponse:
     """One recording (AVI, MJPG); takes `Range`."""
     for found in await asyncio.to_thread(_recordings, serving, name):
         if found.file == file:
             path = serving.streams.recordings(name) / found.file
-            return FileResponse(path, media_type="video/x-msvideo", filename=found.file)
+            return FileResponse(path, media_type=AVI, filename=found.file)
     raise StreamNotFoundError("there is no recording of this name")
 
 
