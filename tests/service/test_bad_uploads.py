@@ -6,6 +6,7 @@ import pytest
 
 from tests.mutations import mutated, watched_while
 from tests.service.live import within
+from tests.upload_memory import measure
 
 PAUSE = 0.5
 """Seconds between two labels of the stream beside, on a machine that has nothing else to do."""
@@ -32,3 +33,9 @@ def test_odd_files_are_answered_beside_a_stream(tmp_path: Path, clips: Path) -> 
     ends = {answer.name: answer.end for answer in answers}
     assert ends["lfs_pointer.mp4"] == ends["pp_9bytes.mpeg"] == "415"
     assert ends["h264_10bit.mp4"] == ends["rot_90.mov"] == "done"
+
+
+def test_memory_does_not_depend_on_the_size_of_an_upload(tmp_path: Path) -> None:
+    """It goes to disk as it comes. ``python -m tests.upload_memory`` does the same with two gigabytes."""
+    (small, _), (large, _) = measure(tmp_path, 200)
+    assert large - small < 20 * 1024
