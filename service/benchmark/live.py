@@ -21,6 +21,7 @@ LABEL_SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 2.0
 STEPS_SECONDS: Final = 10.0
 VIEWERS: Final = 10
+TREND_SECONDS: Final = 20.0
 BINS: Final = 40
 SATURATED: Final = 0.9
 
@@ -258,10 +259,13 @@ def _memory_per_stream(memory: Sequence[tuple[int, int, int]]) -> dict[str, floa
 
 
 def _age_slope(heard: Sequence[Heard]) -> float | None:
-    """Seconds of age per second of time, over the medians of equal stretches of time."""
-    if not heard:
+    """Seconds of age per second of time, over the medians of equal stretches of time.
+
+    ``None`` for less than ``TREND_SECONDS``: of so short a time nobody can tell.
+    """
+    first, last = (pick((one.at for one in heard), default=0.0) for pick in (min, max))
+    if last - first < TREND_SECONDS:
         return None
-    first, last = min(one.at for one in heard), max(one.at for one in heard)
     width = max(1.0, (last - first) / BINS)
     bins: dict[int, list[float]] = {}
     for one in heard:

@@ -126,18 +126,19 @@ def _events(console: Console, figures: dict[str, Any]) -> None:
 
 def _streams(console: Console, figures: dict[str, Any]) -> None:
     table = _table(
-        "streams", "p50 ms", "p95 ms", "p99 ms", "labels/s least", "median", "age ms/min", "cores", "MB"
+        "streams", "p50 ms", "p95 ms", "p99 ms", "least/s", "median/s", "age ms/min", "cores", "MB", "holds"
     )
     for step in figures["steps"]:
         latency, rates = step["latency_ms"], step["labels_per_second"]
         age = step["frame_age_slope_ms_per_minute"]
         table.add_row(
-            f"{step['streams']}{'' if step['holds'] else ' (too many)'}",
+            str(step["streams"]),
             *_latencies(latency),
             *(f"{rates[name]:.2f}" for name in ("least", "median")),
-            "" if age is None else f"{age:+.2g}",
+            "–" if age is None else f"{age:+.3g}",
             f"{step['cores_used']:.2f}",
             f"{step['resident_mb']:.0f}",
+            "yes" if step["holds"] else "no",
         )
     console.print(table)
     if figures.get("resident_mb_per_stream") is not None:

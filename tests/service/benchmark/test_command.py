@@ -34,7 +34,8 @@ TINY = {
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    network = architectures.build("resnet50", len(LABELS), dense=4, height=32, width=32)
+    preprocessing = Preprocessing(height=32, width=32)
+    network = architectures.build("resnet50", len(LABELS), preprocessing, dense=4)
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_artifact(
         folder,
@@ -44,7 +45,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         architecture="resnet50",
         options={"dense": 4},
         labels=LABELS,
-        preprocessing=Preprocessing(height=32, width=32),
+        preprocessing=preprocessing,
         temperature=1.0,
         records={},
     )

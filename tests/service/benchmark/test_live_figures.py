@@ -15,8 +15,8 @@ def labels(
 
 def test_all_get_theirs() -> None:
     """Streams that get their labels in time hold, with the figures that say so."""
-    heard = labels("a", 50) + labels("b", 50, latency=0.2)
-    figures = judge(heard, ("a", "b"), 10.0, 5.0)
+    heard = labels("a", 150) + labels("b", 150, latency=0.2)
+    figures = judge(heard, ("a", "b"), 30.0, 5.0)
     assert figures["holds"]
     assert figures["starved"] == 0
     assert figures["labels_per_second"] == {"least": 5.0, "median": 5.0, "all": 10.0}
@@ -45,6 +45,11 @@ def test_growing_age_is_seen() -> None:
     """Latency that creeps up shows long before anybody is late: 1 ms per label is 300 a minute."""
     figures = judge(labels("a", 300, growth=0.001), ("a",), 60.0, 5.0)
     assert 290 < figures["frame_age_slope_ms_per_minute"] < 310
+
+
+def test_trend_needs_time() -> None:
+    """Of a few seconds no growth is told: a single late label would look like one."""
+    assert judge(labels("a", 50, growth=0.01), ("a",), 10.0, 5.0)["frame_age_slope_ms_per_minute"] is None
 
 
 def test_nothing_heard_is_no_success() -> None:
