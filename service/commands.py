@@ -231,7 +231,8 @@ def show(console: Console, result: RunResult, files: Sequence[Path]) -> None:
         console.print(table)
     else:
         console.print("no events")
-    console.print(f"{result.frames} frames, {timecode(result.duration)} at {result.fps:.5g} fps")
+    unchanged = f", {result.reused} of them unchanged" if result.reused else ""
+    console.print(f"{result.frames} frames{unchanged}, {timecode(result.duration)} at {result.fps:.5g} fps")
     for path in files:
         console.print(Text(str(path)), soft_wrap=True)
 

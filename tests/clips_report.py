@@ -3,7 +3,8 @@
     python -m tests.clips_report [--model NAME] [--clips DIR] [--json]
 
 A clip of a label is right if the label of its longest event is the clip's; a negative clip is right if
-it has no event. Clips marked HARD or mixed are shown but do not count. The classifier sees every frame.
+it has no event. Clips marked HARD or mixed are shown but do not count. The classifier sees every frame;
+then the same is done with the gate (``service.gating``), which has to find the same events.
 """
 
 from __future__ import annotations
@@ -14,16 +15,20 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from models.artifact import load_artifact
 from service.config import RunSettings
 from service.engines import open_engine
-from service.pipeline import run
+from service.pipeline import RunResult, run
 from service.sinks import Step
 from service.sources import open_source
-from service.types import Classifier, Event, EventMessage
+from service.types import Classifier, Event, EventMessage, Image
 
 CLIPS = Path(__file__).resolve().parents[2] / "shared" / "clips"
 NEGATIVE = "negative"
@@ -49,9 +54,39 @@ class LabelTrace:
         """Nothing is left behind."""
 
 
+class Remembering:
+    """A classifier that knows what it has said: the same inputs cost the network nothing a second time."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._known: dict[bytes, npt.NDArray[np.float32]] = {}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self._classifier.labels
+
+    def model_input(self, image: Image) -> Image:
+        return self._classifier.model_input(image)
+
+    def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        keys = [sha256(image.tobytes()).digest() for image in inputs]
+        unknown = [i for i, key in enumerate(keys) if key not in self._known]
+        if unknown:
+            for i, probabilities in zip(unknown, self._classifier.classify(inputs[unknown]), strict=True):
+                self._known[keys[i]] = probabilities
+        return np.stack([self._known[key] for key in keys])
+
+    def reset(self) -> None:
+        self._classifier.reset()
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What came of one clip; ``counts`` tells whether it is part of the totals."""
+    """What came of one clip; ``counts`` tells whether it is part of the totals.
+
+    ``reused`` is the share of frames that the gate keeps from the network, ``same_with_gate`` whether the
+    events are the same with it, start and end within one frame.
+    """
 
     file: str
     label: str
@@ -64,12 +99,17 @@ class Row:
     raw_right: float
     raw_changes: int
     smoothed_changes: int
+    reused: float
+    same_with_gate: bool
 
 
 def report_clip(root: Path, file: str, label: str, counts: bool, classifier: Classifier) -> Row:
     trace = LabelTrace(classifier.labels)
+    known = Remembering(classifier)
     with open_source(str(root / file)) as source:
-        result = run(source, Path(file).stem, classifier, RunSettings(), [trace])
+        result = run(source, Path(file).stem, known, RunSettings(), [trace])
+    with open_source(str(root / file)) as source:
+        gated = run(source, Path(file).stem, known, RunSettings(gate=True))
     longest = max(result.events, key=_length).label if result.events else ""
     expected = "" if label == NEGATIVE else label
     return Row(
@@ -84,6 +124,8 @@ def report_clip(root: Path, file: str, label: str, counts: bool, classifier: Cla
         raw_right=round(trace.raw.count(label) / len(trace.raw), 4),
         raw_changes=_changes(trace.raw),
         smoothed_changes=_changes(trace.smoothed),
+        reused=round(gated.reused / gated.frames, 4),
+        same_with_gate=_are_same(result, gated),
     )
 
 
@@ -108,9 +150,26 @@ def totals(rows: list[Row]) -> dict[str, float]:
         "frames_right": sum(row.raw_right * row.frames for row in sports) / frames,
         "negative_clips": len(negative),
         "negative_without_event": sum(row.right for row in negative) / len(negative),
+        "reused": sum(row.reused * row.frames for row in rows) / sum(row.frames for row in rows),
+        "same_with_gate": sum(row.same_with_gate for row in rows) / len(rows),
         "raw_changes_per_minute": sum(row.raw_changes for row in rows) / minutes,
         "smoothed_changes_per_minute": sum(row.smoothed_changes for row in rows) / minutes,
     }
+
+
+def _are_same(one: RunResult, other: RunResult) -> bool:
+    if [event.label for event in one.events] != [event.label for event in other.events]:
+        return False
+    frame = 1.01 / one.fps
+    return all(
+        abs(before.start_pts - after.start_pts) <= frame and abs(_end(before) - _end(after)) <= frame
+        for before, after in zip(one.events, other.events, strict=True)
+    )
+
+
+def _end(event: Event) -> float:
+    assert event.end_pts is not None
+    return event.end_pts
 
 
 def _length(event: Event) -> float:
@@ -139,7 +198,11 @@ def main() -> None:
                 ("right" if row.right else "WRONG") if row.counts else ("(right)" if row.right else "(wrong)")
             )
             changes = f"{row.raw_changes:4d} → {row.smoothed_changes:2d}"
-            print(f"{mark:8}{row.file:44}{row.raw_right:6.1%} {changes}  {'; '.join(row.events)}", flush=True)
+            gated = f"{row.reused:5.1%}{' ' if row.same_with_gate else '!'}"
+            print(
+                f"{mark:8}{row.file:44}{row.raw_right:6.1%} {changes} {gated} {'; '.join(row.events)}",
+                flush=True,
+            )
     summary = {name: round(value, 4) for name, value in totals(rows).items()}
     if arguments.json:
         print(json.dumps({"rows": [asdict(row) for row in rows], **summary}))

@@ -35,6 +35,10 @@ def test_life_of_a_stream_that_cannot_be_reached(serve: Serve) -> None:
         changed = served.client.patch("/streams/door", json={"options": {"rate": 3}})
         assert (changed.status_code, changed.json()["options"]["rate"]) == (200, 3)
         assert changed.json()["options"]["labels"] is None
+        assert changed.json()["options"]["gate"] is None
+        gated = served.client.patch("/streams/door", json={"options": {"rate": 3, "gate": False}}).json()
+        assert gated["options"]["gate"] is False
+        assert (gated["classified"], gated["reused"]) == (0, 0)
     with serve(**LOOPBACK) as served:
         (found,) = served.client.get("/streams").json()["streams"]
         assert (found["name"], found["options"]["rate"]) == ("door", 3)
