@@ -14,7 +14,8 @@ RUN /opt/video-events/bin/pip install --no-cache-dir ".${EXTRA:+[$EXTRA]}"
 FROM python:3.11-slim-bookworm
 RUN useradd --system --no-log-init --uid 10001 --user-group --create-home --home-dir /var/lib/video-events video-events
 COPY --from=build /opt/video-events /opt/video-events
-ENV PATH=/opt/video-events/bin:$PATH PYTHONUNBUFFERED=1 VIDEO_EVENTS_DATA=/var/lib/video-events/data
+ENV PATH=/opt/video-events/bin:$PATH PYTHONUNBUFFERED=1 VIDEO_EVENTS_DATA=/var/lib/video-events/data \
+    VIDEO_EVENTS_LEARNED=/var/lib/video-events/learned
 USER 10001:10001
 WORKDIR /var/lib/video-events
 VOLUME /var/lib/video-events

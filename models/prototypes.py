@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +111,7 @@ class Reference:
     def load(cls, path: Path, network: str) -> Self:
         """Raises ModelError for a file that is damaged or of another network."""
         try:
-            with np.load(path) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 if int(file["format"]) != FORMAT or str(file["network"]) != network:
                     raise ModelError(f"{path} belongs to another network or version; make it again")
                 means = file["means"].astype(np.float32) * file["mean_steps"]
@@ -119,19 +120,22 @@ class Reference:
                 return cls(
                     labels, means, np.asarray(means.mean(axis=0), np.float32), directions, file["damping"]
                 )
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, BadZipFile) as error:
             raise ModelError(f"{path} cannot be read: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Prototypes:
-    """Learned labels of one network. ``vectors`` is (labels, width); a similarity below a label's entry of
-    ``levels`` (labels,) speaks against it, whatever else the image may be."""
+    """Learned labels of one network. ``vectors`` is (labels, width), ``known`` the same of known labels.
+
+    A similarity below a label's entry of ``levels`` (labels,) speaks against it, whatever else the image is.
+    """
 
     labels: tuple[str, ...]
     reference: Reference
     vectors: Floats
     levels: Floats
+    known: Floats
 
     @classmethod
     def fit(cls, examples: Mapping[str, Floats], reference: Reference) -> Self:
@@ -149,14 +153,17 @@ class Prototypes:
             reference,
             np.array(vectors, np.float32).reshape(-1, width),
             np.array(levels, np.float32),
+            reference.known,
         )
 
     def logits(self, features: Floats) -> Floats:
         """Return (N, labels): the logarithm of each label's odds against all known labels together."""
+        if not self.labels:
+            return np.zeros((len(features), 0), np.float32)
         embedded = self.reference.embed(features)
         rivals = np.broadcast_to(self.levels, (len(features), len(self.labels)))
-        if len(self.reference.labels):
-            nearest = (embedded @ self.reference.known.T).max(axis=1, keepdims=True)
+        if len(self.known):
+            nearest = (embedded @ self.known.T).max(axis=1, keepdims=True)
             rivals = np.maximum(rivals, nearest)
         return np.asarray(SCALE * (embedded @ self.vectors.T - rivals) - MARGIN, np.float32)
 
@@ -193,8 +200,8 @@ def _level(embedded: Floats) -> float:
 
 
 def _flatten(features: Floats) -> Floats:
-    """Square roots of features, which are not negative behind a ReLU, at unit length."""
-    return _unit(np.sqrt(np.maximum(features, 0.0)))
+    """Square roots of features, with the sign of those that do not come out of a ReLU, at unit length."""
+    return _unit(np.sign(features) * np.sqrt(np.abs(features)))
 
 
 def _unit(vectors: npt.NDArray[Any]) -> Floats:

@@ -24,6 +24,7 @@ from models.checkpoints import Checkpoints, Progress
 from models.datasets import Sample, counts, of_split
 from models.errors import DatasetError, ModelError
 from models.frozen import Features, features_of, fit_head, split, unfreeze
+from models.metric_learning import fit_embedding
 from models.optimizers import make_head_optimizer, make_optimizer
 from models.preprocessing import Preprocessing
 from models.settings import TrainingSettings
@@ -77,7 +78,9 @@ class Training:
         self._check_settings()
         started = time.monotonic()
         best = self.folder / "best.keras"
-        if settings.weights == "none":
+        if self.architecture.embedding_loss is not None:
+            self._fit_embedding(best)
+        elif settings.weights == "none":
             self._fit_epochs(self.build)
         else:
             if not (self.folder / "head.keras").is_file():
@@ -176,6 +179,27 @@ class Training:
                 head, seen, valid, settings.head_epochs, make_head_optimizer(settings), "head"
             )
         model.save(self.folder / "head.keras")
+
+    def _fit_embedding(self, best: Path) -> None:
+        """Train distances, which is short: what was stopped on the way begins anew."""
+        settings, loss = self.settings, self.architecture.embedding_loss
+        if best.is_file() or loss is None:
+            return
+        network = self.build()
+        train = self.batches(self.train, self._train_view, shuffle=True)
+        fit_embedding(
+            network,
+            self.architecture.features,
+            loss,
+            train,
+            self.batches(self.valid, self._valid_view, shuffle=True),
+            optimizer=make_optimizer(settings, settings.epochs * len(train)),
+            epochs=settings.epochs,
+            patience=settings.patience,
+            folder=self.folder,
+            verbose=self._verbose,
+        )
+        network.save(best)
 
     def _fit_epochs(self, start: Callable[[], Any]) -> None:
         """Stage two, or all of training from scratch: fit what ``start`` returns until it gets no better."""

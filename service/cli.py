@@ -18,6 +18,7 @@ from service import (
     compare_command,
     data_commands,
     export_command,
+    learn_command,
     model_commands,
     serve_command,
     train_command,
@@ -33,6 +34,7 @@ PARTLY_DECODED: Final = 3
 INTERRUPTED: Final = 130
 
 DEFAULTS: Final = RunSettings()
+Learned = learn_command.Learned
 HERE: Final = Path()
 
 app = typer.Typer(
@@ -95,6 +97,7 @@ def run(
         float, typer.Option(help="Gaps of the same label shorter than this many seconds are one event.")
     ] = DEFAULTS.merge_gap,
     engine: Annotated[Engine, typer.Option(help="What runs the network.")] = Engine.AUTO,
+    learned: Learned = None,
     every: Annotated[int, typer.Option(metavar="N", help="Classify every Nth frame only.")] = DEFAULTS.every,
     gate: Annotated[
         bool | None,
@@ -148,6 +151,7 @@ def run(
             video=video,
             as_json=as_json,
             overwrite=overwrite,
+            learned=learned,
         )
     )
     if outcome.interrupted:
@@ -163,6 +167,7 @@ def _split(labels: str | None) -> tuple[str, ...] | None:
 
 
 app.add_typer(serve_command.app)
+app.add_typer(learn_command.app)
 app.add_typer(train_command.app)
 app.add_typer(compare_command.app)
 app.add_typer(model_commands.app)

@@ -34,7 +34,12 @@ from service.annotate import Annotator
 from service.config import HardwareDecode, RunSettings
 from service.engines import Engine, open_engine
 from service.engines.restricted import RestrictedClassifier, check_labels
+from service.engines.stored import StoredModel
 from service.errors import ConfigurationError, SinkError
+from service.learning.engine import LearnedModel
+from service.learning.lessons import up_to_date
+from service.learning.places import user_folder
+from service.learning.store import LabelState
 from service.pipeline import RunResult, plan, run
 from service.sinks import Sink
 from service.sinks.event_files import SUFFIXES, EventReport, to_json, write_event_files, written_for
@@ -47,7 +52,10 @@ VIDEO_SUFFIX: Final = "_events.avi"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The arguments of ``video-events run``; ``labels`` ``None`` means all that the model has."""
+    """The arguments of ``video-events run``; ``labels`` ``None`` means all that the model has.
+
+    ``learned`` is the folder of learned labels, ``None`` the user's own.
+    """
 
     source: str
     directory: Path
@@ -59,6 +67,7 @@ class RunOptions:
     video: bool = True
     as_json: bool = False
     overwrite: bool = False
+    learned: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +84,14 @@ Loader = Callable[[RunOptions], LoadedModel]
 def load_model(options: RunOptions) -> LoadedModel:
     """Load the model that ``options`` name; unknown labels are told before the slow part begins."""
     artifact = load_artifact(options.model)
+    learned = LearnedModel(StoredModel.find(options.model, options.engine), options.learned or user_folder())
+    served = [label.name for label in learned.store.load().of_state(LabelState.SERVED)]
     if options.labels is not None:
-        check_labels(options.labels, artifact.labels)
+        check_labels(options.labels, (*artifact.labels, *served))
     classifier: Classifier = open_engine(artifact, options.engine, batch_size=options.settings.batch_size)
-    return LoadedModel(f"{artifact.name} {artifact.version}", classifier)
+    if served:
+        classifier = up_to_date(learned, classifier)
+    return LoadedModel(learned.name, classifier)
 
 
 def run_source(options: RunOptions, load: Loader = load_model) -> RunResult:

@@ -9,6 +9,7 @@ import typer
 
 from service.engines import Engine
 from service.errors import ConfigurationError
+from service.learn_command import Learned
 
 app = typer.Typer()
 
@@ -28,6 +29,7 @@ def serve(
         str | None,
         typer.Option(help="Name of a model that ships, or a model's folder.", show_default="sports"),
     ] = None,
+    learned: Learned = None,
     engine: Annotated[Engine | None, typer.Option(help="What runs the network.", show_default="auto")] = None,
     stream: Annotated[
         list[str] | None,
@@ -62,6 +64,7 @@ def serve(
         "data": data,
         "model": model,
         "engine": engine,
+        "learned": learned,
         "log_level": log_level,
         "streams": _named(stream),
         "allowed_sources": tuple(allow_source) if allow_source else None,

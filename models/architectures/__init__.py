@@ -9,7 +9,7 @@ from models.architectures.architecture import FEATURES, HEAD_PREFIX, Architectur
 from models.errors import ModelError
 from models.preprocessing import Preprocessing
 
-NAMES = ("resnet50", "vgg16", "alexnet", "small_cnn", "keyframe_cnn2", "keyframe_cnn4")
+NAMES = ("resnet50", "vgg16", "alexnet", "small_cnn", "keyframe_cnn2", "keyframe_cnn4", "siamese", "triplet")
 IMAGENET = "imagenet:"
 """Before the name of a base of ``keras.applications``."""
 

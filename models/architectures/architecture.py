@@ -34,7 +34,8 @@ class Architecture:
     head that have weights are named ``head_…``. ``stages`` are the names that ``unfreeze`` takes, each with
     its first layer, from the input upwards. ``load_weights`` fills a network with pretrained weights, from a
     folder or from the internet; networks without it are trained from scratch. ``any_size`` says that the
-    images in training may have another size than those in serving.
+    images in training may have another size than those in serving. With an ``embedding_loss`` (see
+    ``metric_learning``) it is the features that are trained, and the head is the labels' prototypes.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Architecture:
     stages: Mapping[str, str] = field(default_factory=dict)
     load_weights: Callable[[Any, Path | None], None] | None = None
     any_size: bool = False
+    embedding_loss: Callable[[Any, Any], Any] | None = None
 
     @property
     def options(self) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class LearnedEngine:
         self._embedder = embedder
         self._store = store
         self._model = model
-        self._reference = reference
+        self.reference = reference
         self._stamp: tuple[int, int, int] | None = None
         self.classes = tuple(embedder.labels)
         self.columns = len(self.classes) + MOST_LABELS
@@ -92,7 +92,7 @@ class LearnedEngine:
             if features.shape[1] != self.width:
                 raise StorageError(f"label {label.name!r} has features of another network")
             examples[label.name] = features
-        return Prototypes.fit(examples, self._reference)
+        return Prototypes.fit(examples, self.reference)
 
 
 _ORDER: Final = (LabelState.SERVED, LabelState.SHADOW)
@@ -113,8 +113,9 @@ class LearnedClassifier(WindowedClassifier):
         """Probabilities of the network's own labels, and its features."""
         return self._embedder.embed(inputs)
 
-    def refresh(self) -> None:
-        self._engine.refresh()
+    @property
+    def reference(self) -> Reference:
+        return self._engine.reference
 
 
 class Model(Protocol):
@@ -179,7 +180,10 @@ class LearnedModel:
 
     def open(self, batch_size: int) -> Classifier:
         """Load the network. One that gives no features, as of clip models, cannot learn: it is as it is."""
-        classifier = self.base.open(batch_size)
+        return self.teach(self.base.open(batch_size))
+
+    def teach(self, classifier: Classifier) -> Classifier:
+        """A classifier of this model, with what was learned if it gives features."""
         if not isinstance(classifier, Embedder):
             return classifier
         blank = classifier.model_input(np.zeros((32, 32, 3), np.uint8))

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import LabelExistsError, LearningError
+from service.learning.engine import LearnedModel
 from service.learning.examples import FEWEST, MOST, Example, read_jpeg
 from service.learning.store import LabelState, LabelStore, LearnedLabel
-from service.types import BACKGROUND, Image
+from service.types import BACKGROUND, Classifier, Embedder, Image
 
 Floats = npt.NDArray[np.float32]
 Embed = Callable[[npt.NDArray[np.uint8]], tuple[Floats, Floats]]
@@ -86,6 +87,18 @@ def embed_files(paths: Sequence[Path], model_input: Callable[[Image], Image], em
     except OSError as error:
         raise LearningError(f"a stored example cannot be read: {error}") from error
     return embed_all(images, model_input, embed)[1]
+
+
+def up_to_date(model: LearnedModel, classifier: Classifier) -> Classifier:
+    """A classifier of ``model`` with what was learned, which is embedded anew where need be.
+
+    Raises LearningError for a model that gives no features, StorageError.
+    """
+    if not isinstance(classifier, Embedder):
+        raise LearningError(f"model {model.name} judges clips, not single frames: it cannot learn labels")
+    embedder = classifier
+    model.store.renew(model.name, lambda paths: embed_files(paths, embedder.model_input, embedder.embed))
+    return model.teach(classifier)
 
 
 def embed_all(
