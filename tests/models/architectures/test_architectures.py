@@ -17,7 +17,7 @@ SMALL: dict[str, tuple[Preprocessing, dict[str, object]]] = {
     "resnet50": (Preprocessing(height=32, width=32), {"dense": 8}),
     "vgg16": (Preprocessing(height=32, width=32), {"dense": [8]}),
     "alexnet": (Preprocessing(height=67, width=71, scale=1 / 58), {"dense": [16, 8]}),
-    "small_cnn": (Preprocessing(height=26, width=30, mean=(0.0, 0.0, 0.0), scale=1 / 255), {"dense": 8}),
+    "small_cnn": (Preprocessing(height=32, width=36, mean=(0.0, 0.0, 0.0), scale=1 / 255), {"dense": 8}),
     "keyframe_cnn2": (
         Preprocessing(height=16, width=24, channels="grey", mean=(0.0,), standardise=True),
         {"filters": [4, 4], "dense": 8},
