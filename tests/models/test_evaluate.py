@@ -71,6 +71,14 @@ def test_temperature_is_found_again() -> None:
     assert fit_temperature(logits, truth) == pytest.approx(2.5, rel=0.05)
 
 
+def test_a_few_right_images_do_not_make_a_model_sure_of_everything() -> None:
+    """Rows still differ after calibration on a few images that were all right; ranks are kept."""
+    logits = np.array([[4.0, 0.0], [0.0, 3.0], [6.0, 0.0], [0.0, 5.0]] * 10, np.float32)
+    truth = np.array([0, 1, 0, 1] * 10)
+    temperature = fit_temperature(logits, truth)
+    assert 0.9 < softmax(logits, temperature).max(axis=1).mean() < 0.999
+
+
 def test_renormalising_nothing_is_uniform() -> None:
     """A frame of which the chosen labels got no probability at all favours none of them."""
     np.testing.assert_allclose(renormalise(np.zeros((1, 4), np.float32)), 0.25)
