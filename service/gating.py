@@ -4,6 +4,8 @@ Pure: time is an argument. A frame is compared by the mean luminance of small bl
 of any block counts and not that of the whole picture: a far player who moves changes few blocks by much,
 while the noise of a sensor or an encoder changes all of them by little.
 
+Only for models that judge every frame by itself: one that judges clips has to see the frames between.
+
 What may be missed is bounded: the comparison is always with the last classified frame, so that a slow change
 adds up until it shows, and the next frame is classified in any case once that one is two seconds old or is to
 weigh more than a quarter of the window.
