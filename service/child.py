@@ -48,12 +48,16 @@ class Child:
         """Tell that starting up is over; from here on heartbeats are expected."""
         self._tell(READY)
 
-    def beat(self) -> None:
-        """Tell that work goes on. Cheap enough for every frame; to be called by the thread that works."""
+    def beat(self, patience: float | None = None) -> None:
+        """Tell that work goes on. Cheap enough for every frame; to be called by the thread that works.
+
+        ``patience`` is the seconds until the next beat after which something must be wrong, where that is
+        less than the supervisor would wait by itself.
+        """
         now = time.monotonic()
         if now - self._beat_at >= BEAT_EVERY:
             self._beat_at = now
-            self._tell(BEAT)
+            self._tell(BEAT + (f"{patience:.3f}".encode() if patience else b""))
 
     def fail(self, reason: str) -> None:
         """Tell why this process is about to end."""

@@ -43,6 +43,13 @@ def serve(
             metavar="HOST", help="Host, *.domain or network whose streams clients may add; repeatable."
         ),
     ] = None,
+    standby: Annotated[
+        bool | None,
+        typer.Option(
+            help="Keep a second process of the network warm, which takes over at once when the first fails.",
+            show_default="with OpenVINO",
+        ),
+    ] = None,
     log_level: Annotated[
         str | None, typer.Option(help="debug, info, warning or error.", show_default="info")
     ] = None,
@@ -65,13 +72,17 @@ def serve(
         "model": model,
         "engine": engine,
         "learned": learned,
+        "standby": standby,
         "log_level": log_level,
         "streams": _named(stream),
         "allowed_sources": tuple(allow_source) if allow_source else None,
     }
     settings = load_settings(flags, config)
     spare_children_the_program()
-    serve_until_stopped(settings, StoredModel.find(settings.model, settings.engine))
+    served = StoredModel.find(settings.model, settings.engine)
+    if settings.standby is None:  # TensorFlow may hold a GPU, whose memory is scarce
+        settings = settings.model_copy(update={"standby": served.engine is Engine.OPENVINO})
+    serve_until_stopped(settings, served)
 
 
 def _named(streams: list[str] | None) -> dict[str, str] | None:

@@ -219,6 +219,7 @@ class _Watched:
     started_at: float = 0.0
     process: SpawnProcess | None = None
     channel: socket.socket | None = None
+    patience: float = float("inf")
     told: str | None = None
     """Why the current process fails, in its own words or in ours when we kill it."""
 
@@ -235,7 +236,7 @@ class _Watched:
             case ChildState.STARTING:
                 return self.heard_at + self.spec.start_timeout
             case ChildState.RUNNING:
-                return self.heard_at + self.spec.beat_timeout
+                return self.heard_at + min(self.spec.beat_timeout, self.patience)
             case ChildState.WAITING:
                 return self.status.next_try_at or 0.0
             case ChildState.STOPPING:
@@ -252,7 +253,7 @@ class _Watched:
             return self._stop(now, self.stop_by)
         if self.process and now >= self.due_at():
             starting = self.status.state is ChildState.STARTING
-            limit = self.spec.start_timeout if starting else self.spec.beat_timeout
+            limit = self.spec.start_timeout if starting else min(self.spec.beat_timeout, self.patience)
             self.told = f"{'not ready' if starting else 'no sign of life'} for {limit:g} s"
             self.process.kill()
             self.heard_at = now + KILL_GRACE  # the next look after the kill, not before
@@ -284,6 +285,7 @@ class _Watched:
             for end in extra:
                 end.close()
         self.process, self.channel, self.told = process, ours, None
+        self.patience = float("inf")
         self._show(ChildState.STARTING, pid=process.pid)
 
     def _hear(self, now: float) -> None:
@@ -305,6 +307,7 @@ class _Watched:
                 self._show(ChildState.RUNNING, pid=self.status.pid)
             elif kind == BEAT and self.status.state is ChildState.RUNNING:
                 self.heard_at = now
+                self.patience = _seconds(text)
 
     def _bury(self, now: float, chance: Callable[[], float]) -> None:
         assert self.process
@@ -352,3 +355,11 @@ class _Watched:
     def _show(self, state: ChildState, pid: int | None = None) -> None:
         was = self.status
         self.status = ChildStatus(self.spec.name, state, pid, was.attempt, was.failures, was.reason)
+
+
+def _seconds(text: bytes) -> float:
+    """What a child says of its next beat; a second at least, as its parent may be late itself."""
+    try:
+        return max(1.0, float(text)) if text else float("inf")
+    except ValueError:  # a child that has gone astray must not take its supervisor along
+        return float("inf")

@@ -107,7 +107,9 @@ async def _start(
     supervisor = Supervisor(hear)
     stack.push_async_callback(asyncio.to_thread, supervisor.close)
     learned = LearnedModel(model, settings.learned_folder)
-    inference = stack.enter_context(SharedInference(supervisor, learned, settings.batching))
+    inference = stack.enter_context(
+        SharedInference(supervisor, learned, settings.batching, standby=bool(settings.standby))
+    )
     trainer = Trainer(learned, inference.model.open_features, trials.TrialLog(database))
     manager = StreamManager(
         StreamStore(database),

@@ -86,6 +86,11 @@ class _Observed(Collector):
             ("demand", "Classifications per second that all streams want.", admission.demand),
             ("promised", "Classifications per second that streams have a claim to.", admission.promised),
         ]
+        inference = self._services.inference
+        values += [
+            ("restarts", "Times that a process of the network died or hung.", inference.restarts),
+            ("standby_ready", "Whether another process would take over at once.", inference.has_standby),
+        ]
         if admission.capacity is not None:
             values.append(
                 ("capacity", "Inputs per second that the network takes, as measured.", admission.capacity)

@@ -141,6 +141,7 @@ class ServeSettings(BaseSettings):
     max_streams: int = Field(64, ge=1, le=1000)
     batch_size: int = Field(8, ge=1, le=256)
     batch_wait_seconds: float = Field(0.01, ge=0, le=1)
+    standby: bool | None = None
     headroom: float = Field(AdmissionSettings().headroom, ge=0, lt=1)
     least_rate: float = Field(AdmissionSettings().least, gt=0, le=1000)
     upload_idle_seconds: float = Field(30.0, gt=0)

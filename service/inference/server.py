@@ -23,6 +23,7 @@ from service.errors import ConfigurationError
 from service.inference.capacity import CapacityEstimate, warm_up_sizes
 from service.inference.queueing import BatchSettings, FairQueue, Priority, Ticket
 from service.inference.statistics import Tally
+from service.inference.turn import Turn
 from service.inference.wire import (
     MESSAGE_BYTES,
     Answer,
@@ -42,6 +43,9 @@ from service.windows import FixedEngine, FrameWindow, engine_of
 
 PATIENCE: Final = 0.2
 """Seconds between two looks at whether the process shall stop."""
+HANGING_BATCHES: Final = 10
+"""So many times as long as the largest batch takes: no busy machine makes it so late, a hung device does."""
+SHORTEST_HANG: Final = 2.0
 MAX_STRANGERS: Final = 128
 """Connections that have not said yet what they want."""
 
@@ -87,19 +91,34 @@ class InferenceListener:
 
 
 def serve_inference(
-    child: Child, listener: socket.socket, load: Callable[[], Classifier], settings: InferenceSettings
+    child: Child,
+    listener: socket.socket,
+    load: Callable[[], Classifier],
+    settings: InferenceSettings,
+    turn: Turn | None = None,
+    comes_second: bool = False,
 ) -> None:
     """Be an inference process until told to stop: the main function of a ``supervisor.ChildSpec``.
 
     ``listener`` is that of an ``InferenceListener``. A failure of the engine ends the process, since what
     is left of a device after one is anybody's guess; the supervisor starts it afresh and clients retry.
+
+    With a ``turn`` there are two such processes: one serves, the other one has loaded and warmed up its
+    engine and does nothing until the first is gone. ``comes_second`` tells who stands by at the start.
     """
     settings.check()
+    if turn:
+        turn.wait_to_load(child, comes_second=comes_second)
+        if child.stopping.is_set():
+            return
     with listener, InferenceServer(listener, load(), settings) as server:
         server.warm_up()
         child.ready()
+        if turn and not turn.wait_to_serve(child):
+            return
         while not child.stopping.is_set():
-            child.beat()
+            # Who is replaced at once may be given up soon; else a wrong guess costs a load of the model.
+            child.beat(server.patience if turn else None)
             server.step(PATIENCE)
 
 
@@ -124,6 +143,11 @@ class InferenceServer:
         self._selector = selectors.DefaultSelector()
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ)
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which a batch must be hanging."""
+        return max(SHORTEST_HANG, HANGING_BATCHES * self._capacity.seconds(self._settings.batching.max_batch))
 
     def warm_up(self) -> None:
         """Run batches of all sizes, so that no client pays for what is set up lazily, and time them."""

@@ -15,11 +15,13 @@ from service.inference.client import RemoteClassifier, read_statistics
 from service.inference.queueing import BatchSettings, Priority
 from service.inference.server import InferenceListener, InferenceSettings, serve_inference
 from service.inference.statistics import InferenceStatistics
+from service.inference.turn import STANDBY_DELAY, Turn
 from service.inference.wire import InferenceAddress
 from service.supervisor import ChildSpec, ChildState, Supervisor
 from service.types import Classifier, Image
 
 PROCESS: Final = "inference"
+STANDBY: Final = "inference standby"
 START_SECONDS: Final = 300.0
 """To load a model and run it for the first time, on a slow machine."""
 SILENCE_SECONDS: Final = 30.0
@@ -92,9 +94,23 @@ class RemoteModel:
 
 
 class SharedInference:
-    """Keeps the inference process running under a supervisor; a context manager."""
+    """Keeps the inference process running under a supervisor; a context manager.
 
-    def __init__(self, supervisor: Supervisor, served: ServedModel, batching: BatchSettings) -> None:
+    With ``standby`` a second process, which has loaded the model too, takes over when the first dies or
+    hangs; whichever of the two died is started again as the new standby, after ``standby_delay`` seconds.
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        served: ServedModel,
+        batching: BatchSettings,
+        *,
+        standby: bool = False,
+        standby_delay: float = STANDBY_DELAY,
+    ) -> None:
+        self._standby_delay = standby_delay
+        self._names = (PROCESS, STANDBY) if standby else (PROCESS,)
         self._supervisor = supervisor
         self._served = served
         self._settings = InferenceSettings(batching=batching, max_clients=256)
@@ -104,24 +120,25 @@ class SharedInference:
 
     def __enter__(self) -> Self:
         self._listener = self._stack.enter_context(InferenceListener())
-        self._supervisor.start(
-            ChildSpec(
-                PROCESS,
-                serve_inference,
-                (
-                    self._listener.socket,
-                    partial(self._served.open, self._settings.batching.max_batch),
-                    self._settings,
-                ),
-                start_timeout=START_SECONDS,
-                beat_timeout=SILENCE_SECONDS,
-                backoff=Backoff(limit=4.0),
+        turn = self._stack.enter_context(Turn(self._standby_delay)) if len(self._names) > 1 else None
+        load = partial(self._served.open, self._settings.batching.max_batch)
+        for name in self._names:
+            comes_second = name == STANDBY
+            self._supervisor.start(
+                ChildSpec(
+                    name,
+                    serve_inference,
+                    (self._listener.socket, load, self._settings, turn, comes_second),
+                    start_timeout=START_SECONDS * (2 if comes_second else 1),
+                    beat_timeout=SILENCE_SECONDS,
+                    backoff=Backoff(limit=4.0),
+                )
             )
-        )
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._supervisor.stop(PROCESS)
+        for name in reversed(self._names):  # the standby first, or it would take over
+            self._supervisor.stop(name)
         self._stack.close()
 
     @property
@@ -135,8 +152,22 @@ class SharedInference:
     @property
     def is_ready(self) -> bool:
         """Whether the network is loaded and has run once."""
-        status = self._supervisor.status(PROCESS)
-        return status is not None and status.state is ChildState.RUNNING
+        return self._running > 0
+
+    @property
+    def has_standby(self) -> bool:
+        """Whether another process would take over at once."""
+        return self._running > 1
+
+    @property
+    def restarts(self) -> int:
+        """How often a process of the network has died or was ended because it hung."""
+        return sum(status.failures for status in map(self._supervisor.status, self._names) if status)
+
+    @property
+    def _running(self) -> int:
+        states = [status.state for status in map(self._supervisor.status, self._names) if status]
+        return states.count(ChildState.RUNNING)
 
     def measure(self) -> float | None:
         """Ask for figures, which takes as long as a batch; return the inputs per second that can be taken.
@@ -156,5 +187,5 @@ class SharedInference:
     @property
     def trouble(self) -> str | None:
         """Why it is not ready, if that is known."""
-        status = self._supervisor.status(PROCESS)
-        return status.reason if status else None
+        statuses = map(self._supervisor.status, self._names)
+        return next((status.reason for status in statuses if status and status.reason), None)

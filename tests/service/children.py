@@ -17,6 +17,7 @@ from service.child import Child
 from service.inference.client import RemoteClassifier
 from service.inference.queueing import Priority
 from service.inference.server import InferenceListener, InferenceSettings, serve_inference
+from service.inference.turn import Turn
 from service.inference.wire import InferenceAddress
 from service.supervisor import ChildSpec, ChildState, Supervisor
 from service.types import Image
@@ -95,6 +96,14 @@ class BrightnessClassifier:
             raise RuntimeError("the device is lost")
         bright = inputs[:, 0, 0, 0].astype(np.float32) / 255
         return np.stack([1 - bright, bright, np.full_like(bright, os.getpid())], axis=1)
+
+
+def serve_soon(child: Child, turn: Turn) -> None:
+    """Waits for its turn and keeps it."""
+    child.ready()
+    if turn.wait_to_serve(child):
+        while not child.stopping.wait(0.1):
+            child.beat()
 
 
 def load_nothing() -> BrightnessClassifier:
