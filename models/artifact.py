@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ import numpy.typing as npt
 from models.errors import ArtifactError
 from models.precision import Precision
 from models.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from models.architectures.clips import ClipParts
 
 FORMAT = 1
 ARTIFACTS = Path(__file__).parent / "artifacts"
@@ -59,16 +62,26 @@ class Artifact:
     def build(self) -> Any:
         """Return a Keras model from (N, height, width, 3) BGR images to (N, classes) probabilities.
 
+        One that judges clips takes (N, frames, height, width, 3).
+
         Raises ArtifactError if the weights do not fit the architecture.
         """
-        import keras
+        return self._calibrated(self.build_network())
 
-        network = self.build_network()
-        logits = keras.layers.Rescaling(1 / self.temperature, dtype="float32", name="calibrate")(
-            network.output
-        )
-        probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
-        return keras.Model(network.input, probabilities, name=self.name)
+    @property
+    def judges_clips(self) -> bool:
+        """Whether it takes (N, frames, height, width, 3) windows of frames, see ``build_clip_parts``."""
+        return "frames" in self.options
+
+    def build_clip_parts(self) -> ClipParts:
+        """Return a clip model in two parts, of which the second ends with probabilities.
+
+        Raises ArtifactError if the weights do not fit the architecture.
+        """
+        from models.architectures.clips import ClipParts, cut
+
+        parts = cut(self.build_network(), self.preprocessing)
+        return ClipParts(parts.frames, parts.encode, self._calibrated(parts.decide))
 
     def build_network(self) -> Any:
         """Return the network alone, whose output is logits, with its weights."""
@@ -98,6 +111,16 @@ class Artifact:
         if arrays:
             raise ArtifactError(f"{self.folder / WEIGHTS} holds arrays that the network lacks: {min(arrays)}")
 
+    def _calibrated(self, network: Any) -> Any:
+        """``network`` with probabilities in place of its logits."""
+        import keras
+
+        logits = keras.layers.Rescaling(1 / self.temperature, dtype="float32", name="calibrate")(
+            network.output
+        )
+        probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
+        return keras.Model(network.input, probabilities, name=self.name)
+
     def card(self) -> dict[str, Any]:
         """The content of ``artifact.json``."""
         return _read_json(self.folder / CARD)
@@ -111,12 +134,14 @@ def with_features(model: Any) -> Any:
     """Return ``model`` with a second output beside its own: its layer ``features``, or else its last global
     average pool.
 
-    Raises ArtifactError for a network with neither.
+    Raises ArtifactError for a network with neither, or one that judges clips.
     """
     import keras
 
     from models.architectures import FEATURES
 
+    if len(model.input_shape) != 4:
+        raise ArtifactError(f"network {model.name} judges clips; it says nothing of single frames")
     pools = [layer for layer in model.layers if isinstance(layer, keras.layers.GlobalAveragePooling2D)]
     named = [layer for layer in model.layers if layer.name == FEATURES]
     if not named and not pools:

@@ -8,6 +8,7 @@ randomness from the generator it is given.
 from __future__ import annotations
 
 import string
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -161,3 +162,25 @@ def lecture_view(image: Image, rng: np.random.Generator, size: int) -> Image:
         view, np.column_stack([matrix, offset]), (size, size), borderMode=cv2.BORDER_REPLICATE
     )
     return np.asarray(moved[:, ::-1] if rng.random() < 0.5 else moved, np.uint8)
+
+
+def steady_view(rng: np.random.Generator) -> Callable[[Image], Image]:
+    """Draw one change and return what makes it: mirror, crop of at least 80 % of each side, light, colour.
+
+    For videos: all frames are to change alike, or the change itself would look like motion.
+    """
+    mirrored = rng.random() < 0.5
+    share, right, down = rng.uniform(0.8, 1.0), rng.random(), rng.random()
+    gain = rng.uniform(0.75, 1.3) * rng.uniform(0.92, 1.08, 3)
+    offset = rng.uniform(-15, 15)
+
+    def change(image: Image) -> Image:
+        height, width = image.shape[:2]
+        kept_height, kept_width = max(1, round(share * height)), max(1, round(share * width))
+        top, left = round(down * (height - kept_height)), round(right * (width - kept_width))
+        view = image[top : top + kept_height, left : left + kept_width]
+        if mirrored:
+            view = view[:, ::-1]
+        return np.clip(np.rint(view * gain + offset), 0, 255).astype(np.uint8)
+
+    return change

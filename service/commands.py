@@ -32,9 +32,9 @@ from rich.text import Text
 from models.artifact import load_artifact
 from service.annotate import Annotator
 from service.config import HardwareDecode, RunSettings
-from service.engines import Engine, open_engine
+from service.engines import Engine
 from service.engines.restricted import RestrictedClassifier, check_labels
-from service.engines.stored import StoredModel
+from service.engines.stored import StoredModel, open_model
 from service.errors import ConfigurationError, SinkError
 from service.learning.engine import LearnedModel
 from service.learning.lessons import up_to_date
@@ -88,7 +88,7 @@ def load_model(options: RunOptions) -> LoadedModel:
     served = [label.name for label in learned.store.load().of_state(LabelState.SERVED)]
     if options.labels is not None:
         check_labels(options.labels, (*artifact.labels, *served))
-    classifier: Classifier = open_engine(artifact, options.engine, batch_size=options.settings.batch_size)
+    classifier = open_model(artifact, options.engine, batch_size=options.settings.batch_size)
     if served:
         classifier = up_to_date(learned, classifier)
     return LoadedModel(learned.name, classifier)

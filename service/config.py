@@ -32,7 +32,8 @@ class RunSettings:
     ``exit`` are smoothed probabilities, ``min_duration`` and ``merge_gap`` seconds of media time. Every
     ``every``-th frame is classified, the frames between carry the latest label. ``batch_size`` is the
     most model inputs that go through the network at once. With ``gate`` a frame that looks like the last
-    classified one takes over what was said of that; ``None`` means on live sources only.
+    classified one takes over what was said of that; ``None`` means on live sources only. A model that judges
+    clips sees every frame all the same: one that is left out would make the others look faster.
     """
 
     window: int = 32

@@ -46,7 +46,7 @@ def export(
     """
     from models.artifact import WEIGHTS, load_artifact
     from models.datasets import Collection, of_split
-    from models.errors import DatasetError
+    from models.errors import DatasetError, ModelError
     from models.openvino import (
         calibration_inputs,
         compare,
@@ -61,6 +61,8 @@ def export(
     from service.engines.openvino import OpenvinoClassifier
 
     artifact = load_artifact(model)
+    if artifact.judges_clips:
+        raise ModelError(f"{artifact.name} judges clips, which engine 'openvino' does not run yet")
     groups = artifact.record("training").get("groups", {})
     collection = Collection(
         data, splits, background, tuple(groups.get("valid", ())), tuple(groups.get("test", ()))

@@ -42,35 +42,49 @@ def evaluate(
     """Judge a model on labelled images: precision, recall and F1 by label, confusion, calibration.
 
     With --labels only the images of these labels count, and probabilities are renormalised over them.
-    The groups of the background default to those that the model was trained with.
+    The groups of the background default to those that the model was trained with. A model that judges clips
+    is judged on the videos of DATA/labels.csv, window by window.
     """
     from rich.console import Console
 
     from models.artifact import load_artifact
     from models.datasets import Collection, of_split
+    from models.errors import ModelError
     from models.evaluate import evaluate as evaluate_model
+    from models.evaluate_clips import evaluate_clips, windows_of
     from models.report import format_table, write_report
     from service.commands import progress_bar
+    from service.engines.stored import open_model
+    from service.windows import engine_of
 
     artifact = load_artifact(model)
-    groups = artifact.record("training").get("groups", {})
-    collection = Collection(
-        data,
-        splits,
-        background,
-        names(valid_groups) or tuple(groups.get("valid", ())),
-        names(test_groups) or tuple(groups.get("test", ())),
-    )
-    samples = of_split(collection.load(names(labels) or None), split)
-    classifier = open_engine(artifact, engine, batch_size=16)
-    with progress_bar(Console(stderr=True), "images", len(samples)) as advance_to:
-        evaluation = evaluate_model(
-            samples, artifact.labels, classifier.model_input, classifier.classify, progress=advance_to
+    if artifact.judges_clips:
+        if any((splits, background, valid_groups, test_groups, labels)):
+            raise ModelError(f"{artifact.name} judges videos; options about folders of images have no use")
+        windows = windows_of(artifact, data, split)
+        samples = [window.sample for window in windows]
+        with progress_bar(Console(stderr=True), "windows", len(windows)) as advance_to:
+            clips = engine_of(open_model(artifact, engine, batch_size=1))
+            evaluation = evaluate_clips(windows, artifact.labels, clips, progress=advance_to)
+    else:
+        groups = artifact.record("training").get("groups", {})
+        collection = Collection(
+            data,
+            splits,
+            background,
+            names(valid_groups) or tuple(groups.get("valid", ())),
+            names(test_groups) or tuple(groups.get("test", ())),
         )
-    if labels is not None:
-        evaluation = evaluation.restricted(names(labels))
-    elif background is None:
-        evaluation = evaluation.restricted(tuple(sorted({sample.label for sample in samples})))
+        samples = of_split(collection.load(names(labels) or None), split)
+        classifier = open_engine(artifact, engine, batch_size=16)
+        with progress_bar(Console(stderr=True), "images", len(samples)) as advance_to:
+            evaluation = evaluate_model(
+                samples, artifact.labels, classifier.model_input, classifier.classify, progress=advance_to
+            )
+        if labels is not None:
+            evaluation = evaluation.restricted(names(labels))
+        elif background is None:
+            evaluation = evaluation.restricted(tuple(sorted({sample.label for sample in samples})))
     if output is not None:
         write_report(output, evaluation, samples)
     summary = evaluation.summary(enter)

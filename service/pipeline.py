@@ -230,7 +230,7 @@ def _batches(
     """Read frames, make model inputs, gather them; what is incomplete when ``stop`` is set is let go."""
     flow = plan(source.properties, settings)
     batcher = Batcher(flow.batch_size, flow.batch_bytes)
-    gate = settings.open_gate(source.properties.is_live)
+    gate = settings.open_gate(source.properties.is_live) if classifier.frames == 1 else None
     failure: SourceError | None = None
     with closing(_frames(source, flow, stop)) as frames:
         try:

@@ -104,7 +104,10 @@ def train(
     ] = None,
     start_from: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="Go on from this model of the same labels, without stage one."),
+        typer.Option(
+            metavar="MODEL",
+            help="Go on from this model of the same labels, without stage one; clip networks: its base.",
+        ),
     ] = None,
     head_epochs: Annotated[
         int | None, typer.Option(help="Epochs of stage one.", show_default="preset")
@@ -152,6 +155,20 @@ def train(
         int | None, typer.Option(help="Side of a training view in pixels.", show_default="preset")
     ] = None,
     seed: Annotated[int | None, typer.Option(show_default="preset")] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Of clip networks: frames from one of a window to the next.", show_default="1"
+        ),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Of clip networks: where features of frames are kept for other runs.",
+            show_default="OUTPUT/features",
+        ),
+    ] = None,
     test: Annotated[
         bool | None,
         typer.Option(
@@ -166,6 +183,9 @@ def train(
     and goes on from its last epoch when the same command is given again. DIR/artifact then holds the model
     for --model, DIR/results.json every figure, DIR/frame_predictions.csv what it says of each image, and
     DIR/report/report.html curves, tables and the images it got wrong.
+
+    Networks that judge clips (lrcn, concat, c3d, small_c3d) learn from videos: DATA/labels.csv has the
+    columns video, frame, label, split and the frames are DATA/<video>/<frame>.
 
     With --grid every combination of the ranges is a run in a folder of its own; DIR/table.csv and
     DIR/leaderboard.html compare them by validation accuracy. What is done is not done again.
@@ -206,6 +226,8 @@ def train(
         "height": height,
         "width": width,
         "train_size": train_size,
+        "stride": stride,
+        "features": None if features is None else features.absolute(),
         "seed": seed,
         "test": test,
     }
@@ -221,7 +243,9 @@ def train(
     if by_group:
         _run_by_group(planned, output)
         return
-    _run(planned, output)
+    results = _run(planned, output)
+    if "stride" in results:
+        return  # judges clips, which only TensorFlow runs yet
     hint = f" --background {planned.background}" if planned.background else ""
     artifact = f"{output / 'artifact'} --data {planned.data}"
     typer.echo(f"faster on CPUs: video-events export {artifact}{hint}", err=True)
@@ -246,10 +270,19 @@ def _run(experiment: Experiment, output: Path) -> dict[str, Any]:
     for split, figures in results["splits"].items():
         typer.echo(
             f"{split}: accuracy {figures['accuracy']:.4f} on {figures['n']} images, "
-            f"calibration error {figures['calibration_error']:.4f}"
+            f"calibration error {figures['calibration_error']:.4f}{_steadiness(figures.get('flicker'))}"
         )
     typer.echo(f"model {output / 'artifact'}, report {output / 'report' / 'report.html'}")
     return results
+
+
+def _steadiness(flicker: dict[str, Any] | None) -> str:
+    if flicker is None:
+        return ""
+    changes = (
+        f"{flicker['raw']} ({flicker['truth']} in truth), {flicker['smoothed_8']} smoothed over 8 frames"
+    )
+    return f"; changes of the label per 100 frames: {changes}"
 
 
 def _run_by_group(experiment: Experiment, output: Path) -> None:

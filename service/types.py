@@ -145,6 +145,11 @@ class Classifier(Protocol):
         """Names of the classes, in the order of the probabilities."""
         ...
 
+    @property
+    def frames(self) -> int:
+        """How many frames an answer hangs on: 1, or the length of the window of a model that judges clips."""
+        ...
+
     def model_input(self, image: Image) -> Image:
         """Resize an H×W×3 image of any size to the h×w×3 ``uint8`` input of the model (BGR)."""
         ...

@@ -58,6 +58,10 @@ class WindowedClassifier:
     def labels(self) -> tuple[str, ...]:
         return self.engine.labels
 
+    @property
+    def frames(self) -> int:
+        return self.engine.frames
+
     def model_input(self, image: Image) -> Image:
         return self.engine.model_input(image)
 

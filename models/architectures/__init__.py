@@ -9,7 +9,20 @@ from models.architectures.architecture import FEATURES, HEAD_PREFIX, Architectur
 from models.errors import ModelError
 from models.preprocessing import Preprocessing
 
-NAMES = ("resnet50", "vgg16", "alexnet", "small_cnn", "keyframe_cnn2", "keyframe_cnn4", "siamese", "triplet")
+NAMES = (
+    "resnet50",
+    "vgg16",
+    "alexnet",
+    "small_cnn",
+    "keyframe_cnn2",
+    "keyframe_cnn4",
+    "siamese",
+    "triplet",
+    "lrcn",
+    "concat",
+    "c3d",
+    "small_c3d",
+)
 IMAGENET = "imagenet:"
 """Before the name of a base of ``keras.applications``."""
 

@@ -13,6 +13,7 @@ from models import architectures
 from models.artifact import load_artifact
 from models.datasets import Sample, of_split
 from models.errors import ModelError
+from models.experiments.execute_clips import execute_clips
 from models.experiments.experiment import Experiment
 from models.experiments.results import Part, Run, write_results
 from models.experiments.samples import load_samples
@@ -34,6 +35,8 @@ def execute(
     so. Raises ModelError for what cannot be done.
     """
     settings = with_overrides(experiment.preset, **experiment.settings())
+    if architectures.find(settings.architecture).kind is architectures.Kind.CLIP:
+        return execute_clips(experiment, folder, settings, tell=tell)
     samples = load_samples(experiment, settings.seed)
     initialise, settings = _start(experiment, settings, samples)
     training = Training(samples, folder, settings, initialise=initialise)

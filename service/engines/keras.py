@@ -102,6 +102,10 @@ class KerasClassifier:
     def batch_size(self) -> int:
         return self._batch_size
 
+    @property
+    def frames(self) -> int:
+        return 1
+
     def model_input(self, image: Image) -> Image:
         return self._preprocessing.model_input(image)
 

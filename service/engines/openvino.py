@@ -80,6 +80,10 @@ class OpenvinoClassifier:
     def batch_size(self) -> int:
         return self._batch_size
 
+    @property
+    def frames(self) -> int:
+        return 1
+
     def model_input(self, image: Image) -> Image:
         return self._preprocessing.model_input(image)
 

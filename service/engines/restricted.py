@@ -29,6 +29,10 @@ class RestrictedClassifier:
     def labels(self) -> tuple[str, ...]:
         return self._labels
 
+    @property
+    def frames(self) -> int:
+        return self._classifier.frames
+
     def model_input(self, image: Image) -> Image:
         return self._classifier.model_input(image)
 

@@ -6,12 +6,32 @@ import logging
 from dataclasses import dataclass
 from typing import Self
 
-from models.artifact import load_artifact
+from models.artifact import Artifact, load_artifact
 from models.preprocessing import Preprocessing
 from models.prototypes import Reference
 from models.references import load_reference
 from service.engines import Engine, choose_engine, open_engine
+from service.errors import ConfigurationError
 from service.types import Classifier, Image
+from service.windows import WindowedClassifier
+
+
+def open_model(artifact: Artifact, engine: Engine, *, batch_size: int, buckets: bool = False) -> Classifier:
+    """The engine of a stored model; one that judges clips comes as the classifier of one stream.
+
+    Raises ``ConfigurationError`` for an engine that is not there, or that cannot run the model.
+    """
+    if not artifact.judges_clips:
+        return open_engine(artifact, engine, batch_size=batch_size, buckets=buckets)
+    if engine is Engine.OPENVINO:
+        raise ConfigurationError(
+            f"{artifact.name} judges clips, which engine 'openvino' does not run yet; use 'tensorflow'"
+        )
+    from service.engines.keras_clips import KerasClipEngine
+
+    clips = KerasClipEngine(artifact, batch_size=batch_size, buckets=buckets)
+    clips.warm_up()
+    return WindowedClassifier(clips)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,4 +64,4 @@ class StoredModel:
         return load_reference(load_artifact(self.model), width)
 
     def open(self, batch_size: int) -> Classifier:
-        return open_engine(load_artifact(self.model), self.engine, batch_size=batch_size, buckets=True)
+        return open_model(load_artifact(self.model), self.engine, batch_size=batch_size, buckets=True)

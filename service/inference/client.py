@@ -74,6 +74,7 @@ class RemoteClassifier:
         self._link: _Link | None = self._connect(self._deadline())
         self._classes = self._link.welcome.classes
         self._input_shape = self._link.welcome.input_shape
+        self._frames = self._link.welcome.frames
         self._columns, self._width = self._link.welcome.columns, self._link.welcome.width
         self._roster = self._link.welcome.roster
 
@@ -81,6 +82,10 @@ class RemoteClassifier:
     def labels(self) -> tuple[str, ...]:
         """As of the last answer; labels may have come or gone by the next."""
         return self._roster.labels
+
+    @property
+    def frames(self) -> int:
+        return self._frames
 
     def model_input(self, image: Image) -> Image:
         return self._model_input(image)

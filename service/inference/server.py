@@ -258,7 +258,9 @@ class InferenceServer:
                 FrameWindow(engine.frames),
                 self._roster,
             )
-            welcome = Welcome(engine.classes, self._roster, shape, slots, engine.columns, width)
+            welcome = Welcome(
+                engine.classes, self._roster, shape, slots, engine.columns, width, engine.frames
+            )
             socket.send_fds(connection, [welcome.pack()], [fd])
         finally:
             os.close(fd)

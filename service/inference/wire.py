@@ -100,7 +100,7 @@ class Welcome:
     """The server's answer: what the engine is, and how many inputs may be handed in at once.
 
     ``classes`` are the labels that the engine was trained for; ``columns`` is the room for probabilities
-    per input, and ``width`` that for features.
+    per input, and ``width`` that for features. ``frames`` is the length of a window.
     """
 
     classes: tuple[str, ...]
@@ -109,6 +109,7 @@ class Welcome:
     slots: int
     columns: int
     width: int
+    frames: int
 
     def pack(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -121,7 +122,7 @@ class Welcome:
             raise InferenceFullError(fields["refused"])
         roster = Roster(tuple(fields["roster"]["labels"]), tuple(fields["roster"]["shadows"]))
         height, width, channels = fields["input_shape"]
-        sizes = (fields["slots"], fields["columns"], fields["width"])
+        sizes = (fields["slots"], fields["columns"], fields["width"], fields["frames"])
         return cls(tuple(fields["classes"]), roster, (height, width, channels), *sizes)
 
 

@@ -167,6 +167,10 @@ class PatientClassifier:
     def labels(self) -> tuple[str, ...]:
         return self._classifier.labels
 
+    @property
+    def frames(self) -> int:
+        return self._classifier.frames
+
     def model_input(self, image: Image) -> Image:
         return self._classifier.model_input(image)
 

@@ -68,6 +68,10 @@ class CroppedClassifier:
     def labels(self) -> tuple[str, ...]:
         return self._classifier.labels
 
+    @property
+    def frames(self) -> int:
+        return self._classifier.frames
+
     def model_input(self, image: Image) -> Image:
         height, width = image.shape[:2]
         left, top, wide, high = self._crop
@@ -150,7 +154,7 @@ class Recogniser:
         if classifier is None:
             return
         model_input = classifier.model_input(frame.image)
-        if self._gate and (known := self._known_of(model_input, frame.pts, era)):
+        if self._gate and classifier.frames == 1 and (known := self._known_of(model_input, frame.pts, era)):
             with self._changed:
                 self._result = replace(
                     known, index=frame.index, pts=frame.pts, captured_at=frame.captured_at, seconds=None

@@ -22,6 +22,8 @@ UNKNOWN = {"yellow": (40, 220, 220), "violet": (220, 40, 220)}
 class ColourClassifier:
     """Labels a frame by the colour nearest to its mean; fully deterministic, and sure of itself."""
 
+    frames = 1
+
     def __init__(self) -> None:
         self.batches: list[int] = []
         self._colours = np.array(list(COLOURS.values()), np.float32)

@@ -62,13 +62,19 @@ def test_features_may_have_any_shape() -> None:
         FrameWindow(0)
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 8])
-def test_one_pass_per_frame(batch_size: int) -> None:
-    """The expensive part sees each frame once, however long the window; batches change no event."""
+@pytest.mark.parametrize(("batch_size", "gate"), [(1, None), (3, None), (8, None), (8, True)])
+def test_one_pass_per_frame(batch_size: int, gate: bool | None) -> None:
+    """The expensive part sees each frame once, however long the window; batches change no event.
+
+    Frames that look like the one before are left out for models of single frames only.
+    """
     scenes = ["background"] * 20 + ["red"] * 40 + ["blue"] * 30
     engine = ClipColours(frames=20)
     result = run(
-        ListSource(scenes), "clip", WindowedClassifier(engine), RunSettings(window=4, batch_size=batch_size)
+        ListSource(scenes),
+        "clip",
+        WindowedClassifier(engine),
+        RunSettings(window=4, batch_size=batch_size, gate=gate),
     )
     assert (engine.encoded, engine.decided) == (90, 90)
     assert [(event.label, event.start_pts, event.end_pts) for event in result.events] == [

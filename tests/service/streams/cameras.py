@@ -130,6 +130,7 @@ class BrightClassifier:
     """Bright pictures are ``bright``, all others background."""
 
     labels = ("bright", "other", "background")
+    frames = 1
 
     def __init__(self, model: BrightModel, while_waiting: Callable[[], None]) -> None:
         self._model = model

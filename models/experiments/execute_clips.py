@@ -1,0 +1,108 @@
+"""As ``execute``, for networks that judge clips."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from models.architectures.clips import fill_base, load_base_weights
+from models.artifact import load_artifact
+from models.errors import ExperimentError
+from models.experiments.experiment import Experiment
+from models.experiments.results import Part, Run, write_results
+from models.export import export
+from models.flicker import flicker
+from models.sequences import load_frames, of_split
+from models.settings import TrainingSettings
+from models.train_clips import ClipTraining
+
+ABOUT_IMAGES = (
+    *("splits", "background", "valid_groups", "test_groups", "extra", "labels", "groups", "leave_out"),
+    *("valid_fraction", "test_fraction"),
+)
+"""Parameters that say which images there are; which videos there are is in their own list."""
+
+
+def execute_clips(
+    experiment: Experiment, folder: Path, settings: TrainingSettings, *, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Train on the videos in ``experiment.data``, judge every window, store and report.
+
+    Raises ExperimentError for a parameter about images, ModelError for what cannot be done.
+    """
+    useless = [name for name in ABOUT_IMAGES if getattr(experiment, name)]
+    if useless:
+        raise ExperimentError(
+            f"{experiment.architecture} learns from videos, whose labels.csv says all; "
+            f"{', '.join(useless)} has no use"
+        )
+    training = ClipTraining(
+        load_frames(experiment.data),
+        folder,
+        settings,
+        stride=experiment.stride,
+        features=experiment.features,
+        initialise=_start(experiment, settings),
+    )
+    return train_and_report(training, experiment, tell=tell)
+
+
+def train_and_report(
+    training: ClipTraining, experiment: Experiment, *, tell: Callable[[str], None] = lambda text: None
+) -> dict[str, Any]:
+    """Do what is left of ``training``, judge, store and report as ``experiment`` says."""
+    settings, folder = training.settings, training.folder
+    network = training.fit()
+    seconds = {"training": training.record()["seconds"]}
+    began = time.monotonic()
+    judged = {}
+    for split in ("valid", "train", *(["test"] if experiment.judges_test else [])):
+        tell(f"judging the windows of {split}")
+        judged[split] = training.judge(network, split)
+    seconds["judging"] = time.monotonic() - began
+    artifact = export(
+        network,
+        folder / "artifact",
+        name=experiment.name,
+        version=experiment.model_version,
+        architecture=settings.architecture,
+        options=training.options,
+        labels=training.labels,
+        preprocessing=settings.preprocessing,
+        training=training.record(),
+        valid=judged["valid"],
+        test=judged.get("test"),
+    )
+    parts = {}
+    for split, one in judged.items():
+        evaluation = one.evaluation(artifact.temperature)
+        steadiness = flicker(evaluation.probabilities, evaluation.truth, of_split(training.windows, split))
+        parts[split] = Part(
+            one.samples, evaluation, one.evaluation(1.0), len(one.samples), {"flicker": steadiness}
+        )
+    return write_results(
+        Run(
+            folder=folder,
+            name=experiment.name,
+            parameters=experiment.parameters(),
+            settings=asdict(settings),
+            labels=training.labels,
+            network=network,
+            parts=parts,
+            seconds=seconds,
+            extra={"stride": experiment.stride},
+        )
+    )
+
+
+def _start(experiment: Experiment, settings: TrainingSettings) -> Callable[[Any], None] | None:
+    """What fills the base: that of a stored model, ImageNet's weights in a folder, or nothing of ours."""
+    if experiment.start_from is not None:
+        return partial(fill_base, load_artifact(experiment.start_from))
+    if experiment.imagenet_weights is not None and settings.weights == "imagenet":
+        return partial(load_base_weights, folder=experiment.imagenet_weights)
+    return None

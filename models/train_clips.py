@@ -1,0 +1,272 @@
+"""Train networks that judge windows of frames: a head on kept features of a frozen base, or the whole.
+
+With a frozen base every frame goes through it once per view, whatever heads are tried afterwards. Like
+``train``, what is done lies in the run's folder and is not done again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from models import architectures
+from models.architectures.architecture import Kind
+from models.architectures.clips import STATISTICS, cut, encoder_of, set_statistics
+from models.checkpoints import Checkpoints, Progress
+from models.clip_batches import FeatureWindows, PixelWindows, targets
+from models.datasets import Sample, counts
+from models.errors import DatasetError, ModelError
+from models.export import Judged
+from models.features import FrameFeatures
+from models.optimizers import make_head_optimizer, make_optimizer
+from models.sequences import VideoFrame, Window, of_split, windows
+from models.settings import TrainingSettings
+
+Floats = npt.NDArray[np.float32]
+
+
+class ClipTraining:
+    """One run in ``folder`` on ``frames`` with the splits ``train`` and ``valid``.
+
+    ``stride`` is the distance of a window's frames. ``features`` is the folder of kept features.
+    ``initialise`` fills the network with the weights to start from, as in ``train.Training``.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[VideoFrame],
+        folder: Path,
+        settings: TrainingSettings,
+        *,
+        stride: int = 1,
+        features: Path | None = None,
+        initialise: Callable[[Any], None] | None = None,
+        verbose: int | str = "auto",
+    ) -> None:
+        self.architecture = architectures.find(settings.architecture)
+        if self.architecture.kind is not Kind.CLIP:
+            raise ModelError(f"{settings.architecture} judges single frames; clips need a clip network")
+        self.options = self.architecture.complete(settings.options)
+        self.windows = windows(frames, self.options["frames"], stride)
+        self.train = of_split(self.windows, "train")
+        self.valid = of_split(self.windows, "valid")
+        if not self.train or not self.valid:
+            raise DatasetError(
+                f"training needs windows of {self.options['frames']} consecutive frames in the splits train "
+                f"and valid; found {counts([window.sample for window in self.windows])}"
+            )
+        self.labels = tuple(sorted({window.label for window in self.train}))
+        strangers = sorted({window.label for window in self.valid} - set(self.labels))
+        if strangers:
+            raise DatasetError(f"validation windows have labels without training windows: {strangers}")
+        self.folder = folder
+        self.settings = settings
+        self.stride = stride
+        self._features = features or folder / "features"
+        self._initialise = initialise
+        self._verbose = verbose
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def fit(self) -> Any:
+        """Do what is left and return the network of the lowest validation loss; its output is logits."""
+        settings = self.settings
+        keras.utils.set_random_seed(settings.seed)
+        self._check_settings()
+        started = time.monotonic()
+        best = self.folder / "best.keras"
+        if settings.weights == "none":
+            self._fit_whole(self.build)
+        else:
+            if not (self.folder / "head.keras").is_file():
+                self._fit_head()
+            if settings.unfreeze and settings.epochs:
+                self._fit_whole(self._unfrozen)
+            else:
+                best = self.folder / "head.keras"
+        self._note(time.monotonic() - started)
+        return keras.models.load_model(best, compile=False)
+
+    def judge(self, network: Any, split: str) -> Judged:
+        """Logits of ``network`` for every window of ``split``, which its last frame stands for."""
+        chosen = of_split(self.windows, split)
+        if not chosen:
+            raise DatasetError(f"there is no window of {self.options['frames']} frames in the split {split}")
+        parts = cut(network, self.settings.preprocessing)
+        if parts.encode is None:
+            batches = PixelWindows(chosen, self.labels, self.settings.preprocessing, batch_size=8)
+            rows = [network.predict_on_batch(batches[number][0]) for number in range(len(batches))]
+            logits = np.concatenate([np.asarray(row) for row in rows])
+        else:
+            features, table = self._gathered(parts.encode, chosen, views=1)
+            logits = np.asarray(parts.decide.predict(features[0][table], batch_size=64, verbose=0))
+        return Judged(self.labels, [window.sample for window in chosen], logits)
+
+    def record(self) -> dict[str, Any]:
+        """The training record: settings, data, versions, seconds of all sittings."""
+        record: dict[str, Any] = json.loads((self.folder / "training.json").read_text())
+        return record
+
+    def build(self) -> Any:
+        """The network with the weights to start from."""
+        settings = self.settings
+        network = self.architecture.build(len(self.labels), settings.preprocessing, **settings.options)
+        if self._initialise is not None:
+            self._initialise(network)
+        elif settings.weights == "imagenet" and self.architecture.load_weights is not None:
+            self.architecture.load_weights(network, None)
+        return network
+
+    def _fit_head(self) -> None:
+        """Pass every frame through the base once per view, then fit the head on windows of that."""
+        settings = self.settings
+        network = self.build()
+        parts = cut(network, settings.preprocessing)
+        features, table = self._gathered(parts.encode, self.train, views=max(1, settings.head_views))
+        set_statistics(network, features)
+        valid_features, valid_table = self._gathered(parts.encode, self.valid, views=1)
+        parts.decide.compile(
+            optimizer=make_head_optimizer(settings),
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+        best = self.folder / "head_only.weights.h5"
+        callbacks = [
+            keras.callbacks.ModelCheckpoint(
+                best, monitor="val_loss", save_best_only=True, save_weights_only=True
+            ),
+            keras.callbacks.CSVLogger(self.folder / "head_log.csv"),
+        ]
+        if settings.patience:
+            callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=settings.patience))
+        parts.decide.fit(
+            FeatureWindows(
+                features,
+                table,
+                self._targets(self.train, settings.label_smoothing),
+                batch_size=settings.batch_size,
+                seed=settings.seed,
+            ),
+            epochs=settings.head_epochs,
+            validation_data=(valid_features[0][valid_table], self._targets(self.valid)),
+            class_weight=self._class_weight(),
+            callbacks=callbacks,
+            verbose=self._verbose,
+        )
+        parts.decide.load_weights(best)
+        network.save(self.folder / "head.keras")
+
+    def _fit_whole(self, start: Callable[[], Any]) -> None:
+        """Train on windows of pixels until it gets no better."""
+        settings = self.settings
+        last, state = self.folder / "last.keras", self.folder / "state.json"
+        train = PixelWindows(
+            self.train,
+            self.labels,
+            settings.preprocessing,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            is_random=settings.augmentation != "none",
+            label_smoothing=settings.label_smoothing,
+        )
+        if last.is_file() and state.is_file():
+            network, progress = keras.models.load_model(last), Progress.read(state)
+        else:
+            network, progress = start(), Progress()
+            network.compile(
+                optimizer=make_optimizer(settings, settings.epochs * len(train)),
+                loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+                metrics=["accuracy"],
+                jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+            )
+        if progress.over(settings.epochs, settings.patience):
+            return
+        train.epoch = progress.epoch
+        network.fit(
+            train,
+            validation_data=PixelWindows(
+                self.valid, self.labels, settings.preprocessing, batch_size=settings.batch_size
+            ),
+            initial_epoch=progress.epoch,
+            epochs=settings.epochs,
+            class_weight=self._class_weight(),
+            callbacks=[
+                Checkpoints(self.folder, progress, epochs=settings.epochs, patience=settings.patience),
+                keras.callbacks.CSVLogger(self.folder / "log.csv", append=progress.epoch > 0),
+            ],
+            verbose=self._verbose,
+        )
+
+    def _unfrozen(self) -> Any:
+        """The network after its head was trained, its base trainable from the layer ``unfreeze`` upwards."""
+        network = keras.models.load_model(self.folder / "head.keras", compile=False)
+        encoder, first = encoder_of(network), self.settings.unfreeze
+        names = [layer.name for layer in encoder.layers]
+        if first != "base" and first not in names:
+            raise ModelError(f"the base has no layer {first!r} to unfreeze from; 'base' is all of it")
+        trainable = first == "base"
+        encoder.trainable = True
+        for layer in encoder.layers:
+            trainable = trainable or layer.name == first
+            layer.trainable = trainable and not isinstance(layer, keras.layers.BatchNormalization)
+        network.get_layer(STATISTICS).trainable = False
+        return network
+
+    def _gathered(
+        self, encode: Any, chosen: Sequence[Window], views: int
+    ) -> tuple[Floats, npt.NDArray[np.int64]]:
+        """(views, frames, d) features of all frames in ``chosen``, and the rows of each of its windows."""
+        place: dict[VideoFrame, int] = {}
+        for window in chosen:
+            for frame in window.frames:
+                place.setdefault(frame, len(place))
+        source = FrameFeatures(encode, self.settings.preprocessing, self._features, verbose=self._verbose)
+        features = np.stack([source.of(list(place), view, self.settings.seed) for view in range(views)])
+        return features, np.array([[place[frame] for frame in window.frames] for window in chosen])
+
+    def _targets(self, chosen: Sequence[Window], smoothing: float = 0.0) -> Floats:
+        return targets(chosen, self.labels, smoothing)
+
+    def _class_weight(self) -> dict[int, float] | None:
+        if self.settings.class_weights == "none":
+            return None
+        number = Counter(window.label for window in self.train)
+        share = len(self.train) / len(self.labels)
+        return {index: share / number[label] for index, label in enumerate(self.labels)}
+
+    def _check_settings(self) -> None:
+        """A run goes on only with the settings that it was begun with."""
+        path = self.folder / "settings.json"
+        wanted = json.loads(json.dumps(asdict(self.settings) | {"stride": self.stride}))
+        if not path.is_file():
+            path.write_text(json.dumps(wanted, indent=1) + "\n")
+        found = json.loads(path.read_text())
+        other = ", ".join(name for name in wanted if found.get(name) != wanted[name])
+        if other:
+            raise ModelError(
+                f"{self.folder} holds a run with another {other}; choose another folder or remove this one"
+            )
+
+    def _note(self, seconds: float) -> None:
+        path = self.folder / "training.json"
+        if path.is_file():
+            seconds += self.record()["seconds"]
+        samples: list[Sample] = [window.sample for window in (*self.train, *self.valid)]
+        record = {
+            "settings": asdict(self.settings),
+            "stride": self.stride,
+            "labels": self.labels,
+            "windows": counts(samples),
+            "backend": keras.backend.backend(),
+            "keras": keras.__version__,
+            "seconds": round(seconds, 1),
+        }
+        path.write_text(json.dumps(record, indent=1) + "\n")
