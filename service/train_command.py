@@ -252,15 +252,12 @@ def train(
 
 
 def _planned(file: Path | None, overrides: dict[str, Any]) -> Experiment:
-    from models.experiments.experiment import Experiment, read_parameters
+    from models.experiments.experiment import Experiment, merge, read_parameters
 
     if file is None and "data" not in overrides:
         raise typer.BadParameter("give DATA, or a file that names it with --experiment or --grid")
     parameters = read_parameters(file) if file else {}
-    merged = parameters | overrides
-    if "options" in parameters and "options" in overrides:
-        merged["options"] = {**parameters["options"], **overrides["options"]}
-    return Experiment.of(merged, str(file or "the options"))
+    return Experiment.of(merge(parameters, overrides), str(file or "the options"))
 
 
 def _run(experiment: Experiment, output: Path) -> dict[str, Any]:

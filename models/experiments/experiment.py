@@ -112,6 +112,14 @@ def read_parameters(file: Path) -> dict[str, Any]:
     return resolve_paths(values, file.parent)
 
 
+def merge(parameters: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """``parameters`` with ``overrides`` over them, options of the architecture one by one."""
+    merged = {**parameters, **overrides}
+    if "options" in parameters and "options" in overrides:
+        merged["options"] = {**parameters["options"], **overrides["options"]}
+    return merged
+
+
 def resolve_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """``values`` with relative paths taken from ``folder``."""
     resolved = dict(values)

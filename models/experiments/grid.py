@@ -14,7 +14,7 @@ from typing import Any
 from models.data.listing import write_rows
 from models.errors import ExperimentError, ModelError
 from models.experiments.compare import as_page, columns_of, differing, flatten, tabulate
-from models.experiments.experiment import Experiment, read_parameters
+from models.experiments.experiment import Experiment, merge, read_parameters
 from models.experiments.page import write_comparison_page
 from models.experiments.results import read_results
 
@@ -65,7 +65,7 @@ def read_grid(
         grids = [{}]
     if not isinstance(grids, list) or not all(isinstance(grid, Mapping) for grid in grids):
         raise ExperimentError(f"{file} has no [grid] with a list of values for each parameter")
-    base = values | dict(overrides or {})
+    base = merge(values, overrides or {})
     runs: dict[str, Planned] = {}
     for grid in grids:
         for chosen in _combinations(file, grid, base, groups):

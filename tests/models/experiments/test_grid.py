@@ -85,6 +85,14 @@ def test_every_combination_is_a_run_with_a_name_of_its_own(plan: list[Planned], 
     assert {p.experiment.epochs for p in plan} == {3}
 
 
+def test_options_on_the_command_line_go_before_the_file(tmp_path: Path) -> None:
+    """One option of the architecture that is given there leaves the others of the file alone."""
+    (tmp_path / "g.toml").write_text('data = "x"\n[options]\na = 1\nb = 2\n[grid]\nepochs = [1]\n')
+    (planned,) = read_grid(tmp_path / "g.toml", {"options": {"b": 3}, "seed": 7})
+    assert planned.experiment.options == {"a": 1, "b": 3}
+    assert planned.experiment.seed == 7
+
+
 def test_several_ranges_do_not_multiply(tmp_path: Path) -> None:
     """Two [[grid]] tables are two sets of runs; what both describe is one run."""
     (tmp_path / "g.json").write_text(
