@@ -88,6 +88,10 @@ class StreamExistsError(VideoEventsError):
     """There is a stream of this name already."""
 
 
+class StoppingError(VideoEventsError):
+    """The service is being stopped and takes no more changes."""
+
+
 class StreamLimitError(VideoEventsError):
     """There are as many streams as this service takes."""
 

@@ -18,6 +18,7 @@ from service.backoff import Backoff
 from service.config import HardwareDecode
 from service.engines.restricted import check_labels
 from service.errors import (
+    StoppingError,
     StreamExistsError,
     StreamLimitError,
     StreamNotFoundError,
@@ -86,6 +87,7 @@ class StreamManager:
         self._hardware = hardware
         self._streams: dict[str, Stream] = {}
         self._adding = threading.Lock()
+        self._closed = False
 
     def start(self, configured: Iterable[StreamDefinition]) -> None:
         """Start what the operator configured, and what clients have added in earlier lives."""
@@ -100,14 +102,16 @@ class StreamManager:
     def close(self) -> None:
         """Let every stream end in an orderly way; the supervisor has to be alive still."""
         with self._adding:
-            threads = [
-                threading.Thread(target=self._stop, args=(stream,), name="stopping") for stream in self.all()
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            self._streams.clear()
+            self._closed = True
+        # Not under the lock: who changes a stream just now needs it to come to an end.
+        threads = [
+            threading.Thread(target=self._finish, args=(stream,), name="stopping") for stream in self.all()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self._streams.clear()
 
     def add(self, definition: StreamDefinition) -> Stream:
         """Raises ``ConfigurationError``, ``StreamExistsError`` or ``AddressRefusedError``."""
@@ -115,6 +119,7 @@ class StreamManager:
         definition.check()
         self._check_source(definition)
         with self._adding:
+            self._check_open()
             if definition.name in self._streams:
                 raise StreamExistsError(f"there is a stream {definition.name!r} already")
             if len(self._streams) >= self.limits.streams:
@@ -191,6 +196,7 @@ class StreamManager:
         while True:
             stream = self.get(name)
             with stream.changing:
+                self._check_open()
                 if self._streams.get(name) is stream:
                     yield stream
                     return
@@ -237,6 +243,17 @@ class StreamManager:
     def recordings(self, name: str) -> Path:
         """The folder of a stream's recordings; made when the first one begins."""
         return self._folder / name
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoppingError("the service is being stopped; streams can be changed when it is back")
+
+    def _finish(self, stream: Stream) -> None:
+        """Stop a stream for good, after whoever changes or removes it just now."""
+        with stream.changing:
+            found = self._streams.get(stream.definition.name)
+            if found:
+                self._stop(found)
 
     def _stop(self, stream: Stream) -> None:
         stream.closing.set()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from service.errors import StoppingError, StreamNotFoundError
+from service.streams.records import StreamOptions
 from tests.service.api.conftest import Serve, Served, make_clip, until
 from tests.service.api.fakes import ColourProvider
 
@@ -191,3 +195,32 @@ def test_own_streams_are_always_admitted_and_lowered_alike(serve: Serve, tmp_pat
         assert 'video_events_stream_granted_rate{stream="a"}' in text
         assert "video_events_inference_batch_seconds_count" in text
         assert capacity > 0
+
+
+def test_changes_while_the_service_stops(serve: Serve) -> None:
+    """Streams removed, changed added while all are being stopped: done, or told that it is too late."""
+    with serve(**LOOPBACK) as served:
+        for name in ("a", "b"):
+            assert add(served, name).status_code == 201
+        manager = served.services.streams
+        extra = replace(manager.get("a").definition, name="late")
+        calls = [
+            manager.close,
+            lambda: manager.remove("a"),
+            lambda: manager.change("b", None, StreamOptions(view_rate=5.0)),
+            lambda: manager.add(extra),
+        ]
+        with ThreadPoolExecutor(len(calls)) as threads:
+            outcomes = [future.exception(30) for future in [threads.submit(call) for call in calls]]
+        assert outcomes[0] is None
+        for outcome in outcomes[1:]:
+            assert outcome is None or isinstance(outcome, StoppingError | StreamNotFoundError), outcome
+        assert manager.all() == ()
+        assert add(served, "later").status_code == 503
+        assert not children_of_streams(served)
+
+
+def children_of_streams(served: Served) -> list[str]:
+    """Streams whose process is still known to the supervisor."""
+    supervisor = served.services.streams._supervisor
+    return [name for name in ("a", "b", "late") if supervisor.status(f"stream {name}")]
