@@ -70,7 +70,8 @@ def draw_learning_curves(history: Sequence[Mapping[str, Any]]) -> Any:
         for key in (name, f"val_{name}"):
             values = [float(row.get(key, "nan")) for row in history]
             axes.plot(range(1, len(values) + 1), values, marker="o", ms=3, lw=1.2, label=key)
-        axes.set(xlabel="epoch, all stages", ylabel=name)
+        _count_epochs(axes)
+        axes.set_ylabel(name)
         _legend(axes)
     return figure
 
@@ -82,7 +83,8 @@ def draw_histories(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
     for name, history in histories.items():
         values = [float(row.get("val_accuracy", "nan")) for row in history]
         axes.plot(range(1, len(values) + 1), values, marker="o", ms=3, lw=1.2, label=name)
-    axes.set(xlabel="epoch, all stages", ylabel="accuracy on validation images")
+    _count_epochs(axes)
+    axes.set_ylabel("accuracy on validation images")
     _legend(axes)
     return figure
 
@@ -137,6 +139,11 @@ def _judged_labels(evaluation: Evaluation, kind: str) -> list[tuple[str, Any, An
         for index, label in enumerate(evaluation.labels)
         if (area := areas[label]) is not None
     ]
+
+
+def _count_epochs(axes: Any) -> None:
+    axes.set_xlabel("epoch, all stages")
+    axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _legend(axes: Any) -> None:
