@@ -23,15 +23,26 @@ def open_model(artifact: Artifact, engine: Engine, *, batch_size: int, buckets: 
     """
     if not artifact.judges_clips:
         return open_engine(artifact, engine, batch_size=batch_size, buckets=buckets)
-    if engine is Engine.OPENVINO:
-        raise ConfigurationError(
-            f"{artifact.name} judges clips, which engine 'openvino' does not run yet; use 'tensorflow'"
-        )
+    settle_engine(artifact, engine)
     from service.engines.keras_clips import KerasClipEngine
 
     clips = KerasClipEngine(artifact, batch_size=batch_size, buckets=buckets)
     clips.warm_up()
     return WindowedClassifier(clips)
+
+
+def settle_engine(artifact: Artifact, engine: Engine) -> Engine:
+    """As ``choose_engine``, with a word in the log on what is slow; models that judge clips have one engine.
+
+    Raises ``ConfigurationError`` for another one.
+    """
+    if not artifact.judges_clips:
+        return choose_engine(artifact, engine, level=logging.WARNING)
+    if engine is Engine.OPENVINO:
+        raise ConfigurationError(
+            f"{artifact.name} judges clips, which engine 'openvino' does not run yet; use 'tensorflow'"
+        )
+    return Engine.TENSORFLOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +64,7 @@ class StoredModel:
         """
         artifact = load_artifact(model)
         name = f"{artifact.name} {artifact.version}"
-        chosen = choose_engine(artifact, engine, level=logging.WARNING)
+        chosen = settle_engine(artifact, engine)
         return cls(model, chosen, name, tuple(artifact.labels), artifact.preprocessing)
 
     def model_input(self, image: Image) -> Image:

@@ -26,7 +26,7 @@ from models.train_clips import ClipTraining
 from service.cli import status_of
 from service.config import RunSettings
 from service.engines import Engine
-from service.engines.stored import open_model
+from service.engines.stored import StoredModel, open_model
 from service.errors import ConfigurationError
 from service.pipeline import run
 from service.sources import open_source
@@ -194,6 +194,9 @@ def test_the_stored_model_serves(
     check_serving(artifact, training, videos, tmp_path)
     with pytest.raises(ConfigurationError, match="does not run yet"):
         open_model(artifact, Engine.OPENVINO, batch_size=1)
+    assert StoredModel.find(str(artifact.folder), Engine.AUTO).engine is Engine.TENSORFLOW
+    with pytest.raises(ConfigurationError, match="does not run yet"):
+        StoredModel.find(str(artifact.folder), Engine.OPENVINO)
 
 
 def test_batches_of_the_engine_change_nothing(artifact: Artifact) -> None:
