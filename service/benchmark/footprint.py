@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 from service.benchmark.clip import Clip, lengthen
 from service.benchmark.machine import peak_memory
-from service.benchmark.statistics import growth_exponent, significant
+from service.benchmark.statistics import significant
 from service.engines import Engine
 from service.errors import BenchmarkError
 
@@ -24,9 +25,13 @@ HEADER_BYTES: Final = 8192
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Seconds from the start of the process to its first annotated frame on disk, and to its end."""
+    """Seconds from the start of the process to its first annotated frame on disk, and to its end.
+
+    ``cpu_seconds`` are those of the processor, start included.
+    """
 
     frames: int
+    cpu_seconds: float
     first_frame_seconds: float
     seconds: float
     peak_memory: int
@@ -36,6 +41,7 @@ class Run:
             "frames": self.frames,
             "first_frame_seconds": significant(self.first_frame_seconds, 4),
             "seconds": significant(self.seconds, 4),
+            "cpu_seconds": significant(self.cpu_seconds, 4),
             "fps_after_first_frame": significant(self.frames / (self.seconds - self.first_frame_seconds), 4),
             "peak_memory_mb": significant(self.peak_memory / 1e6, 4),
         }
@@ -50,7 +56,7 @@ def run_program(clip: Path, frames: int, model: str, engine: Engine, folder: Pat
     command = [sys.executable, "-m", "service", "run", str(clip.absolute()), "--output", str(output)]
     command += ["--model", model, "--engine", engine.value, "--overwrite", "--json"]
     video.unlink(missing_ok=True)
-    began = time.perf_counter()
+    began, used = time.perf_counter(), _children_seconds()
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as program:
@@ -69,7 +75,7 @@ def run_program(clip: Path, frames: int, model: str, engine: Engine, folder: Pat
     if program.returncode:
         raise BenchmarkError(f"video-events run ended with status {program.returncode}: {said.strip()}")
     video.unlink()
-    return Run(frames, first or seconds / 2, seconds, most)
+    return Run(frames, _children_seconds() - used, first or seconds / 2, seconds, most)
 
 
 def measure_growth(
@@ -80,21 +86,38 @@ def measure_growth(
     folder: Path,
     on_step: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Any]:
-    """Run the clip ``times`` over; how time and memory grow. The seconds are those after the first frame."""
+    """Run the clip ``times`` over; how time and memory grow.
+
+    The growth is that of the processor's seconds, which other programs hardly disturb: what a further frame
+    costs from one length to the next, so that the start of the program does not count.
+    """
     runs = []
     for factor in times:
         on_step(f"run, length ×{factor}")
         longer = lengthen(clip, folder, factor)
         runs.append(run_program(longer, clip.frames * factor, model, engine, folder))
         longer.unlink()
-    working = [run.seconds - run.first_frame_seconds for run in runs]
-    exponent = growth_exponent([run.frames for run in runs], working)
     return {
         "runs": {f"x{factor}": run.document() for factor, run in zip(times, runs, strict=True)},
-        "seconds_exponent": None if exponent is None else significant(exponent, 3),
+        "core_ms_per_further_frame": _further([run.frames for run in runs], runs),
         "peak_memory_mb": significant(max(run.peak_memory for run in runs) / 1e6, 4),
         "first_frame_seconds": significant(min(run.first_frame_seconds for run in runs), 4),
     }
+
+
+def _further(frames: Sequence[int], runs: Sequence[Run]) -> list[float]:
+    """What each further frame cost from one length to the next: all alike where growth is linear."""
+    steps = zip(runs, runs[1:], frames, frames[1:], strict=False)
+    return [
+        significant(1000 * (after.cpu_seconds - before.cpu_seconds) / (more - fewer), 4)
+        for before, after, fewer, more in steps
+    ]
+
+
+def _children_seconds() -> float:
+    """Processor seconds of all children that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _size(path: Path) -> int:

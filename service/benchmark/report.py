@@ -103,18 +103,20 @@ def _frames(console: Console, figures: dict[str, Any]) -> None:
 
 
 def _growth(console: Console, figures: dict[str, Any]) -> None:
-    table = _table("video-events run", "frames", "first frame s", "seconds", "frames/s after", "peak MB")
+    table = _table("run", "frames", "first frame s", "seconds", "core-s", "frames/s after", "peak MB")
     for name, run in figures["runs"].items():
         table.add_row(
             f"length {name}",
             str(run["frames"]),
             f"{run['first_frame_seconds']:.3g}",
             f"{run['seconds']:.4g}",
+            f"{run['cpu_seconds']:.4g}",
             f"{run['fps_after_first_frame']:.4g}",
             f"{run['peak_memory_mb']:.0f}",
         )
     console.print(table)
-    console.print(f"Time grows with the length to the power of {figures['seconds_exponent']}.")
+    further = ", then ".join(f"{cost:.3g}" for cost in figures["core_ms_per_further_frame"])
+    console.print(f"From one length to the next each further frame costs {further} core-ms.")
 
 
 def _events(console: Console, figures: dict[str, Any]) -> None:

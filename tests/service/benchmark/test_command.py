@@ -104,6 +104,8 @@ def test_longer_clips(artifact: Path, capsys: pytest.CaptureFixture[str]) -> Non
     for run in runs.values():
         assert 0 < run["first_frame_seconds"] <= run["seconds"]
         assert run["peak_memory_mb"] > 50
+        assert run["cpu_seconds"] > 0
+    assert len(figures["growth"]["core_ms_per_further_frame"]) == 1
 
 
 def test_streams_and_subscribers(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
