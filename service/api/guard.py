@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -18,6 +19,7 @@ from service.api.problems import problem
 
 MAX_BODY: Final = 64 << 10
 """Bytes of a request's body, uploads excepted."""
+TOO_LARGE: Final = f"at most {MAX_BODY} bytes are taken here"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 UPLOAD_PATHS: Final = frozenset({"/clips"})
 
@@ -70,8 +72,18 @@ class Guard:
                 own.setdefault("Cache-Control", "no-store")
             await send(message)
 
+        received = 0
+
+        async def receive_some() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_BODY and scope["path"] not in UPLOAD_PATHS:  # one that gave no length
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
+            return message
+
         try:
-            await (refusal or self._app)(scope, receive, send_more)
+            await (refusal or self._app)(scope, receive_some, send_more)
         finally:
             self._note(scope, status, time.monotonic() - began)
 
@@ -80,7 +92,7 @@ class Guard:
             return problem(HTTPStatus.FORBIDDEN, "this host or origin is not allowed here")
         length = headers.get("content-length", "0")
         if scope["path"] not in UPLOAD_PATHS and length.isdecimal() and int(length) > MAX_BODY:
-            return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MAX_BODY} bytes are taken here")
+            return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
         return None
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:

@@ -173,3 +173,11 @@ def test_operation(served: Served) -> None:
     assert "video_events_log_position 0.0" in text
     assert "/clips/{clip_id}/annotated" in get("/openapi.json").json()["paths"]
     assert isinstance(get("/"), httpx.Response)
+
+
+def test_a_body_without_a_length_is_limited_too(served: Served) -> None:
+    """A chunked request cannot fill the memory of the service where uploads are not expected."""
+    chunks = (b'"' + b"x" * 8000 for _ in range(20))
+    answer = served.client.post("/streams", content=chunks, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+    assert served.client.get("/healthz").status_code == 200
