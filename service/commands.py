@@ -84,7 +84,7 @@ Loader = Callable[[RunOptions], LoadedModel]
 def load_model(options: RunOptions) -> LoadedModel:
     """Load the model that ``options`` name; unknown labels are told before the slow part begins."""
     artifact = load_artifact(options.model)
-    learned = LearnedModel(StoredModel.find(options.model, options.engine), options.learned or user_folder())
+    learned = LearnedModel(StoredModel.read(options.model, options.engine), options.learned or user_folder())
     served = [label.name for label in learned.store.load().of_state(LabelState.SERVED)]
     if options.labels is not None:
         check_labels(options.labels, (*artifact.labels, *served))

@@ -67,6 +67,13 @@ class StoredModel:
         chosen = settle_engine(artifact, engine)
         return cls(model, chosen, name, tuple(artifact.labels), artifact.preprocessing)
 
+    @classmethod
+    def read(cls, model: str, engine: Engine) -> Self:
+        """As ``find``, with ``engine`` settled when the model is opened, without a word."""
+        artifact = load_artifact(model)
+        name = f"{artifact.name} {artifact.version}"
+        return cls(model, engine, name, tuple(artifact.labels), artifact.preprocessing)
+
     def model_input(self, image: Image) -> Image:
         return self.preprocessing.model_input(image)
 

@@ -35,7 +35,7 @@ class ModelChoice:
 
     def find(self) -> LearnedModel:
         """Raises ModelError for a model that is not there."""
-        return LearnedModel(StoredModel.find(self.model, self.engine), self.learned or user_folder())
+        return LearnedModel(StoredModel.read(self.model, self.engine), self.learned or user_folder())
 
     def open(self, model: LearnedModel) -> LearnedClassifier:
         """Load the network. Raises LearningError for one that cannot learn."""
