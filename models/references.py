@@ -25,18 +25,16 @@ Embed = Callable[[npt.NDArray[np.uint8]], tuple[Floats, Floats]]
 logger = logging.getLogger(__name__)
 
 
-def load_reference(artifact: Artifact, width: int) -> Reference:
-    """The reference of a model, or an empty one where none belongs to these weights."""
+def load_reference(artifact: Artifact) -> Reference | None:
+    """The reference of a model, or None where none belongs to these weights."""
     path = artifact.folder / REFERENCE
-    if path.is_file():
-        try:
-            reference = Reference.load(path, network_of(artifact))
-            if len(reference.centre) == width:
-                return reference
-            logger.warning("%s is for %d features, not %d", path, len(reference.centre), width)
-        except ModelError as error:
-            logger.warning("learned labels do without a reference: %s", error)
-    return Reference.none(width)
+    if not path.is_file():
+        return None
+    try:
+        return Reference.load(path, network_of(artifact))
+    except ModelError as error:
+        logger.warning("%s", error)
+        return None
 
 
 def make_reference(

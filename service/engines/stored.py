@@ -77,9 +77,9 @@ class StoredModel:
     def model_input(self, image: Image) -> Image:
         return self.preprocessing.model_input(image)
 
-    def reference(self, width: int) -> Reference:
-        """What images of the model's labels look like to its network."""
-        return load_reference(load_artifact(self.model), width)
+    def reference(self) -> Reference | None:
+        """What images of the model's labels look like to its network, if that was noted."""
+        return load_reference(load_artifact(self.model))
 
     def open(self, batch_size: int) -> Classifier:
         return open_model(load_artifact(self.model), self.engine, batch_size=batch_size, buckets=True)

@@ -49,6 +49,7 @@ def learn_label(
 ) -> None:
     """Learn, and say what the examples are worth."""
     model = choice.find()
+    model.check_reference()
     taken = (*model.classes, *(label.name for label in model.store.load().labels))
     check_name(name, taken)
     examples = gather(sources)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.prototypes import Prototypes, Reference, alone, joined
-from service.errors import StorageError
+from service.errors import LearningError, StorageError
 from service.learning.store import MOST_LABELS, Catalogue, LabelState, LabelStore
 from service.types import Classifier, Embedder, Image, Judgement
 from service.windows import WindowedClassifier
@@ -136,7 +136,7 @@ class Model(Protocol):
 class Referenced(Protocol):
     """A model that ships with statistics of its known labels."""
 
-    def reference(self, width: int) -> Reference: ...
+    def reference(self) -> Reference | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +175,21 @@ class LearnedModel:
         own = self.base.labels
         return own + tuple(one.name for one in served if one.model == self.name and one.name not in own)
 
+    @property
+    def reference(self) -> Reference | None:
+        return self.base.reference() if isinstance(self.base, Referenced) else None
+
+    def check_reference(self) -> None:
+        """Raises LearningError for a model that cannot learn.
+
+        With nothing to compare with, a new label would be seen everywhere.
+        """
+        if self.reference is None:
+            raise LearningError(
+                f"model {self.name} has no reference of its known labels, without which it cannot learn; "
+                "make it from the training images: video-events models reference DATA --model MODEL"
+            )
+
     def model_input(self, image: Image) -> Image:
         return self.base.model_input(image)
 
@@ -183,13 +198,9 @@ class LearnedModel:
         return self.teach(self.base.open(batch_size))
 
     def teach(self, classifier: Classifier) -> Classifier:
-        """A classifier of this model, with what was learned if it gives features."""
-        if not isinstance(classifier, Embedder):
+        """A classifier of this model, with what was learned where the model can learn."""
+        reference = self.reference
+        if reference is None or not isinstance(classifier, Embedder):
             return classifier
-        blank = classifier.model_input(np.zeros((32, 32, 3), np.uint8))
-        width = classifier.embed(blank[np.newaxis])[1].shape[1]
-        reference = Reference.none(width)
-        if isinstance(self.base, Referenced):
-            reference = self.base.reference(width)
         engine = LearnedEngine(classifier, self._store, self.name, reference)
         return LearnedClassifier(engine, classifier)

@@ -92,10 +92,11 @@ def embed_files(paths: Sequence[Path], model_input: Callable[[Image], Image], em
 def up_to_date(model: LearnedModel, classifier: Classifier) -> Classifier:
     """A classifier of ``model`` with what was learned, which is embedded anew where need be.
 
-    Raises LearningError for a model that gives no features, StorageError.
+    Raises LearningError for a model that gives no features or has no reference, StorageError.
     """
     if not isinstance(classifier, Embedder):
         raise LearningError(f"model {model.name} judges clips, not single frames: it cannot learn labels")
+    model.check_reference()
     embedder = classifier
     model.store.renew(model.name, lambda paths: embed_files(paths, embedder.model_input, embedder.embed))
     return model.teach(classifier)

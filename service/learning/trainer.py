@@ -62,6 +62,7 @@ class Trainer:
 
     def check(self, name: str, count: int, force: bool) -> None:
         """Refuse early what cannot be learned: for errors see ``learn``."""
+        self.model.check_reference()
         learned = (label.name for label in self.catalogue().labels)
         check_name(name, (*self.model.classes, *learned))
         check_count(count, force)
@@ -127,6 +128,7 @@ class Trainer:
                 self._closing.wait(RENEW_AGAIN)
 
     def _embed_anew(self) -> tuple[str, ...]:
+        self.model.check_reference()
         source = self._connect()
         embed = _with_features(source)
         try:

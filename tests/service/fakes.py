@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.prototypes import Reference
 from service.errors import SinkError, SourceError
 from service.sinks import Step
 from service.types import EventMessage, Frame, Image, SourceProperties
@@ -79,6 +80,18 @@ class ClipColours:
         weights = np.arange(1, self.frames + 1, dtype=np.float32)
         means: npt.NDArray[np.float32] = np.einsum("ntc,t->nc", windows, weights / weights.sum())
         return means
+
+
+def colour_reference() -> Reference:
+    """What the known colours look like to ``ColourClassifier``."""
+    classifier, rng = ColourClassifier(), np.random.default_rng(0)
+    inputs = [
+        np.clip(rng.normal(0, 4, (8, 8, 3)) + COLOURS[name], 0, 255).astype(np.uint8)
+        for name in COLOURS
+        for _ in range(8)
+    ]
+    features = classifier.embed(np.stack(inputs))[1]
+    return Reference.of(features, np.repeat(np.arange(len(COLOURS)), 8), tuple(COLOURS), rank=2)
 
 
 def scene(name: str, width: int = 64, height: int = 48) -> Image:

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from models.prototypes import Reference
 from service.types import Classifier, Image
-from tests.service.fakes import COLOURS, ColourClassifier
+from tests.service.fakes import COLOURS, ColourClassifier, colour_reference
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class ColourProvider:
 
     def open(self, batch_size: int) -> Classifier:
         return GatedClassifier(self)
+
+    def reference(self) -> Reference:
+        return colour_reference()
 
     def model_input(self, image: Image) -> Image:
         """Runs in the process of the clip, which is the one to die or to take memory."""
