@@ -40,8 +40,9 @@ def small(name: str) -> keras.Model:
 
 
 def test_every_frame_network_is_tried_here() -> None:
-    """A network that is added without these tests would be served untried."""
-    frame = {name for name in architectures.NAMES if architectures.find(name).kind is Kind.FRAME}
+    """A network that is added without these tests would be served untried (embeddings: see their own)."""
+    known = [architectures.find(name) for name in architectures.NAMES]
+    frame = {each.name for each in known if each.kind is Kind.FRAME and each.embedding_loss is None}
     assert frame <= SMALL.keys()
 
 
