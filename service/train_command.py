@@ -284,12 +284,13 @@ def _steadiness(flicker: dict[str, Any] | None) -> str:
 
 def _run_by_group(experiment: Experiment, output: Path) -> None:
     """A run for each group in a folder of its own, then a line for each and the mean; ``by_group.json``."""
+    from models.data.listing import file_name
     from models.experiments.samples import load_groups
 
     figures = {}
     for group in load_groups(experiment):
         typer.echo(f"group {group} is left out", err=True)
-        results = _run(experiment.model_copy(update={"leave_out": group}), output / group)
+        results = _run(experiment.model_copy(update={"leave_out": group}), output / file_name(group))
         test = results["splits"]["test"]
         figures[group] = {name: test[name] for name in ("n", *_MEANS)}
     mean = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from models.data.check import number_of
 from models.data.images import Skipped, for_each
-from models.data.listing import SPLITS_FILE, Entry, Listing, refuse_to_overwrite, write_listing
+from models.data.listing import SPLITS_FILE, Entry, Listing, file_name, refuse_to_overwrite, write_listing
 from models.errors import DatasetError
 
 
@@ -74,4 +73,4 @@ def _new_names(entries: Sequence[Entry]) -> list[str]:
 
 
 def _stem(entry: Entry) -> str:
-    return re.sub(r"[^\w.-]+", "-", entry.group or entry.label).lstrip(".") or "group"
+    return file_name(entry.group or entry.label) or "group"

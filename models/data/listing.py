@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -165,6 +166,15 @@ def inside(path: str) -> str:
     if not clean or "\0" in clean or clean == "." or clean.split("/")[0] == ".." or os.path.isabs(clean):
         raise DatasetError(f"{path!r} is not a path inside the folder of the images")
     return str(PurePosixPath(clean))
+
+
+def file_name(text: str) -> str:
+    """``text`` as the name of a file or folder, which no ``/`` or ``..`` in it leads elsewhere.
+
+    >>> file_name("../camera 1/a"), file_name("npz-1")
+    ('-camera-1-a', 'npz-1')
+    """
+    return re.sub(r"[^\w.-]+", "-", text).lstrip(".")
 
 
 def as_label(text: str) -> str:

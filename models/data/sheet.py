@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import cv2
 import numpy as np
 
 from models.data.images import Image, Skipped, for_each, write_image
-from models.data.listing import Entry, Listing, refuse_to_overwrite
+from models.data.listing import Entry, Listing, file_name, refuse_to_overwrite
 from models.errors import DatasetError
 from models.preprocessing import Fit, fit_image
 
@@ -112,7 +111,7 @@ def _spread(entries: Sequence[Entry], limit: int) -> Sequence[Entry]:
 
 
 def _file_name(key: tuple[str, ...], taken: set[str]) -> str:
-    name = "_".join(re.sub(r"[^\w.-]+", "-", value) for value in key if value).lstrip(".") or "all"
+    name = "_".join(file_name(value) for value in key if value) or "all"
     unique, number = name, 2
     while unique in taken:
         unique, number = f"{name}-{number}", number + 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -153,8 +155,11 @@ def timestamps(
             raise typer.BadParameter("give the number of frames with --frames, or the clip with --clip")
         name = video or file.stem
         labels = tool.to_frames(tool.read_timestamps(file), fps, frame_count, outside)
-        rows = [f"{name},{name}_{index:06d}.jpg,{label}" for index, label in enumerate(labels)]
-        text = "\n".join(["video,frame,label", *rows, ""])
+        lines = io.StringIO()
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(["video", "frame", "label"])
+        writer.writerows((name, f"{name}_{index:06d}.jpg", label) for index, label in enumerate(labels))
+        text = lines.getvalue()
     _put(text, output)
 
 

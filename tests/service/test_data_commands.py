@@ -65,14 +65,14 @@ def test_timestamps_to_frames_and_back(
 ) -> None:
     """What comes back from the labels of all frames is what was written down."""
     times, labels = tmp_path / "a.txt", tmp_path / "labels.csv"
-    times.write_text("00:00:00.5 - 00:00:01 serve\n00:00:01 - 00:00:01.8 rally\n")
+    times.write_text('00:00:00.5 - 00:00:01 serve\n00:00:01 - 00:00:01.8 rally, "long"\n')
     clip = str(write_video("clip.avi", 20))
     assert status_of(["data", "timestamps", str(times), "--clip", clip, "-o", str(labels)]) == 0
     with labels.open() as lines:
         assert Counter(row["label"] for row in csv.DictReader(lines)) == {
             "background": 7,
             "serve": 5,
-            "rally": 8,
+            'rally, "long"': 8,
         }
     assert status_of(["data", "timestamps", str(labels), "--fps", "10"]) == 0
     assert capsys.readouterr().out == times.read_text()
