@@ -111,6 +111,24 @@ def test_runs_are_compared(grid: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "valid accuracy" in " ".join(capsys.readouterr().out.split())
 
 
+def test_each_group_is_left_out_in_turn(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A blind test of every group: each run judges the group it never saw, and the mean is written down."""
+    out = tmp_path / "out"
+    arguments = ["train", str(pictures), "-o", str(out), "--architecture", "small_cnn", "--by-group"]
+    arguments += ["--groups", "camera0,camera1", "--epochs", "1", "--valid-fraction", "0.25"]
+    assert status_of(arguments) == 0
+    summary = json.loads((out / "by_group.json").read_text())
+    assert {group: row["n"] for group, row in summary["groups"].items()} == {"camera0": 8, "camera1": 8}
+    accuracies = [row["accuracy"] for row in summary["groups"].values()]
+    assert summary["mean"]["accuracy"] == pytest.approx(sum(accuracies) / 2, abs=1e-4)
+    with (out / "camera1" / "frame_predictions.csv").open() as lines:
+        found = {(row["split"], row["video"]) for row in csv.DictReader(lines)}
+    assert found == {("test", "camera1"), ("train", "camera0"), ("valid", "camera0")}
+    assert "mean" in capsys.readouterr().out
+
+
 def test_a_grid_is_not_run_twice_at_once(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two grids, or one and what a killed one left behind, never write into the same runs."""
     import fcntl
