@@ -224,7 +224,7 @@ def _limit(crowd: _Crowd, plan: LivePlan, steps: list[dict[str, Any]]) -> dict[s
 
 def _verdict(held: int, last: dict[str, Any], because: str) -> dict[str, Any]:
     share = last["cores_used"] / cores()
-    bound = "the processor" if share >= SATURATED else "not the processor"
+    bound = "the processor" if share >= SATURATED else "something else than the processor"
     return {
         "streams": held,
         "because": because,

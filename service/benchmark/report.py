@@ -127,9 +127,8 @@ def _events(console: Console, figures: dict[str, Any]) -> None:
 
 
 def _streams(console: Console, figures: dict[str, Any]) -> None:
-    table = _table(
-        "streams", "p50 ms", "p95 ms", "p99 ms", "least/s", "median/s", "age ms/min", "cores", "MB", "holds"
-    )
+    console.print("Live streams: capture to label, labels per second, how the age of frames grows")
+    table = _table("n", "p50 ms", "p95", "p99", "least/s", "median", "ms/min", "cores", "MB", "ok")
     for step in figures["steps"]:
         latency, rates = step["latency_ms"], step["labels_per_second"]
         age = step["frame_age_slope_ms_per_minute"]
@@ -153,7 +152,7 @@ def _streams(console: Console, figures: dict[str, Any]) -> None:
         console.print(
             Text(
                 f"Limit: {limit['streams']} streams ({limit['because']}); processor used to "
-                f"{limit['processor_share_beyond']:.0%}: bound by {limit['bound_by']}."
+                f"{limit['processor_share_beyond']:.0%}; bound by {limit['bound_by']}."
             ),
             soft_wrap=True,
         )
