@@ -120,11 +120,13 @@ def list_models(
 def list_architectures() -> None:
     """List the networks that ``train --architecture`` can make, with their options."""
     from models import architectures
+    from service.engines.quiet import native_stderr_held
 
-    for name in architectures.NAMES:
-        found = architectures.find(name)
+    with native_stderr_held():
+        known = [architectures.find(name) for name in architectures.NAMES]
+    for found in known:
         pre, options = found.preprocessing, ", ".join(f"{k}={v}" for k, v in found.options.items())
-        typer.echo(f"{name} ({found.kind}, {pre.width}×{pre.height}): {options}\n    {found.paper}")
+        typer.echo(f"{found.name} ({found.kind}, {pre.width}×{pre.height}): {options}\n    {found.paper}")
 
 
 @models_app.command("show")
