@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from http import HTTPStatus
 from typing import Final
@@ -21,7 +22,8 @@ MAX_BODY: Final = 64 << 10
 """Bytes of a request's body, uploads excepted."""
 TOO_LARGE: Final = f"at most {MAX_BODY} bytes are taken here"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
-UPLOAD_PATHS: Final = frozenset({"/clips"})
+UPLOADS: Final = re.compile(r"/clips|/models/[^/]+/labels")
+"""Paths that take more, within limits of their own."""
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -78,7 +80,7 @@ class Guard:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > MAX_BODY and scope["path"] not in UPLOAD_PATHS:  # one that gave no length
+            if received > MAX_BODY and not UPLOADS.fullmatch(scope["path"]):  # one that gave no length
                 raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
             return message
 
@@ -91,7 +93,7 @@ class Guard:
         if not self._gatekeeper.welcomes(headers):
             return problem(HTTPStatus.FORBIDDEN, "this host or origin is not allowed here")
         length = headers.get("content-length", "0")
-        if scope["path"] not in UPLOAD_PATHS and length.isdecimal() and int(length) > MAX_BODY:
+        if not UPLOADS.fullmatch(scope["path"]) and length.isdecimal() and int(length) > MAX_BODY:
             return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
         return None
 

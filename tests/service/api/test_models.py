@@ -158,6 +158,22 @@ def test_limits_of_size_and_number(serve: Serve) -> None:
         assert served.client.get("/models/other/labels").status_code == 404
 
 
+def test_pictures_of_a_camera_s_size_are_taken(served: Served) -> None:
+    """Megabytes of pictures are taken in and kept small."""
+    rng = np.random.default_rng(0)
+    files = []
+    for number in range(5):
+        noise = np.clip(rng.normal(0, 40, (720, 1280, 3)) + scene("yellow", 1280, 720), 0, 255)
+        data = cv2.imencode(".png", noise.astype(np.uint8))[1].tobytes()
+        files.append(("file", (f"{number}.png", data)))
+    assert sum(len(data) for _, (_, data) in files) > 5 << 20
+    answer = served.client.post(PATH, data={"label": "noise"}, files=files)
+    assert answer.status_code == 201, answer.text
+    stored = list((served.data / "learned").rglob("*.jpg"))
+    assert len(stored) == 5
+    assert all(cv2.imread(str(path)).shape == (360, 640, 3) for path in stored)
+
+
 def test_only_managers_teach(serve: Serve) -> None:
     """Who may only see or upload can neither add, promote nor drop a label."""
     tokens = [{"name": "up", "token": "u" * 20, "scopes": ["upload"]}]
