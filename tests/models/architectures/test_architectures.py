@@ -30,6 +30,14 @@ SMALL: dict[str, tuple[Preprocessing, dict[str, object]]] = {
         Preprocessing(height=32, width=32, channels="rgb", mean=(127.5, 127.5, 127.5), scale=1 / 127.5),
         {"dense": [8, 8, 8], "pooling": "max"},
     ),
+    "siamese": (
+        Preprocessing(height=16, width=16, mean=(0.0, 0.0, 0.0), scale=1 / 255),
+        {"filters": 8, "size": 8},
+    ),
+    "triplet": (
+        Preprocessing(height=16, width=16, mean=(0.0, 0.0, 0.0), scale=1 / 255),
+        {"filters": 8, "size": 8},
+    ),
 }
 """A small size and small options of each network of single frames."""
 
@@ -40,9 +48,9 @@ def small(name: str) -> keras.Model:
 
 
 def test_every_frame_network_is_tried_here() -> None:
-    """A network that is added without these tests would be served untried (embeddings: see their own)."""
+    """A network that is added without these tests would be served untried."""
     known = [architectures.find(name) for name in architectures.NAMES]
-    frame = {each.name for each in known if each.kind is Kind.FRAME and each.embedding_loss is None}
+    frame = {each.name for each in known if each.kind is Kind.FRAME}
     assert frame <= SMALL.keys()
 
 
