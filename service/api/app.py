@@ -69,7 +69,7 @@ def create_app(settings: ServeSettings, model: ServedModel) -> FastAPI:
         responses=problems.ANSWERS,
     )
     app.state.gatekeeper = gatekeeper
-    app.add_middleware(Guard, gatekeeper=gatekeeper, metrics=metrics)
+    app.add_middleware(Guard, gatekeeper=gatekeeper, metrics=metrics, body_seconds=settings.head_seconds)
     problems.install(app)
     for module in (clips, streams, events, models, webhook_routes, health, page):
         app.include_router(module.router)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -23,7 +24,7 @@ MAX_BODY: Final = 64 << 10
 TOO_LARGE: Final = f"at most {MAX_BODY} bytes are taken here"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 UPLOADS: Final = re.compile(r"/clips|/models/[^/]+/labels")
-"""Paths that take more, within limits of their own."""
+"""Paths that take more, within limits of their own, also of the time without any byte."""
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -44,8 +45,10 @@ access = logging.getLogger("service.access")
 class Guard:
     """ASGI middleware; plain, because Starlette's own would hold bodies back."""
 
-    def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper, metrics: Metrics, body_seconds: float) -> None:
+        """``body_seconds``: for a whole body, uploads excepted."""
         self._app = app
+        self._body_seconds = body_seconds
         self._gatekeeper = gatekeeper
         self._metrics = metrics
 
@@ -74,18 +77,31 @@ class Guard:
                 own.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        received = 0
+        received, is_complete = 0, False
+        due = asyncio.get_running_loop().time() + self._body_seconds
 
         async def receive_some() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, is_complete
+            try:
+                async with asyncio.timeout_at(None if is_complete else due):
+                    message = await receive()
+            except TimeoutError:
+                if not status:
+                    raise HTTPException(
+                        HTTPStatus.REQUEST_TIMEOUT,
+                        f"the request was not complete after {self._body_seconds:g} s",
+                        {"Connection": "close"},
+                    ) from None
+                message = await receive()  # the answer goes out already; what is waited for is its end
+            is_complete = not message.get("more_body", False)
             received += len(message.get("body", b""))
-            if received > MAX_BODY and not UPLOADS.fullmatch(scope["path"]):  # one that gave no length
+            if received > MAX_BODY:  # one that gave no length
                 raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
             return message
 
+        is_upload = UPLOADS.fullmatch(scope["path"])
         try:
-            await (refusal or self._app)(scope, receive_some, send_more)
+            await (refusal or self._app)(scope, receive if is_upload else receive_some, send_more)
         finally:
             self._note(scope, status, time.monotonic() - began)
 

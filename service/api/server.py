@@ -11,6 +11,13 @@ from typing import Final
 import uvicorn
 
 from service.api.app import create_app
+from service.api.connections import (
+    BACKLOG,
+    KEEP_ALIVE_SECONDS,
+    MAX_HEAD,
+    allow_descriptors,
+    bounded_protocol,
+)
 from service.api.settings import ServeSettings
 from service.errors import ConfigurationError
 from service.inference.shared import ServedModel
@@ -28,6 +35,10 @@ def make_server(settings: ServeSettings, model: ServedModel) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             create_app(settings, model),
+            http=bounded_protocol(settings.head_seconds),
+            h11_max_incomplete_event_size=MAX_HEAD,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            backlog=BACKLOG,
             ws="websockets-sansio",
             ws_max_size=MAX_MESSAGE,
             ws_ping_interval=PING_SECONDS,
@@ -47,7 +58,7 @@ def bind(host: str, port: int) -> socket.socket:
     """Raises ``ConfigurationError`` where that cannot be."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host.strip("[]"), port), family=family, backlog=512)
+        return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}") from error
 
@@ -59,6 +70,7 @@ def serve(settings: ServeSettings, model: ServedModel) -> None:
     )
     # It notes the whole address of every WebSocket, in which there may be a token.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    allow_descriptors(settings.max_connections)
     with bind(settings.host, settings.port) as listener:
         host, port = listener.getsockname()[:2]
         logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)

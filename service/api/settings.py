@@ -144,6 +144,7 @@ class ServeSettings(BaseSettings):
     standby: bool | None = None
     headroom: float = Field(AdmissionSettings().headroom, ge=0, lt=1)
     least_rate: float = Field(AdmissionSettings().least, gt=0, le=1000)
+    head_seconds: float = Field(10.0, gt=0)
     upload_idle_seconds: float = Field(30.0, gt=0)
 
     max_example_bytes: int = Field(8 << 20, gt=0)

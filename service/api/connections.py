@@ -1,0 +1,137 @@
+"""Connections that say nothing, or too little at a time, and the room that they may take."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+from typing import Any, ClassVar, Final
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MAX_HEAD: Final = 16 << 10
+"""Bytes of an unfinished request line with its headers; more is answered with 400."""
+KEEP_ALIVE_SECONDS: Final = 5
+STALL_SECONDS: Final = 60.0
+"""A client that takes nothing of its answer for so long is let go."""
+BACKLOG: Final = 512
+SPARE_DESCRIPTORS: Final = 2048
+"""For files, pipes, cameras and webhooks, besides those of connections."""
+
+logger = logging.getLogger(__name__)
+
+
+class BoundedProtocol(H11Protocol):
+    """HTTP/1.1 in which a request's head has to be complete in time; uvicorn alone waits for ever.
+
+    The time of a head begins with the connection, or with the end of the answer before it. When there are as
+    many connections as may be, the one goes that has been without a complete head for longest. What comes
+    after a head (bodies, answers, WebSockets, live pictures) takes as long as it does, as long as the client
+    reads.
+    """
+
+    head_seconds: ClassVar[float]
+    idle: ClassVar[dict[BoundedProtocol, None]]
+    """Connections of one server without a complete head, the longest ones first."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+    _stall_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+        most = self.limit_concurrency
+        if (
+            most is not None
+            and len(self.connections) >= most
+            and (oldest := next(iter(self.idle))) is not self
+        ):
+            oldest.give_up()
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._forget_head()
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        self._forget_head()
+        self._forget_stall()
+        super().handle_websocket_upgrade(event)
+
+    def on_response_complete(self) -> None:
+        self._expect_head()  # first, as the next one may be here already
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._forget_stall()
+        self._stall_timer = self.loop.call_later(STALL_SECONDS, self.give_up)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._forget_stall()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_head()
+        self._forget_stall()
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+
+    def give_up(self) -> None:
+        """Close at once; what the client has not taken yet is not waited for."""
+        self._forget_head()
+        self.connections.discard(self)  # its place is free from now on
+        self.transport.abort()
+
+    def _expect_head(self) -> None:
+        self._forget_head()
+        self.idle[self] = None
+        self._head_timer = self.loop.call_later(self.head_seconds, self._head_is_late, self._unsent())
+
+    def _head_is_late(self, unsent_before: int) -> None:
+        unsent = self._unsent()
+        if 0 < unsent < unsent_before:  # the last answer is on its way still
+            self._head_timer = self.loop.call_later(self.head_seconds, self._head_is_late, unsent)
+        else:
+            self.give_up()
+
+    def _unsent(self) -> int:
+        return self.transport.get_write_buffer_size()
+
+    def _forget_head(self) -> None:
+        self.idle.pop(self, None)
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _forget_stall(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+
+def bounded_protocol(seconds: float) -> type[BoundedProtocol]:
+    """The protocol of one server, for uvicorn's ``http``; a head has ``seconds`` to be complete."""
+
+    class Bounded(BoundedProtocol):
+        head_seconds = seconds
+        idle: ClassVar[dict[BoundedProtocol, None]] = {}
+
+    return Bounded
+
+
+def allow_descriptors(connections: int) -> None:
+    """Raise this process's soft limit of open files to what so many connections need, as far as it may."""
+    wanted = connections + BACKLOG + SPARE_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        logger.warning(
+            "%d files may be open, %d connections may want %d: raise the limit (ulimit -n, LimitNOFILE)",
+            most,
+            connections,
+            wanted,
+        )

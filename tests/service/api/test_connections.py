@@ -1,0 +1,159 @@
+"""Clients that say nothing, or too little at a time, over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from service.api.connections import MAX_HEAD, allow_descriptors
+from tests.service.api.conftest import OPTIONS, Serve, Served, until
+
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+PATIENCE = 15.0
+
+
+def dial(served: Served) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", served.client.base_url.port or 0), PATIENCE)
+
+
+def is_closed(one: socket.socket) -> bool:
+    """Whether the service has closed it; what came before is thrown away."""
+    try:
+        while one.recv(65536, socket.MSG_DONTWAIT):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def answers(served: Served) -> bool:
+    with httpx.Client(base_url=served.url, timeout=5) as fresh:
+        return fresh.get("/healthz").status_code == 200
+
+
+@contextlib.contextmanager
+def dripping(connections: list[socket.socket], drop: bytes = b"x") -> Iterator[None]:
+    """Each gets one byte ten times a second, in which nothing ever ends."""
+    done = threading.Event()
+
+    def drip() -> None:
+        while not done.wait(0.1):
+            for one in connections:
+                with contextlib.suppress(OSError):
+                    one.sendall(drop)
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_silent_and_dripping_clients_keep_nobody_out(serve: Serve, clip: Path) -> None:
+    """650 connections that never finish a head: others are answered, a WebSocket and an upload stay."""
+    allow_descriptors(2000)
+    with serve(head_seconds=4.0) as served, ExitStack() as stack:
+        listener = stack.enter_context(connect(served.socket_url()))
+        assert json.loads(listener.recv())["type"] == "hello"
+        upload = stack.enter_context(dial(served))
+        body = clip.read_bytes()
+        fields = "".join(
+            f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in OPTIONS.items()
+        )
+        form = (
+            fields.encode()
+            + b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.avi"\r\n\r\n'
+            + body
+            + b"\r\n--x--\r\n"
+        )
+        upload.sendall(
+            b"POST /clips HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+            + f"Content-Length: {len(form)}\r\n\r\n".encode()
+            + form[:1000]
+        )
+        began = time.monotonic()
+        drips = [stack.enter_context(dial(served)) for _ in range(50)]
+        for one in drips:
+            one.sendall(HEAD + b"X-Slow: ")
+        with dripping(drips):
+            silent = [stack.enter_context(dial(served)) for _ in range(600)]
+            while time.monotonic() - began < 4.5:
+                assert answers(served)
+            until(lambda: all(is_closed(one) for one in drips + silent), PATIENCE)
+        upload.sendall(form[1000:])
+        assert b" 202 " in upload.recv(4096)
+        assert json.loads(listener.recv(60))["type"] == "event"
+        assert answers(served)
+
+
+def test_a_head_has_its_time_and_no_more(serve: Serve) -> None:
+    """A dripping head is closed in time, also the second one of a connection; a slow honest one is not."""
+    with serve(head_seconds=1.0) as served:
+        for first in (b"", HEAD + b"\r\n"):
+            with dial(served) as one:
+                one.sendall(first)
+                if first:
+                    assert b" 200 " in one.recv(4096)
+                began = time.monotonic()
+                one.sendall(HEAD + b"X-Slow: ")
+                with dripping([one]):
+                    until(lambda: is_closed(one), PATIENCE)
+                assert 0.8 < time.monotonic() - began < 5
+        with dial(served) as one:
+            for part in (HEAD[:10], HEAD[10:], b"\r\n"):
+                one.sendall(part)
+                assert not select.select([one], [], [], 0.1)[0] or part == b"\r\n"
+            assert b" 200 " in one.recv(4096)
+
+
+def test_the_oldest_unfinished_head_makes_room(serve: Serve) -> None:
+    """At the limit who has waited longest goes, who was heard last stays, and nobody gets a 503."""
+    with serve(max_connections=8, head_seconds=60.0) as served, ExitStack() as stack:
+        silent = [stack.enter_context(dial(served)) for _ in range(20)]
+        until(lambda: sum(is_closed(one) for one in silent) == 13, PATIENCE)
+        assert [is_closed(one) for one in silent] == [True] * 13 + [False] * 7
+        assert answers(served)
+
+
+def test_a_body_has_its_time_too(serve: Serve) -> None:
+    """A small body that drips is answered with 408; one behind an answer does not keep the connection."""
+    with serve(head_seconds=0.5) as served:
+        for call, status in ((b"POST /streams", b" 408 "), (b"GET /healthz", b" 200 ")):
+            with dial(served) as one:
+                one.sendall(
+                    call + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                    b"Content-Length: 60000\r\n\r\n"
+                )
+                with dripping([one], b" "):
+                    assert status in one.recv(4096)
+                    until(lambda: is_closed(one), PATIENCE)
+
+
+@pytest.mark.parametrize("begin", [b"GET /", HEAD + b"X-Long: ", b""], ids=["line", "header", "nothing"])
+def test_a_head_without_an_end_costs_no_memory(served: Served, begin: bytes) -> None:
+    """What does not end is refused after a few bytes."""
+    with dial(served) as one:
+        one.sendall(begin)
+        sent = 0
+        with contextlib.suppress(OSError):
+            while not select.select([one], [], [], 0.01)[0]:
+                assert sent < 20 * MAX_HEAD
+                sent += one.send(b"a" * 4096)
+        assert re.match(rb"HTTP/1.1 4(00|31) ", one.recv(4096))
