@@ -88,6 +88,10 @@ class StreamExistsError(VideoEventsError):
     """There is a stream of this name already."""
 
 
+class OperatorStreamError(VideoEventsError):
+    """The stream is defined on the command line or in the configuration, and changed there only."""
+
+
 class StoppingError(VideoEventsError):
     """The service is being stopped and takes no more changes."""
 

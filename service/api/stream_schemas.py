@@ -122,11 +122,13 @@ class StateOut(Wire):
 class StreamOut(StateOut):
     """``source`` without its credentials; ``fps`` frames that arrive per second; ``frame_age`` in seconds.
 
+    A stream ``defined_by`` the operator (command line, configuration) cannot be changed or removed here.
     ``reused`` frames were not classified, as they look like the last one that was.
     """
 
     name: str
     source: str
+    defined_by: Literal["operator", "client"]
     created_at: datetime
     is_live: bool | None
     width: int | None
@@ -152,6 +154,7 @@ class StreamOut(StateOut):
             **_standing(status),
             name=definition.name,
             source=redact(definition.source),
+            defined_by="operator" if definition.trusted else "client",
             created_at=when(definition.created_at),
             is_live=status.is_live,
             width=status.width,

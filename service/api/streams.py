@@ -90,7 +90,8 @@ async def show(name: str, serving: Serving) -> StreamOut:
 async def change(name: str, wanted: StreamChange, serving: Serving) -> StreamOut:
     """Give a stream another source or other options: it starts afresh, the others do not notice.
 
-    429 the network has no room for more than it has: figures say what would fit, and it goes on as it was.
+    409 it is defined by the operator: only the configuration changes it, 429 the network has no room for more
+    than it has: figures say what would fit, and it goes on as it was.
     """
     options = None if wanted.options is None else wanted.options.options()
     changed = await asyncio.to_thread(serving.streams.change, name, wanted.source, options)
@@ -99,7 +100,10 @@ async def change(name: str, wanted: StreamChange, serving: Serving) -> StreamOut
 
 @router.delete("/{name}", status_code=HTTPStatus.NO_CONTENT, dependencies=[Manage])
 async def remove(name: str, serving: Serving) -> None:
-    """Stop and forget a stream, in whatever state it is. Its events stay in the log."""
+    """Stop and forget a stream, in whatever state it is. Its events stay in the log.
+
+    409 it is defined by the operator: only the configuration removes it.
+    """
     await asyncio.to_thread(serving.streams.remove, name)
 
 

@@ -18,6 +18,7 @@ from service.backoff import Backoff
 from service.config import HardwareDecode
 from service.engines.restricted import check_labels
 from service.errors import (
+    OperatorStreamError,
     StoppingError,
     StreamExistsError,
     StreamLimitError,
@@ -94,7 +95,8 @@ class StreamManager:
         now = self._clock()
         own = {definition.name: replace(definition, created_at=now) for definition in configured}
         for definition in self._store.load():
-            own.setdefault(definition.name, definition)
+            if not definition.trusted:  # what the operator has taken back does not live on
+                own.setdefault(definition.name, definition)
         for definition in own.values():
             definition.check()
             self._launch(definition)
@@ -131,13 +133,15 @@ class StreamManager:
             return stream
 
     def change(self, name: str, source: str | None, options: StreamOptions | None) -> Stream:
-        """Start a stream afresh with another source or other options; no other stream notices."""
+        """Start a stream afresh with another source or other options; no other stream notices.
+
+        Raises ``OperatorStreamError`` for one of the operator's, which would be as before after a restart.
+        """
         with self._changed(name) as stream:
             definition = replace(
                 stream.definition,
                 source=stream.definition.source if source is None else source,
                 options=stream.definition.options if options is None else options,
-                trusted=stream.definition.trusted and source is None,
             )
             definition.check()
             self._check_source(definition)
@@ -157,7 +161,10 @@ class StreamManager:
         self.admission.adapt(self.all(), capacity, time.monotonic())
 
     def remove(self, name: str) -> None:
-        """Stop a stream in whatever state it is, and forget it; its events stay in the log."""
+        """Stop a stream in whatever state it is, and forget it; its events stay in the log.
+
+        Raises ``OperatorStreamError`` for one of the operator's, which would be back after a restart.
+        """
         with self._changed(name) as stream:
             self._store.delete(name)
             self._stop(stream)
@@ -192,12 +199,16 @@ class StreamManager:
 
     @contextmanager
     def _changed(self, name: str) -> Iterator[Stream]:
-        """The stream to whoever changes it, one after the other; changes of others go on meanwhile."""
+        """The client's stream to whoever changes it, one after the other; others' changes go on meanwhile."""
         while True:
             stream = self.get(name)
             with stream.changing:
                 self._check_open()
                 if self._streams.get(name) is stream:
+                    if stream.definition.trusted:
+                        raise OperatorStreamError(
+                            f"{name} is defined by the operator: change the configuration or the command line"
+                        )
                     yield stream
                     return
 

@@ -86,6 +86,8 @@ export class Card {
     if (told) this.showState(stream);
     else if (this.isHeard && this.standing) this.showStanding(this.standing.state, this.words(), this.reason());
     put(this.find(".source"), stream.source);
+    this.find(".by-operator").hidden = stream.defined_by !== "operator";
+    this.find(".by-client").hidden = stream.defined_by === "operator";
     put(this.find(".fps"), figure(stream.fps, 1));
     put(this.find(".classified"), figure(stream.classified_fps, 1));
     this.find(".classified").parentElement.title =

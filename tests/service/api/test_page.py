@@ -181,6 +181,7 @@ def test_a_stream_is_added_changed_and_removed(page: Any, served: Served) -> Non
         until(lambda: shows_a_picture(card), 60)
 
         card.locator(".more summary").click()
+        expect(card.locator(".by-operator")).to_be_hidden()
         card.locator(".change").click()
         page.get_by_label("red", exact=True).check()
         page.fill("#stream-form [name=enter]", "0.7")
@@ -200,6 +201,16 @@ def test_a_stream_is_added_changed_and_removed(page: Any, served: Served) -> Non
         page.click("#confirm")
         expect(card).to_have_count(0)
     assert served.client.get("/streams/door").status_code == 404
+
+
+def test_a_stream_of_the_operator_offers_no_change(page: Any, served: Served) -> None:
+    """Nobody is offered a button that the service refuses; the card says who can change it."""
+    page.goto(served.url)
+    card = card_of(page, "court")
+    card.locator(".more summary").click()
+    expect(card.locator(".by-operator")).to_be_visible()
+    for button in (".change", ".remove"):
+        expect(card.locator(button)).to_be_hidden()
 
 
 def test_a_lost_connection_leaves_no_label_standing(page: Any, served: Served) -> None:

@@ -117,7 +117,30 @@ def test_only_who_may_manage_changes_streams(serve: Serve) -> None:
         assert served.client.get("/streams/own", headers=view).status_code == 200
         with pytest.raises(InvalidStatus):
             connect(served.url.replace("http", "ws") + "/streams/own/labels")
-        assert served.client.delete("/streams/own", headers=manage).status_code == 204
+        assert served.client.delete("/streams/own", headers=manage).status_code == 409
+        assert served.client.post("/streams", json={}, headers=manage).status_code == 422
+
+
+def test_what_the_operator_has_defined_only_he_changes(serve: Serve) -> None:
+    """A stream of the configuration is not changed or removed over HTTP: it would come back as it was."""
+    with serve(streams={"own": "no-such-file.mp4"}, **LOOPBACK) as served:
+        assert add(served).json()["defined_by"] == "client"
+        call = served.client.request
+        for method, body in (
+            ("DELETE", None),
+            ("PATCH", {"source": CLOSED}),
+            ("PATCH", {"options": {"rate": 3}}),
+        ):
+            answer = call(method, "/streams/own", json=body)
+            assert (answer.status_code, answer.headers["content-type"]) == (409, "application/problem+json")
+            assert "change the configuration" in answer.json()["detail"]
+        found = served.client.get("/streams/own").json()
+        assert (found["defined_by"], found["options"]["rate"]) == ("operator", None)
+        manager = served.services.streams
+        manager._store.save(manager.get("own").definition)  # as it was done once
+    with serve(**LOOPBACK) as served:
+        assert [one["name"] for one in served.client.get("/streams").json()["streams"]] == ["door"]
+        assert served.client.delete("/streams/door").status_code == 204
 
 
 @pytest.mark.parametrize("path", ["..%2f..%2fvideo-events.db", "x.avi", "%2e%2e%2f%2e%2e%2fvideo-events.db"])
