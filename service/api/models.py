@@ -90,8 +90,7 @@ def _trainer(serving: Services, name: str) -> Trainer:
 def _examples(serving: Services, form: example_form.ExampleForm) -> list[Example]:
     if form.images:
         return intake.take_images(form.images)
-    stream = serving.streams.get(form.stream).definition.name
-    for path in serving.streams.recordings(stream).glob("*.avi"):
-        if path.name == form.recording:
-            return intake.take_frames(path, form.ranges)
+    for file in serving.streams.recordings(form.stream):
+        if file.path.name == form.recording:
+            return intake.take_frames(file.path, form.ranges)
     raise StreamNotFoundError("there is no recording of this name")

@@ -12,6 +12,7 @@ from service.api.schemas import RunOptionsIn, Wire, when
 from service.config import RunSettings
 from service.event_log import Coverage
 from service.sources import redact
+from service.streams.archive import RecordedFile
 from service.streams.records import NAME, OnOverload, StreamDefinition, StreamOptions, StreamStatus
 from service.streams.stream import Label, Stream
 from service.types import StreamState
@@ -274,6 +275,16 @@ class RecordingOut(Wire):
     bytes: int
     finished_at: datetime
     link: str
+
+    @classmethod
+    def of(cls, stream: str, file: RecordedFile) -> Self:
+        name = file.path.name
+        return cls(
+            file=name,
+            bytes=file.bytes,
+            finished_at=when(file.finished_at),
+            link=f"/streams/{stream}/recordings/{name}",
+        )
 
 
 class RecordingList(Wire):

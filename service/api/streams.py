@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator
 from enum import StrEnum
 from http import HTTPStatus
-from pathlib import Path
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Response, WebSocket
@@ -17,7 +16,7 @@ from service.api.auth import requires
 from service.api.events import LATEST, NAME, POSITION
 from service.api.media import AVI, JPEG, content
 from service.api.problems import problem
-from service.api.schemas import MessagesOut, when
+from service.api.schemas import MessagesOut
 from service.api.settings import Scope
 from service.api.sockets import refusal, send_until_gone
 from service.api.state import Services, services
@@ -61,6 +60,13 @@ class Mode(StrEnum):
     LOSSLESS = "lossless"
 
 
+class Recordings(StrEnum):
+    """What becomes of a stream's recordings with it: kept, they stay as long as any others do."""
+
+    KEEP = "keep"
+    DELETE = "delete"
+
+
 @router.post("", status_code=HTTPStatus.CREATED, dependencies=[Manage])
 async def add(stream: StreamIn, serving: Serving, response: Response) -> StreamOut:
     """Add a stream; it is remembered over restarts.
@@ -99,12 +105,15 @@ async def change(name: str, wanted: StreamChange, serving: Serving) -> StreamOut
 
 
 @router.delete("/{name}", status_code=HTTPStatus.NO_CONTENT, dependencies=[Manage])
-async def remove(name: str, serving: Serving) -> None:
+async def remove(name: str, serving: Serving, recordings: Recordings = Recordings.KEEP) -> None:
     """Stop and forget a stream, in whatever state it is. Its events stay in the log.
+
+    `recordings=delete` removes its recordings too, also those of a stream that was removed before.
 
     409 it is defined by the operator: only the configuration removes it.
     """
-    await asyncio.to_thread(serving.streams.remove, name)
+    with_recordings = recordings is Recordings.DELETE
+    await asyncio.to_thread(serving.streams.remove, name, with_recordings=with_recordings)
 
 
 @router.get("/{name}/events", dependencies=[View])
@@ -163,8 +172,9 @@ async def live(name: str, serving: Serving, rate: Rate = None) -> Response:
 
 @router.get("/{name}/recordings", dependencies=[View])
 async def recordings(name: str, serving: Serving) -> RecordingList:
-    """Annotated video of events, the newest first, of streams with the option `record`."""
-    return RecordingList(recordings=await asyncio.to_thread(_recordings, serving, name))
+    """Annotated video of events, the newest first, of streams with the option `record`, removed ones too."""
+    files = await asyncio.to_thread(serving.streams.recordings, name)
+    return RecordingList(recordings=[RecordingOut.of(name, file) for file in files])
 
 
 @router.get(
@@ -172,10 +182,9 @@ async def recordings(name: str, serving: Serving) -> RecordingList:
 )
 async def recording(name: str, file: str, serving: Serving) -> FileResponse:
     """One recording (AVI, MJPG); takes `Range`."""
-    for found in await asyncio.to_thread(_recordings, serving, name):
-        if found.file == file:
-            path = serving.streams.recordings(name) / found.file
-            return FileResponse(path, media_type=AVI, filename=found.file)
+    for found in await asyncio.to_thread(serving.streams.recordings, name):
+        if found.path.name == file:
+            return FileResponse(found.path, media_type=AVI, filename=file)
     raise StreamNotFoundError("there is no recording of this name")
 
 
@@ -230,15 +239,3 @@ async def _parts(stream: Stream, rate: float | None) -> AsyncIterator[bytes]:
         )
         if rate:
             await asyncio.sleep(1 / rate)
-
-
-def _recordings(serving: Services, name: str) -> list[RecordingOut]:
-    folder: Path = serving.streams.recordings(serving.streams.get(name).definition.name)
-    found = []
-    for path in folder.glob("*.avi") if folder.is_dir() else ():
-        facts = path.stat()
-        link = f"/streams/{name}/recordings/{path.name}"
-        found.append(
-            RecordingOut(file=path.name, bytes=facts.st_size, finished_at=when(facts.st_mtime), link=link)
-        )
-    return sorted(found, key=lambda one: one.finished_at, reverse=True)

@@ -7,5 +7,6 @@ source and ``playback`` a file, ``sight`` judges whether a camera can see, ``rec
 ``screen`` and ``recording`` are about pictures, ``outlet`` tells of it all.
 
 In the service: ``store`` remembers definitions, ``manager`` starts, changes and removes streams, ``stream``
-hears one of them, ``broadcast`` carries its labels and pictures to any number of subscribers.
+hears one of them, ``broadcast`` carries its labels and pictures to any number of subscribers, ``archive``
+keeps the recordings.
 """

@@ -27,6 +27,7 @@ from service.errors import (
 from service.event_log import EventLog
 from service.inference.admission import AdmissionSettings
 from service.streams.admission import Admission
+from service.streams.archive import Archive, RecordedFile
 from service.streams.broadcast import Broadcast
 from service.streams.process import StreamTask, run_stream
 from service.streams.records import LiveModel, StreamDefinition, StreamOptions
@@ -81,7 +82,7 @@ class StreamManager:
         self._store = store
         self._log = log
         self._supervisor = supervisor
-        self._folder = folder
+        self._archive = Archive(folder, limits.keep_seconds, limits.recording_bytes)
         self._loop = loop
         self._clock = clock
         self._on_trial = on_trial
@@ -160,15 +161,23 @@ class StreamManager:
         """Give every stream its rate, now that the network takes ``capacity`` inputs per second."""
         self.admission.adapt(self.all(), capacity, time.monotonic())
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, *, with_recordings: bool = False) -> None:
         """Stop a stream in whatever state it is, and forget it; its events stay in the log.
 
-        Raises ``OperatorStreamError`` for one of the operator's, which would be back after a restart.
+        ``with_recordings`` may also be asked for later, when the stream is gone already. Raises
+        ``OperatorStreamError`` for one of the operator's, which would be back after a restart.
         """
+        if with_recordings:
+            with self._adding:
+                if name not in self._streams and self._archive.files(name):
+                    self._archive.delete(name)
+                    return
         with self._changed(name) as stream:
             self._store.delete(name)
             self._stop(stream)
             del self._streams[name]
+            if with_recordings:
+                self._archive.delete(name)
 
     def get(self, name: str) -> Stream:
         """Raises ``StreamNotFoundError``."""
@@ -183,12 +192,7 @@ class StreamManager:
 
     def tidy(self) -> None:
         """Remove recordings that are too old, and the oldest of those that are too many."""
-        files = [(path.stat().st_mtime, path.stat().st_size, path) for path in self._folder.glob("*/*.avi")]
-        kept = 0
-        for finished_at, size, path in sorted(files, reverse=True):
-            kept += size
-            if kept > self.limits.recording_bytes or finished_at < self._clock() - self.limits.keep_seconds:
-                path.unlink(missing_ok=True)
+        self._archive.tidy(self._clock(), tuple(self._streams))
 
     def hear(self, child: ChildStatus) -> None:
         """What the supervisor tells of any process."""
@@ -234,7 +238,7 @@ class StreamManager:
             source=definition.source,
             options=definition.options,
             trusted=definition.trusted,
-            folder=self.recordings(definition.name),
+            folder=self._archive.folder(definition.name),
             hardware=self._hardware,
             resolve=None if definition.trusted else partial(_pinned, self.limits.policy),
         )
@@ -251,9 +255,15 @@ class StreamManager:
         )
         return stream
 
-    def recordings(self, name: str) -> Path:
-        """The folder of a stream's recordings; made when the first one begins."""
-        return self._folder / name
+    def recordings(self, name: str) -> tuple[RecordedFile, ...]:
+        """Finished recordings, the newest first; also those of a stream that was removed.
+
+        Raises ``StreamNotFoundError`` where there is neither a stream nor a recording.
+        """
+        files = self._archive.files(name)
+        if not files:
+            self.get(name)
+        return files
 
     def _check_open(self) -> None:
         if self._closed:

@@ -93,9 +93,11 @@ export function askToRemove(stream, done) {
   const tell = (text) => { $("#confirm-message").textContent = text; };
   tell("");
   $("#confirm-name").textContent = stream.name;
+  $("#with-recordings").checked = false;
   $("#confirm").onclick = async () => {
     try {
-      await call(stream.links.self, { method: "DELETE" });
+      const recordings = $("#with-recordings").checked ? "delete" : "keep";
+      await call(`${stream.links.self}?recordings=${recordings}`, { method: "DELETE" });
       dialog.close();
       $("#add").focus();  // the button that opened this goes with its card
       done();

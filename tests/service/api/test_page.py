@@ -198,9 +198,14 @@ def test_a_stream_is_added_changed_and_removed(page: Any, served: Served) -> Non
 
         card.locator(".remove").click()
         expect(page.locator("#confirm-dialog")).to_contain_text("Remove door?")
+        folder = served.data / "recordings" / "door"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "one.avi").write_bytes(b"RIFF")
+        page.get_by_label("Delete its recordings too").check()
         page.click("#confirm")
         expect(card).to_have_count(0)
     assert served.client.get("/streams/door").status_code == 404
+    assert not folder.exists()
 
 
 def test_a_stream_of_the_operator_offers_no_change(page: Any, served: Served) -> None:

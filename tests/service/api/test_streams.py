@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -147,6 +148,46 @@ def test_what_the_operator_has_defined_only_he_changes(serve: Serve) -> None:
 def test_recordings_stay_within_their_folder(serve: Serve, path: str) -> None:
     with serve(streams={"own": "no-such-file.mp4"}) as served:
         assert served.client.get(f"/streams/own/recordings/{path}").status_code == 404
+
+
+def test_recordings_outlive_their_stream(serve: Serve) -> None:
+    """Of a removed stream they are listed and fetched as before, until they are deleted, or too old."""
+    with serve(**LOOPBACK) as served:
+        folder = served.data / "recordings" / "door"
+        get, delete = served.client.get, served.client.delete
+
+        def put(name: str = "one.avi") -> None:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(b"RIFF")
+
+        add(served)
+        put()
+        assert delete("/streams/door", params={"recordings": "some"}).status_code == 422
+        assert delete("/streams/door").status_code == 204
+        (found,) = get("/streams/door/recordings").json()["recordings"]
+        assert (get(found["link"]).content, get("/streams/door").status_code) == (b"RIFF", 404)
+        for path in ("..", "%2e%2e", "..%2frecordings%2fdoor", ".", "x"):
+            for answer in (
+                get(f"/streams/{path}/recordings"),
+                get(f"/streams/{path}/recordings/one.avi"),
+                delete(f"/streams/{path}?recordings=delete"),
+            ):
+                assert answer.status_code in (404, 405), path
+        assert folder.exists()
+        assert delete("/streams/door").status_code == 404
+        assert delete("/streams/door?recordings=delete").status_code == 204
+        assert not folder.exists()
+        assert get("/streams/door/recordings").status_code == 404
+
+        add(served)
+        put()
+        assert delete("/streams/door?recordings=delete").status_code == 204
+        assert not folder.exists()
+        for name in ("old.avi", "left.avi.part"):
+            put(name)
+            os.utime(folder / name, (1, 1))
+        served.services.streams.tidy()
+        assert not folder.exists()
 
 
 def test_webhooks_are_listed_without_their_secrets(serve: Serve) -> None:
