@@ -17,8 +17,9 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+from service.api import connections
 from service.api.connections import MAX_HEAD, allow_descriptors
-from tests.service.api.conftest import OPTIONS, Serve, Served, until
+from tests.service.api.conftest import OPTIONS, Serve, Served, make_clip, until
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 PATIENCE = 15.0
@@ -52,13 +53,13 @@ def answers(served: Served) -> bool:
 
 
 @contextlib.contextmanager
-def dripping(connections: list[socket.socket], drop: bytes = b"x") -> Iterator[None]:
+def dripping(sockets: list[socket.socket], drop: bytes = b"x") -> Iterator[None]:
     """Each gets one byte ten times a second, in which nothing ever ends."""
     done = threading.Event()
 
     def drip() -> None:
         while not done.wait(0.1):
-            for one in connections:
+            for one in sockets:
                 with contextlib.suppress(OSError):
                     one.sendall(drop)
 
@@ -163,3 +164,38 @@ def test_a_head_without_an_end_costs_no_memory(served: Served, begin: bytes) -> 
                 assert sent < 20 * MAX_HEAD
                 sent += one.send(b"a" * 4096)
         assert re.match(rb"HTTP/1.1 4(00|31) ", one.recv(4096))
+
+
+def test_live_pictures_outlast_the_time_of_a_head(serve: Serve, tmp_path: Path) -> None:
+    """What a complete head has asked for goes on for as long as it is read."""
+    film = make_clip(tmp_path / "film.avi", ["red", "blue"] * 300)
+    with (
+        serve(head_seconds=0.5, streams={"film": {"source": str(film), "window": 4}}) as served,
+        served.client.stream("GET", "/streams/film/live.mjpeg") as answer,
+    ):
+        began = None
+        for _ in answer.iter_raw():
+            began = began or time.monotonic()
+            if time.monotonic() - began > 2:
+                break
+        else:
+            pytest.fail("the pictures came to an end")
+
+
+def test_a_client_that_takes_nothing_is_let_go(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that nobody reads do not keep a connection for ever."""
+    monkeypatch.setattr(connections, "STALL_SECONDS", 0.5)
+
+    def is_refused(one: socket.socket) -> bool:
+        try:
+            one.send(b"x", socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    with serve(head_seconds=60.0) as served, dial(served) as one:
+        one.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 400)
+        until(lambda: is_refused(one), 60)
+        assert answers(served)
