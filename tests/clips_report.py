@@ -57,6 +57,8 @@ class LabelTrace:
 class Remembering:
     """A classifier that knows what it has said: the same inputs cost the network nothing a second time."""
 
+    frames = 1
+
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._known: dict[bytes, npt.NDArray[np.float32]] = {}
