@@ -81,6 +81,8 @@ def _frozen_graph(model: Any) -> Any:
 def quantize(network: Any, inputs: npt.NDArray[np.uint8]) -> Any:
     """Return ``network`` in 8 bits, with ranges from ``inputs``, (N, height, width, 3) model inputs.
 
+    The first layers and the head stay as they are: they cost little, and rounding there tells most.
+
     Raises ModelError where NNCF is not installed.
     """
     os.environ.setdefault("NNCF_CI", "1")  # the one switch that keeps NNCF from reporting home
@@ -96,8 +98,24 @@ def quantize(network: Any, inputs: npt.NDArray[np.uint8]) -> Any:
             preset=nncf.QuantizationPreset.MIXED,
             target_device=nncf.TargetDevice.CPU,
             subset_size=len(inputs),
-            ignored_scope=nncf.IgnoredScope(names=_head(network), validate=False),
+            ignored_scope=nncf.IgnoredScope(names=[*_first(network), *_head(network)], validate=False),
         )
+
+
+def _first(network: Any) -> list[str]:
+    """Names of the convolutions up to the first residual sum; the first one alone where there is no sum."""
+    found: list[str] = []
+    for node in network.get_ordered_ops():
+        if node.get_type_name() == "Convolution":
+            found.append(node.get_friendly_name())
+        elif node.get_type_name() == "Add" and _is_sum(node):
+            return found
+    return found[:1]
+
+
+def _is_sum(node: Any) -> bool:
+    """Whether two results of the network are added, and not a constant to one."""
+    return all(each.get_source_output().get_node().get_type_name() != "Constant" for each in node.inputs())
 
 
 def _head(network: Any) -> list[str]:
