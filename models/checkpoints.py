@@ -3,11 +3,43 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import keras
+
+from models.errors import ModelError
+
+
+def hold_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Store the settings of a new run; raise ModelError where the run in ``folder`` has others."""
+    path = folder / "settings.json"
+    wanted = json.loads(json.dumps(settings))
+    if not path.is_file():
+        path.write_text(json.dumps(wanted, indent=1) + "\n")
+    found = json.loads(path.read_text())
+    other = ", ".join(name for name in wanted if found.get(name) != wanted[name])
+    if other:
+        raise ModelError(
+            f"{folder} holds a run with another {other}; choose another folder or remove this one"
+        )
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The training record of a run."""
+    record: dict[str, Any] = json.loads((folder / "training.json").read_text())
+    return record
+
+
+def note_record(folder: Path, facts: Mapping[str, Any], seconds: float) -> None:
+    """Write the training record: ``facts``, versions, and ``seconds`` added to those of earlier sittings."""
+    path = folder / "training.json"
+    if path.is_file():
+        seconds += read_record(folder)["seconds"]
+    versions = {"backend": keras.backend.backend(), "keras": keras.__version__}
+    path.write_text(json.dumps({**facts, **versions, "seconds": round(seconds, 1)}, indent=1) + "\n")
 
 
 @dataclass(frozen=True, slots=True)

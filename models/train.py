@@ -7,7 +7,6 @@ TensorFlow and the JAX backend (``KERAS_BACKEND``), on a GPU when there is one.
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ import keras
 
 from models import architectures
 from models.batches import Batches, View
-from models.checkpoints import Checkpoints, Progress
+from models.checkpoints import Checkpoints, Progress, hold_settings, note_record, read_record
 from models.datasets import Sample, counts, of_split
 from models.errors import DatasetError, ModelError
 from models.frozen import Features, features_of, fit_head, split, unfreeze
@@ -75,7 +74,7 @@ class Training:
         """Do what is left of the stages and return the best network (its output is logits)."""
         settings = self.settings
         keras.utils.set_random_seed(settings.seed)
-        self._check_settings()
+        hold_settings(self.folder, asdict(settings))
         started = time.monotonic()
         best = self.folder / "best.keras"
         if self.architecture.embedding_loss is not None:
@@ -119,8 +118,7 @@ class Training:
 
     def record(self) -> dict[str, Any]:
         """The training record: settings, data, versions, seconds of all sittings."""
-        record: dict[str, Any] = json.loads((self.folder / "training.json").read_text())
-        return record
+        return read_record(self.folder)
 
     def build(self) -> Any:
         """The network with the weights to start from."""
@@ -144,19 +142,6 @@ class Training:
             seed=self.settings.seed,
             **options,
         )
-
-    def _check_settings(self) -> None:
-        """A run goes on only with the settings that it was begun with."""
-        path = self.folder / "settings.json"
-        wanted = json.loads(json.dumps(asdict(self.settings)))
-        if not path.is_file():
-            path.write_text(json.dumps(wanted, indent=1) + "\n")
-        found = json.loads(path.read_text())
-        other = ", ".join(name for name in wanted if found.get(name) != wanted[name])
-        if other:
-            raise ModelError(
-                f"{self.folder} holds a run with another {other}; choose another folder or remove this one"
-            )
 
     def _fit_head(self) -> None:
         """Stage one: pass every image through the frozen base once per view, then fit the head on that."""
@@ -277,15 +262,9 @@ class Training:
         return {index: share / number[label] for index, label in enumerate(self.labels)}
 
     def _note(self, seconds: float) -> None:
-        path = self.folder / "training.json"
-        if path.is_file():
-            seconds += self.record()["seconds"]
-        record = {
+        facts = {
             "settings": asdict(self.settings),
             "labels": self.labels,
             "images": self.counts,
-            "backend": keras.backend.backend(),
-            "keras": keras.__version__,
-            "seconds": round(seconds, 1),
         }
-        path.write_text(json.dumps(record, indent=1) + "\n")
+        note_record(self.folder, facts, seconds)

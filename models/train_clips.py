@@ -6,7 +6,6 @@ With a frozen base every frame goes through it once per view, whatever heads are
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ import numpy.typing as npt
 from models import architectures
 from models.architectures.architecture import Kind
 from models.architectures.clips import STATISTICS, cut, encoder_of, set_statistics
-from models.checkpoints import Checkpoints, Progress
+from models.checkpoints import Checkpoints, Progress, hold_settings, note_record, read_record
 from models.clip_batches import FeatureWindows, PixelWindows, targets
 from models.datasets import Sample, counts
 from models.errors import DatasetError, ModelError
@@ -80,7 +79,7 @@ class ClipTraining:
         """Do what is left and return the network of the lowest validation loss; its output is logits."""
         settings = self.settings
         keras.utils.set_random_seed(settings.seed)
-        self._check_settings()
+        hold_settings(self.folder, asdict(settings) | {"stride": self.stride})
         started = time.monotonic()
         best = self.folder / "best.keras"
         if settings.weights == "none":
@@ -112,8 +111,7 @@ class ClipTraining:
 
     def record(self) -> dict[str, Any]:
         """The training record: settings, data, versions, seconds of all sittings."""
-        record: dict[str, Any] = json.loads((self.folder / "training.json").read_text())
-        return record
+        return read_record(self.folder)
 
     def build(self) -> Any:
         """The network with the weights to start from."""
@@ -242,31 +240,12 @@ class ClipTraining:
         share = len(self.train) / len(self.labels)
         return {index: share / number[label] for index, label in enumerate(self.labels)}
 
-    def _check_settings(self) -> None:
-        """A run goes on only with the settings that it was begun with."""
-        path = self.folder / "settings.json"
-        wanted = json.loads(json.dumps(asdict(self.settings) | {"stride": self.stride}))
-        if not path.is_file():
-            path.write_text(json.dumps(wanted, indent=1) + "\n")
-        found = json.loads(path.read_text())
-        other = ", ".join(name for name in wanted if found.get(name) != wanted[name])
-        if other:
-            raise ModelError(
-                f"{self.folder} holds a run with another {other}; choose another folder or remove this one"
-            )
-
     def _note(self, seconds: float) -> None:
-        path = self.folder / "training.json"
-        if path.is_file():
-            seconds += self.record()["seconds"]
         samples: list[Sample] = [window.sample for window in (*self.train, *self.valid)]
-        record = {
+        facts = {
             "settings": asdict(self.settings),
             "stride": self.stride,
             "labels": self.labels,
             "windows": counts(samples),
-            "backend": keras.backend.backend(),
-            "keras": keras.__version__,
-            "seconds": round(seconds, 1),
         }
-        path.write_text(json.dumps(record, indent=1) + "\n")
+        note_record(self.folder, facts, seconds)
