@@ -83,7 +83,8 @@ class Post:
     def _connect(self, target: Pinned, tls: ssl.SSLContext | None) -> socket.socket:
         connected = socket.create_connection((target.ip, target.port), self._connect_timeout)
         try:
-            connected.settimeout(self._total_timeout)
+            # The watch ends the request first, with its own words; this stands in should that not help.
+            connected.settimeout(2 * self._total_timeout)
             if target.server_name is None:
                 self._hold(connected)
                 return connected
