@@ -16,16 +16,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
@@ -41,6 +31,7 @@ from service.learning.lessons import up_to_date
 from service.learning.places import user_folder
 from service.learning.store import LabelState
 from service.pipeline import RunResult, plan, run
+from service.progress import progress_bar
 from service.sinks import Sink
 from service.sinks.event_files import SUFFIXES, EventReport, to_json, write_event_files, written_for
 from service.sinks.mjpg_file import MjpgFile
@@ -119,7 +110,7 @@ def run_source(options: RunOptions, load: Loader = load_model) -> RunResult:
             make_directory(directory)
             video = directory / (stem + VIDEO_SUFFIX)
             sinks.append(MjpgFile(video, source.properties.fps, annotator=Annotator(), depth=flow.sink_depth))
-        with progress_bar(interactive, name, source.properties.frame_count) as advance:
+        with progress_bar(name, source.properties.frame_count, interactive) as advance:
             result = run(
                 source,
                 stem,
@@ -209,30 +200,6 @@ def stop_on_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class SpeedColumn(ProgressColumn):
-    """Frames per second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} fps" if speed else "– fps", style="progress.data.speed")
-
-
-@contextmanager
-def progress_bar(console: Console, name: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a bar with frames per second and time left, on a terminal only; yields what moves it."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        SpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(name, total=total)
-        yield lambda frames: progress.update(task, completed=frames)
 
 
 def show(console: Console, result: RunResult, files: Sequence[Path]) -> None:

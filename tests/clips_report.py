@@ -127,17 +127,23 @@ def report_clip(root: Path, file: str, label: str, counts: bool, classifier: Cla
         raw_changes=_changes(trace.raw),
         smoothed_changes=_changes(trace.smoothed),
         reused=round(gated.reused / gated.frames, 4),
-        same_with_gate=_are_same(result, gated),
+        same_with_gate=are_same(result, gated, 1.01 / result.fps),
     )
 
 
 def report_clips(root: Path, classifier: Classifier) -> Iterator[Row]:
     """Classify every clip of one label, and the negative ones, in the order of ``clips.csv``."""
+    for file, label, counts in listed(root):
+        yield report_clip(root, file, label, counts, classifier)
+
+
+def listed(root: Path) -> Iterator[tuple[str, str, bool]]:
+    """File and label of these clips, and whether each is part of the totals."""
     with (root / "clips.csv").open(newline="") as file:
         for line in csv.DictReader(file):
             if line["label"] and line["label"] != "multi_sport":
                 counts = not any(mark in line["shows"] for mark in ("HARD", "SYNTHETIC", "mixed"))
-                yield report_clip(root, line["file"], line["label"], counts, classifier)
+                yield line["file"], line["label"], counts
 
 
 def totals(rows: list[Row]) -> dict[str, float]:
@@ -159,12 +165,12 @@ def totals(rows: list[Row]) -> dict[str, float]:
     }
 
 
-def _are_same(one: RunResult, other: RunResult) -> bool:
+def are_same(one: RunResult, other: RunResult, tolerance: float) -> bool:
+    """Whether both have the same events, starts and ends up to ``tolerance`` seconds."""
     if [event.label for event in one.events] != [event.label for event in other.events]:
         return False
-    frame = 1.01 / one.fps
     return all(
-        abs(before.start_pts - after.start_pts) <= frame and abs(_end(before) - _end(after)) <= frame
+        abs(before.start_pts - after.start_pts) <= tolerance and abs(_end(before) - _end(after)) <= tolerance
         for before, after in zip(one.events, other.events, strict=True)
     )
 

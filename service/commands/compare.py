@@ -39,6 +39,6 @@ def compare(
     if as_json:
         typer.echo(json.dumps(tabulate(found)))
         return
-    from service.grid_command import show_table
+    from service.commands.grid import show_table
 
     show_table(found)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from models.precision import Precision
-from service.data_options import Background, Splits
+from service.commands.options import Background, Splits
 
 app = typer.Typer()
 
@@ -93,12 +93,10 @@ def export(
 
 def _evaluate(classifier: Any, samples: Any, name: str) -> Any:
     """Classify ``samples`` behind a progress bar."""
-    from rich.console import Console
-
     from models.evaluate import evaluate
-    from service.commands import progress_bar
+    from service.progress import progress_bar
 
-    with progress_bar(Console(stderr=True), name, len(samples)) as advance_to:
+    with progress_bar(name, len(samples)) as advance_to:
         return evaluate(
             samples, classifier.labels, classifier.model_input, classifier.classify, progress=advance_to
         )

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from service.data_options import Background, Data, Splits
+from service.commands.models import models_app
+from service.commands.options import Background, Data, Splits
 from service.engines import Engine
 from service.errors import ConfigurationError
-from service.model_commands import models_app
 
 app = typer.Typer()
 
@@ -94,14 +94,12 @@ def make_reference(
     With this reference, labels that are learned from a few examples take less from the known ones. It
     belongs to these weights: make it again for a new version. Only images of the split 'train' are used.
     """
-    from rich.console import Console
-
     from models.artifact import load_artifact
     from models.datasets import Collection, of_split
     from models.references import chosen_samples, make_reference
-    from service.commands import progress_bar
     from service.engines import open_engine
     from service.errors import LearningError
+    from service.progress import progress_bar
     from service.types import Embedder
 
     artifact = load_artifact(model)
@@ -114,6 +112,6 @@ def make_reference(
     if not isinstance(classifier, Embedder):
         raise LearningError(f"model {artifact.name} judges clips, not single frames: it cannot learn labels")
     total = len(chosen_samples(samples, artifact.labels, 1))
-    with progress_bar(Console(stderr=True), "images", total) as advance_to:
+    with progress_bar("images", total) as advance_to:
         path = make_reference(artifact, samples, classifier.embed, progress=advance_to)
     typer.echo(f"{path} from {total} images")

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from service.data_options import Background, Data, Groups, Labels, Splits, names
+from service.commands.export import describe
+from service.commands.options import Background, Data, Groups, Labels, Splits, names
 from service.engines import Engine, open_engine
-from service.export_command import describe
 
 app = typer.Typer()
 models_app = typer.Typer(help="The models that there are.", no_args_is_help=True)
@@ -45,16 +45,14 @@ def evaluate(
     The groups of the background default to those that the model was trained with. A model that judges clips
     is judged on the videos of DATA/labels.csv, window by window.
     """
-    from rich.console import Console
-
     from models.artifact import load_artifact
     from models.datasets import Collection, of_split
     from models.errors import ModelError
     from models.evaluate import evaluate as evaluate_model
     from models.evaluate_clips import evaluate_clips, windows_of
     from models.report import format_table, write_report
-    from service.commands import progress_bar
     from service.engines.stored import open_model
+    from service.progress import progress_bar
     from service.windows import engine_of
 
     artifact = load_artifact(model)
@@ -63,7 +61,7 @@ def evaluate(
             raise ModelError(f"{artifact.name} judges videos; options about folders of images have no use")
         windows = windows_of(artifact, data, split)
         samples = [window.sample for window in windows]
-        with progress_bar(Console(stderr=True), "windows", len(windows)) as advance_to:
+        with progress_bar("windows", len(windows)) as advance_to:
             clips = engine_of(open_model(artifact, engine, batch_size=1))
             evaluation = evaluate_clips(windows, artifact.labels, clips, progress=advance_to)
     else:
@@ -77,7 +75,7 @@ def evaluate(
         )
         samples = of_split(collection.load(names(labels) or None), split)
         classifier = open_engine(artifact, engine, batch_size=16)
-        with progress_bar(Console(stderr=True), "images", len(samples)) as advance_to:
+        with progress_bar("images", len(samples)) as advance_to:
             evaluation = evaluate_model(
                 samples, artifact.labels, classifier.model_input, classifier.classify, progress=advance_to
             )

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from service.commands.learn import Learned
 from service.engines import Engine
 from service.errors import ConfigurationError
-from service.learn_command import Learned
 
 app = typer.Typer()
 

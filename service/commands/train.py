@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.data_options import Background, Groups, Labels, Splits, names
+from service.commands.options import Background, Groups, Labels, Splits, names
 
 if TYPE_CHECKING:
     from models.experiments.experiment import Experiment
@@ -233,7 +233,7 @@ def train(
     }
     overrides = {name: value for name, value in given.items() if value is not None}
     if grid is not None:
-        from service.grid_command import run_grid_file
+        from service.commands.grid import run_grid_file
 
         if experiment is not None or by_group:
             raise typer.BadParameter("--grid goes without --experiment and --by-group (leave_out = 'each')")

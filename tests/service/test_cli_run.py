@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from service.cli import BAD_INPUT, status_of
-from service.commands import LoadedModel, RunOptions, display_name, output_stem, run_source, timecode
 from service.config import RunSettings
 from service.errors import ConfigurationError, SourceError
+from service.run import LoadedModel, RunOptions, display_name, output_stem, run_source, timecode
 from service.sinks.avi import AviWriter
 from tests.service.fakes import ColourClassifier, read_video, scene
 

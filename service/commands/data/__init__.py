@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from service.data_commands import clips, imports, lists
+from service.commands.data import clips, imports, lists
 
 data_app = typer.Typer(help="Tools around labelled images and frames.", no_args_is_help=True)
 for part in (clips, imports, lists):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.data_commands.options import Output, Outside, Overwrite, progress_bar, show_counts
+from service.commands.data.options import Output, Outside, Overwrite, show_counts
+from service.progress import progress_bar
 
 if TYPE_CHECKING:
     from models.data.frames import Clip, ClipFrame
@@ -51,7 +52,7 @@ def frames(
     from models.data import frames as tool
     from models.data.listing import Entry
     from models.data.timestamps import read_timestamps
-    from service.commands import output_stem
+    from service.run import output_stem
 
     stems = [output_stem(clip) for clip in clips]
     doubled = sorted({stem for stem in stems if stems.count(stem) > 1})

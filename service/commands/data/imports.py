@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.data_commands.options import (
+from service.commands.data.options import (
     Data,
     GroupColumn,
     ListFile,
@@ -17,11 +17,11 @@ from service.data_commands.options import (
     TestGroups,
     ValidGroups,
     pairs,
-    progress_bar,
     show_counts,
     show_skipped,
     split_of_group,
 )
+from service.progress import progress_bar
 
 app = typer.Typer()
 

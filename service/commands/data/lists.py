@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from service.data_commands.options import (
+from service.commands.data.options import (
     AsJson,
     Data,
     GroupColumn,
@@ -21,12 +21,12 @@ from service.data_commands.options import (
     Seed,
     TestGroups,
     ValidGroups,
-    names,
-    progress_bar,
     show_counts,
     show_skipped,
     split_of_group,
 )
+from service.commands.options import names
+from service.progress import progress_bar
 
 WRONG = 1
 app = typer.Typer()

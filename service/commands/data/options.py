@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from service.commands.options import names
 
 if TYPE_CHECKING:
     from models.data.images import Skipped
@@ -33,11 +34,6 @@ ValidGroups = Annotated[str | None, typer.Option(metavar="A,B", help="Groups kep
 TestGroups = Annotated[str | None, typer.Option(metavar="A,B", help="Groups kept for the test.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Outside = Annotated[str, typer.Option(metavar="LABEL", help="Label of frames outside every line.")]
-
-
-def names(text: str | None) -> tuple[str, ...]:
-    """``a, b`` as a tuple."""
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
 def split_of_group(valid: str | None, test: str | None) -> dict[str, str]:
@@ -77,19 +73,6 @@ def show_skipped(skipped: Sequence[Skipped]) -> None:
         typer.echo(f"video-events: {one.reason}", err=True)
     if skipped:
         typer.echo(f"video-events: {len(skipped)} images skipped", err=True)
-
-
-@contextmanager
-def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, on a terminal only; yields what is told the number done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)
 
 
 def echo_lines(lines: Iterable[str]) -> None:

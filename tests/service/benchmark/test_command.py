@@ -11,10 +11,10 @@ import pytest
 from models import architectures
 from models.artifact import save_artifact
 from models.preprocessing import Preprocessing
-from service import benchmark_command
 from service.benchmark.subjects import STAGES
 from service.benchmark.suite import Suite
 from service.cli import status_of
+from service.commands import benchmark
 from tests.conftest import WriteVideo
 
 LABELS = ("red", "blue", "background")
@@ -54,7 +54,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark_command, "QUICK", TINY)
+    monkeypatch.setattr(benchmark, "QUICK", TINY)
 
 
 def measured(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:

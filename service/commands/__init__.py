@@ -1,0 +1,1 @@
+"""What the program can be told to do: one module for each command, or for a few that belong together."""
