@@ -90,7 +90,7 @@ def quantize(network: Any, inputs: npt.NDArray[np.uint8]) -> Any:
         import nncf
     except ImportError as error:
         raise ModelError("int8 needs NNCF; install it with: pip install 'video-events[export]'") from error
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     with redirect_stdout(sys.stderr):  # of its progress
         return nncf.quantize(
             network,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,18 +13,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # so that tests can import helpers: from tests.service.slow_events import ...
     sys.path.insert(0, str(ROOT))
-
-
-@pytest.fixture(autouse=True)
-def logging_is_heard() -> None:
-    """Libraries that earlier tests have loaded may have silenced loggers of the whole process."""
-    logging.disable(logging.NOTSET)
-    logging.root.setLevel(logging.WARNING)
-    for name, logger in logging.root.manager.loggerDict.items():
-        if isinstance(logger, logging.Logger) and name.partition(".")[0] in ("models", "service"):
-            logger.disabled = False
-            logger.propagate = True
-            logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
