@@ -12,7 +12,7 @@ COPY models models
 RUN /opt/video-events/bin/pip install --no-cache-dir ".${EXTRA:+[$EXTRA]}"
 
 FROM python:3.11-slim-bookworm
-RUN useradd --system --no-log-init --uid 10001 --user-group --create-home --home-dir /var/lib/video-events video-events
+RUN useradd --no-log-init --uid 10001 --user-group --create-home --home-dir /var/lib/video-events video-events
 COPY --from=build /opt/video-events /opt/video-events
 ENV PATH=/opt/video-events/bin:$PATH PYTHONUNBUFFERED=1 VIDEO_EVENTS_DATA=/var/lib/video-events/data \
     VIDEO_EVENTS_LEARNED=/var/lib/video-events/learned

@@ -95,7 +95,7 @@ def fastest(encoder: Any) -> Callable[[Floats], Any]:
         import tensorflow as tf
 
         with contextlib.suppress(ImportError):
-            import openvino
+            from models.openvino_library import openvino
 
             if not tf.config.list_physical_devices("GPU"):
                 return _in_openvino(encoder, tf, openvino)

@@ -9,7 +9,6 @@ stays in single precision: it costs nothing and decides the probabilities.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import sys
 import tempfile
@@ -40,7 +39,8 @@ def convert(artifact: Artifact) -> Any:
     than TensorFlow, and for a network that judges windows of frames.
     """
     import keras
-    import openvino
+
+    from models.openvino_library import openvino
 
     if architectures.find(artifact.architecture).kind is not architectures.Kind.FRAME:
         raise ModelError(
@@ -85,7 +85,8 @@ def quantize(network: Any, inputs: npt.NDArray[np.uint8]) -> Any:
 
     Raises ModelError where NNCF is not installed.
     """
-    os.environ.setdefault("NNCF_CI", "1")  # the one switch that keeps NNCF from reporting home
+    import models.openvino_library  # noqa: F401  keeps NNCF, too, from reporting home
+
     try:
         import nncf
     except ImportError as error:
@@ -162,7 +163,7 @@ def unfinished(network: Any, folder: Path, precision: Precision) -> Iterator[Pat
     So it can be tried before ``record_export`` puts it in its place. Raises ArtifactError where the folder
     cannot be written.
     """
-    import openvino
+    from models.openvino_library import openvino
 
     try:
         with tempfile.TemporaryDirectory(dir=folder) as place:

@@ -67,10 +67,9 @@ def openvino_alone(
 
 def convert_openvino(model: str, path: Path) -> None:
     """Write the network in single precision to ``path`` (.xml) and the weights beside it."""
-    import openvino
-
     import service.engines.keras  # noqa: F401  sets TensorFlow up before it is imported
     from models.openvino import convert
+    from models.openvino_library import openvino
 
     openvino.save_model(convert(load_artifact(model)), path, compress_to_fp16=False)
 

@@ -7,8 +7,8 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import openvino
 
+from models.openvino_library import openvino
 from service.engines.devices import cores
 from service.errors import ConfigurationError
 from service.types import Image

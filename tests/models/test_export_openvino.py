@@ -269,24 +269,33 @@ model, clip, data, output = sys.argv[1:]
 assert status_of(["run", clip, "--model", model, "-o", output, "--json"]) == 0
 assert status_of(["evaluate", data, "--model", model, "--json"]) == 0
 StoredModel.find(model, Engine.AUTO).open(8)
-print([name for name in ("tensorflow", "keras", "jax", "torch", "nncf") if name in sys.modules])
+unwanted = ("tensorflow", "keras", "jax", "torch", "nncf", "openvino_telemetry.main")
+print([name for name in unwanted if name in sys.modules])
 """
 
 
 def test_tensorflow_is_not_imported(
     int8: Artifact, color_folder: Path, write_video: Any, tmp_path: Path
 ) -> None:
-    """Where OpenVINO serves, a run, an evaluation and the inference process start without TensorFlow."""
+    """Where OpenVINO serves, TensorFlow is not loaded; and nothing is reported home."""
+    home = tmp_path / "home"
+    home.mkdir()
     arguments = [str(int8.folder), str(write_video()), str(color_folder), str(tmp_path / "results")]
     done = subprocess.run(
         [sys.executable, "-c", SERVING, *arguments],
         cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT),
+            "CUDA_VISIBLE_DEVICES": "",
+            "HOME": str(home),
+        },
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+    assert list(home.iterdir()) == []
 
 
 def test_calibration_images(reference: Artifact, color_folder: Path) -> None:
