@@ -42,7 +42,7 @@ def network(
             name=f"conv{number}",
         )(x)
         if batch_normalisation:
-            x = layers.BatchNormalization(name=f"conv{number}_bn")(x)
+            x = layers.BatchNormalization(momentum=0.9, name=f"conv{number}_bn")(x)
         x = layers.ReLU(name=f"conv{number}_relu")(x)
         if number in (1, 2, 5):
             x = layers.MaxPooling2D(3, 2, name=f"pool{number}")(x)

@@ -29,7 +29,7 @@ def network(x: Any, classes: int, *, frames: int = 16, filters: int = 16, dropou
         x = layers.Conv3D(
             factor * filters, 3, strides=strides, padding="same", use_bias=False, name=f"conv{number}"
         )(x)
-        x = layers.BatchNormalization(name=f"bn{number}")(x)
+        x = layers.BatchNormalization(momentum=0.9, name=f"bn{number}")(x)
         x = layers.ReLU(name=f"relu{number}")(x)
         x = layers.MaxPooling3D(pool, padding="same", name=f"pool{number}")(x)
     average = layers.GlobalAveragePooling3D(name="pool_avg")(x)
