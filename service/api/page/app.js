@@ -3,6 +3,7 @@ import { call, setToken, withToken } from "./api.js";
 import { nameOf, startClips } from "./clips.js";
 import { hearEvents, startFeed } from "./feed.js";
 import { offerLabels } from "./form.js";
+import { startLabels } from "./labels.js";
 import { showLatest } from "./latest.js";
 import { startStreams } from "./streams.js";
 import { $, noteLabels } from "./words.js";
@@ -12,14 +13,10 @@ let begun = false;
 
 async function begin() {
   try {
-    const about = await call("/about");
-    $("#about").textContent = `Model ${about.model}, ${about.labels.length} labels`;
+    await showModel();
     $("#access").hidden = true;
     $("#main").hidden = false;
-    $("#labels").replaceChildren(...about.labels.map((label) => new Option(label)));
     $("#metrics").href = withToken("/metrics");
-    offerLabels(about.labels);
-    noteLabels(about.labels);
     start();
   } catch (error) {
     $("#about").textContent = error.message;
@@ -27,11 +24,20 @@ async function begin() {
   }
 }
 
+async function showModel() {
+  const { model, labels } = await call("/about");
+  $("#about").textContent = `Model ${model}, ${labels.length} labels`;
+  $("#labels").replaceChildren(...labels.map((label) => new Option(label)));
+  offerLabels(labels);
+  noteLabels(labels);
+}
+
 function start() {
   if (begun) return;
   begun = true;
   hearEvents((message) => showLatest(message, nameOf));
   startStreams();
+  startLabels(() => showModel().catch(() => {}));  // what could not be asked is asked at the next change
   startClips().finally(() => startFeed(showConnection));  // by then clips' events have a name
 }
 

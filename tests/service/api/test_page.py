@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from tests.service.api.conftest import Served, make_clip, serving, until
 from tests.service.api.fakes import ColourProvider
+from tests.service.fakes import scene
 from tests.service.streams.cameras import camera
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
@@ -265,6 +267,27 @@ def test_an_upload_comes_to_its_events(page: Any, served: Served, tmp_path: Path
     assert served.client.get(link.get_attribute("href")).content[:4] == b"RIFF"
     clip.locator(".remove").click()
     expect(clip).to_have_count(0)
+
+
+def test_a_label_is_taught_tried_announced_and_forgotten(page: Any, served: Served, tmp_path: Path) -> None:
+    """Pictures make a label; the page tells what its trial shows, and offers it to streams once announced."""
+    pictures = [tmp_path / f"{number}.png" for number in range(6)]
+    for number, picture in enumerate(pictures):
+        cv2.imwrite(str(picture), cv2.add(scene("yellow"), number))
+    page.goto(served.url)
+    page.click("text=Teach a label")
+    page.fill("#teach-form [name=label]", "yellow")
+    page.set_input_files("#examples", pictures)
+    page.click("#teach")
+    label = page.locator("#learned .clip", has_text="yellow")
+    expect(label.locator(".state")).to_have_text("on trial")
+    expect(label.locator(".note")).to_contain_text("judged pictures")
+    label.locator(".promote").click()
+    expect(label.locator(".state")).to_have_text("announced")
+    expect(page.locator("#choices")).to_contain_text("yellow")
+    label.locator(".remove").click()
+    expect(label).to_have_count(0)
+    expect(page.locator("#choices")).not_to_contain_text("yellow")
 
 
 def test_the_page_fits_a_phone(page: Any, served: Served) -> None:
