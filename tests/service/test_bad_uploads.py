@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from tests.mutations import mutated, watched_while
-from tests.service.live import within
+from tests.service.live import TIMED, within
 from tests.upload_memory import measure
 
 PAUSE = 0.5
 """Seconds between two labels of the stream beside, on a machine that has nothing else to do."""
 
 
+@TIMED
 def test_damaged_files_are_answered_beside_a_stream(tmp_path: Path) -> None:
     """Whatever comes in: events or a reason, never an error of ours, and the stream does not notice.
 
@@ -23,6 +24,7 @@ def test_damaged_files_are_answered_beside_a_stream(tmp_path: Path) -> None:
     assert pause < within(PAUSE)
 
 
+@TIMED
 @pytest.mark.timeout(1200)
 def test_odd_files_are_answered_beside_a_stream(tmp_path: Path, clips: Path) -> None:
     """The same with files of other people that their programs could not read."""

@@ -35,6 +35,7 @@ from tests.service.children import (
     load_nothing,
     wait_until,
 )
+from tests.service.live import TIMED
 
 
 class Service:
@@ -153,6 +154,7 @@ def test_killed_clients_free_their_room_and_block_nobody(service: Service) -> No
     assert service.pid() == pid
 
 
+@TIMED
 def test_lost_inference_is_told_in_time() -> None:
     """Nobody restarts the process, or the service is gone too: a stream knows within its timeout."""
     with InferenceListener() as listener:

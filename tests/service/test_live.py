@@ -22,6 +22,7 @@ from tests.rtsp import RtspServer, film, needs_rtsp
 from tests.service.api.conftest import Serve, Served, children_of, serving, until
 from tests.service.live import (
     OPTIONS,
+    TIMED,
     ColourModel,
     Follower,
     Viewer,
@@ -70,6 +71,7 @@ def test_camera_with_a_password() -> None:
 
 
 @needs_rtsp
+@TIMED
 def test_labels_events_and_pictures_arrive(serve: Serve, camera: RtspServer) -> None:
     """What a camera sees arrives as labels, as events and as pictures, and all three agree."""
     with (
@@ -195,6 +197,7 @@ def test_change_of_a_stream(serve: Serve, camera: RtspServer) -> None:
             assert served.client.post("/streams", json={"name": name, "source": camera.url}).is_client_error
 
 
+@TIMED
 def test_removed_while_connecting(serve: Serve) -> None:
     """A camera that takes the connection and then says nothing can be removed within two seconds."""
     with socket.create_server(("127.0.0.1", 0)) as mute, serve() as served:

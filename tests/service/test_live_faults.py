@@ -21,6 +21,7 @@ import pytest
 from tests.rtsp import RtspServer, film, needs_rtsp
 from tests.service.api.conftest import Served, serving, until
 from tests.service.live import (
+    TIMED,
     ColourModel,
     Follower,
     Viewer,
@@ -35,7 +36,7 @@ from tests.service.live import (
     workers,
 )
 
-pytestmark = needs_rtsp
+pytestmark = [needs_rtsp, TIMED]
 
 SHOWN = 5.0
 """Seconds after which a fault shows at the latest, on a machine with nothing else to do."""

@@ -26,6 +26,7 @@ from tests.service.children import (
     is_alive,
     wait_until,
 )
+from tests.service.live import TIMED
 
 
 class Watch:
@@ -163,6 +164,7 @@ def test_normal_end_is_final(watch: Watch) -> None:
     assert not watch.failures("clip")
 
 
+@TIMED
 def test_stop_lets_children_finish_but_not_for_ever(watch: Watch, tmp_path: Path) -> None:
     """One deadline for all: who listens finishes the work, who does not is killed; Ctrl-C is the parent's."""
     notes = tmp_path / "notes"
@@ -179,6 +181,7 @@ def test_stop_lets_children_finish_but_not_for_ever(watch: Watch, tmp_path: Path
     assert not any(is_alive(pid) for pid in pids)
 
 
+@TIMED
 def test_stop_in_any_state_is_quick(watch: Watch) -> None:
     """Removing a stream does not wait for its start-up, its crash loop, or a process that does not exist."""
     watch.supervisor.start(ChildSpec("starting", fall_silent))
