@@ -78,7 +78,7 @@ def _costs(axis: Any, result: dict[str, Any]) -> None:
         left += cost
     axis.barh(["pipeline"], [candidates[PIPELINE]["core_ms_per_frame"]], color="tab:green")
     axis.set_xlabel("core-milliseconds per frame")
-    axis.legend(fontsize=7)
+    axis.legend(fontsize=7, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
 
 
 def _latency(axis: Any, result: dict[str, Any]) -> None:
