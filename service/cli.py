@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
 from service.commands import benchmark, compare, data, export, learn, models, run, serve, train
-from service.commands.run import INTERRUPTED
+from service.commands.statuses import BAD_INPUT, DONE, FAILED, INTERRUPTED
 from service.errors import VideoEventsError
-
-DONE: Final = 0
-FAILED: Final = 1
-BAD_INPUT: Final = 2
 
 app = typer.Typer(
     name="video-events",

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Final
 import typer
 
 from service.benchmark import Part
+from service.commands.statuses import INTERRUPTED
 from service.engines import Engine
 from service.errors import BenchmarkError, ConfigurationError
 
-INTERRUPTED: Final = 130
 RESULT: Final = "benchmark.json"
 
 app = typer.Typer()

@@ -12,11 +12,9 @@ import typer
 
 from service.commands.learn import Learned
 from service.commands.options import names
+from service.commands.statuses import INTERRUPTED, PARTLY_DECODED
 from service.config import HardwareDecode, RunSettings
 from service.engines import Engine
-
-PARTLY_DECODED: Final = 3
-INTERRUPTED: Final = 130
 
 DEFAULTS: Final = RunSettings()
 HERE: Final = Path()

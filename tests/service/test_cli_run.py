@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from service.cli import BAD_INPUT, status_of
+from service.cli import status_of
+from service.commands.statuses import BAD_INPUT
 from service.config import RunSettings
 from service.errors import ConfigurationError, SourceError
 from service.run import LoadedModel, RunOptions, display_name, output_stem, run_source, timecode

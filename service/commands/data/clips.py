@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.commands.data.options import Output, Outside, Overwrite, show_counts
-from service.progress import progress_bar
+from service.commands.statuses import PARTLY_DECODED
 
 if TYPE_CHECKING:
     from models.data.frames import Clip, ClipFrame
     from models.data.timestamps import Span
     from service.sources import Source
-
-PARTLY_DECODED = 3
 
 app = typer.Typer()
 
@@ -52,6 +50,7 @@ def frames(
     from models.data import frames as tool
     from models.data.listing import Entry
     from models.data.timestamps import read_timestamps
+    from service.progress import progress_bar
     from service.run import output_stem
 
     stems = [output_stem(clip) for clip in clips]

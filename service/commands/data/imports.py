@@ -21,7 +21,6 @@ from service.commands.data.options import (
     show_skipped,
     split_of_group,
 )
-from service.progress import progress_bar
 
 app = typer.Typer()
 
@@ -42,6 +41,7 @@ def import_images(
     """
     from models.data import import_images as tool
     from models.data.listing import open_listing
+    from service.progress import progress_bar
 
     listing = open_listing(data, list_file, group_column=group_column)
     with progress_bar("images", len(listing.entries)) as advance:
@@ -87,6 +87,7 @@ def import_npz(
     left is for training.
     """
     from models.data import import_npz as tool
+    from service.progress import progress_bar
 
     by_group = split_of_group(valid_groups, test_groups)
     if by_group and (valid or test):

@@ -26,7 +26,6 @@ from service.commands.data.options import (
     split_of_group,
 )
 from service.commands.options import names
-from service.progress import progress_bar
 
 WRONG = 1
 app = typer.Typer()
@@ -51,6 +50,7 @@ def check(
     """
     from models.data import check as tool
     from models.data.listing import open_listing
+    from service.progress import progress_bar
 
     strange = sorted(set(names(ignore)) - tool.KINDS.keys())
     if strange:
@@ -159,6 +159,7 @@ def duplicates(
         write_listing,
         write_rows,
     )
+    from service.progress import progress_bar
 
     if bits not in SIDE_OF_BITS or (distance is not None and not 0 <= distance < bits // 2):
         raise typer.BadParameter("--bits is 64 or 256, and --distance at least 0 and less than half of it")
@@ -227,6 +228,7 @@ def balance(
     from models.data.balance import balance as make_balanced
     from models.data.import_images import import_images
     from models.data.listing import Listing, open_listing, refuse_to_overwrite, write_listing
+    from service.progress import progress_bar
 
     listing = open_listing(data, list_file)
     entries = make_balanced(listing.entries, to, split=split, seed=seed)
@@ -257,6 +259,7 @@ def sheet(
     """Write contact sheets, as JPEG pages by video (group) and label."""
     from models.data.listing import open_listing
     from models.data.sheet import Layout, write_sheets
+    from service.progress import progress_bar
 
     listing = open_listing(data, list_file, group_column=group_column)
     layout = Layout(columns, rows, tile, names(by), limit)

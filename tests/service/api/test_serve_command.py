@@ -11,7 +11,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from service.cli import BAD_INPUT, status_of
+from service.cli import status_of
+from service.commands.statuses import BAD_INPUT
 from tests.service.api.conftest import until
 from tests.service.program import ROOT, alive, descendants, program
 
