@@ -120,7 +120,7 @@ def report_clip(root: Path, file: str, label: str, counts: bool, classifier: Cla
         counts=counts,
         longest=longest,
         right=longest == expected,
-        events=[f"{event.label} {event.start_pts:.2f}–{event.end_pts:.2f}" for event in result.events],
+        events=written(result),
         frames=result.frames,
         seconds=round(result.duration, 3),
         raw_right=round(trace.raw.count(label) / len(trace.raw), 4),
@@ -173,6 +173,11 @@ def are_same(one: RunResult, other: RunResult, tolerance: float) -> bool:
         abs(before.start_pts - after.start_pts) <= tolerance and abs(_end(before) - _end(after)) <= tolerance
         for before, after in zip(one.events, other.events, strict=True)
     )
+
+
+def written(result: RunResult) -> list[str]:
+    """Label, start and end of each event."""
+    return [f"{event.label} {event.start_pts:.2f}–{event.end_pts:.2f}" for event in result.events]
 
 
 def _end(event: Event) -> float:

@@ -26,7 +26,7 @@ from service.pipeline import RunResult, run
 from service.progress import progress_bar
 from service.sources import open_source
 from service.types import Classifier
-from tests.clips_report import CLIPS, are_same, listed
+from tests.clips_report import CLIPS, are_same, listed, written
 
 PUBLISHED = ("badminton", "formula1", "volleyball")
 TOLERANCE = 0.2
@@ -83,18 +83,14 @@ def on_clips(root: Path, reference: Classifier, exported: Classifier) -> None:
         same.append(are_same(one, other, TOLERANCE))
         print("same     " if same[-1] else "DIFFERENT", file, flush=True)
         if not same[-1]:
-            print("   reference:", written(one))
-            print("   exported: ", written(other), flush=True)
+            print("   reference:", "; ".join(written(one)))
+            print("   exported: ", "; ".join(written(other)), flush=True)
     print(f"same events on {np.sum(same)} of {len(same)} clips")
 
 
 def events_of(path: Path, classifier: Classifier) -> RunResult:
     with open_source(str(path)) as source:
         return run(source, path.stem, classifier, RunSettings())
-
-
-def written(result: RunResult) -> str:
-    return "; ".join(f"{event.label} {event.start_pts:.2f}–{event.end_pts:.2f}" for event in result.events)
 
 
 if __name__ == "__main__":

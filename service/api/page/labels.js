@@ -9,11 +9,11 @@ let changed;
 let timer;
 
 // `hear` is called whenever the labels that may be announced are others than before.
-export async function startLabels(hear) {
+export function startLabels(hear) {
   changed = hear;
   $("#teach-form").onsubmit = teach;
   $("#examples").onchange = showChoice;
-  await refresh();
+  return refresh();
 }
 
 function say(text, wrong = false) {
@@ -41,6 +41,7 @@ async function teach(event) {
   refresh();
 }
 
+const onTrial = ({ state }) => state === "shadow";
 const base = () => `/models/${encodeURIComponent(model)}`;
 
 async function refresh() {
@@ -48,21 +49,21 @@ async function refresh() {
   try {
     if (!model) [{ name: model }] = (await call("/models")).models;
     const { learned } = await call(`${base()}/labels`);
-    const shown = await Promise.all(learned.map(({ links }) => call(links.self)));
+    const shown = await Promise.all(learned.map((label) => (onTrial(label) ? call(label.links.self) : label)));
     $("#learned").replaceChildren(...shown.map(show));
     $("#no-learned").hidden = shown.length > 0;
     for (const [name, card] of cards) if (!card.isConnected) cards.delete(name);
   } catch (error) { say(error.message, true); }
+  clearTimeout(timer);  // of another that ran meanwhile
   timer = setTimeout(refresh, AGAIN);
 }
 
 function show(label) {
   const card = cards.get(label.name) || make(label);
-  const onTrial = label.state === "shadow";
-  put($(".state", card), onTrial ? "on trial" : "announced");
-  put($(".note", card), `From ${label.examples} pictures${onTrial ? `; ${tried(label.comparison)}` : ""}`);
+  put($(".state", card), onTrial(label) ? "on trial" : "announced");
+  put($(".note", card), `From ${label.examples} pictures${onTrial(label) ? `; ${tried(label.comparison)}` : ""}`);
   put($(".warnings", card), label.warnings.join(" "));
-  $(".promote", card).hidden = !onTrial;
+  $(".promote", card).hidden = !onTrial(label);
   return card;
 }
 
