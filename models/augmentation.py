@@ -17,6 +17,7 @@ import numpy.typing as npt
 from models.preprocessing import Fit, fit_image, resize
 
 Image = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
 
 
 def video_view(image: Image, rng: np.random.Generator, size: int) -> Image:
@@ -184,3 +185,30 @@ def steady_view(rng: np.random.Generator) -> Callable[[Image], Image]:
         return np.clip(np.rint(view * gain + offset), 0, 255).astype(np.uint8)
 
     return change
+
+
+def mixed(images: Image, targets: Floats, rng: np.random.Generator) -> tuple[Image, Floats]:
+    """Mix a batch with itself in another order and the targets in the same shares, each at least half itself.
+
+    ``images`` are (N, H, W, 3), ``targets`` (N, classes). Half of the time the images are blended (Zhang et
+    al.: mixup, ICLR 2018, with α = 0.4), else a rectangle of the other image covers part of each (Yun et
+    al.: CutMix, ICCV 2019).
+    """
+    order = rng.permutation(len(images))
+    if rng.random() < 0.5:
+        kept = rng.beta(0.4, 0.4, len(images)).astype(np.float32)
+        kept = np.maximum(kept, 1 - kept)
+        share = kept[:, None, None, None]
+        pixels = np.rint(images * share + images[order] * (1 - share)).astype(np.uint8)
+    else:
+        height, width = images.shape[1:3]
+        pixels, kept = images.copy(), np.empty(len(images), np.float32)
+        for row, other in enumerate(order):
+            side = np.sqrt(rng.uniform(0, 0.5))
+            part_height, part_width = int(height * side), int(width * side)
+            top = int(rng.integers(0, height - part_height + 1))
+            left = int(rng.integers(0, width - part_width + 1))
+            part = np.s_[top : top + part_height, left : left + part_width]
+            pixels[row][part] = images[other][part]
+            kept[row] = 1 - part_height * part_width / (height * width)
+    return pixels, targets * kept[:, None] + targets[order] * (1 - kept[:, None])

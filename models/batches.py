@@ -9,18 +9,23 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from models.augmentation import mixed
 from models.datasets import Sample, read_image
 from models.errors import DatasetError
 from models.preprocessing import Image
 
 View = Callable[[Image, np.random.Generator], Image]
 
+_OF_BATCH = 1
+"""Tells the randomness of a batch from that of the images in it."""
+
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """Batches of (images, one-hot labels) for ``fit``, the same for the same seed and epoch.
 
     ``view`` turns a decoded image into an h×w×3 model input. Images are (batch, h, w, 3) ``uint8`` BGR,
-    labels (batch, classes) ``float32``, softened by ``label_smoothing`` (Szegedy et al., 2016).
+    labels (batch, classes) ``float32``, softened by ``label_smoothing`` (Szegedy et al., 2016);
+    those of a share ``mix`` of the batches are mixed with one another.
     """
 
     def __init__(
@@ -33,6 +38,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         shuffle: bool = False,
         seed: int = 1,
         label_smoothing: float = 0.0,
+        mix: float = 0.0,
         first_epoch: int = 0,
         workers: int = 1,
     ) -> None:
@@ -47,6 +53,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self._shuffle = shuffle
         self._seed = seed
         self._smoothing = label_smoothing
+        self._mix = mix
         self._epoch = first_epoch
         self._order = self._make_order()
 
@@ -63,6 +70,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         targets = np.full((len(chosen), classes), self._smoothing / classes, np.float32)
         for row, i in enumerate(chosen):
             targets[row, self._index_of[self._samples[i].label]] += 1 - self._smoothing
+        rng = np.random.default_rng([self._seed, self._epoch, batch, _OF_BATCH])
+        if rng.random() < self._mix:
+            return mixed(np.stack(images), targets, rng)
         return np.stack(images), targets
 
     def on_epoch_end(self) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +12,7 @@ from typing import Any, Self
 import keras
 
 from models.errors import ModelError
+from models.settings import TrainingSettings
 
 
 def hold_settings(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -65,8 +67,21 @@ class Progress:
         return self.epoch >= epochs or bool(patience and self.epoch - self.best_epoch >= patience)
 
 
+def epoch_callbacks(folder: Path, progress: Progress, settings: TrainingSettings) -> list[Any]:
+    """What ``fit`` calls after each epoch: checkpoints, the log, and the averaged weights for validation."""
+    averaged = [keras.callbacks.SwapEMAWeights()] if settings.weight_average else []
+    return [
+        *averaged,
+        Checkpoints(folder, progress, epochs=settings.epochs, patience=settings.patience),
+        keras.callbacks.CSVLogger(folder / "log.csv", append=progress.epoch > 0),
+    ]
+
+
 class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
-    """Stores the best model, the last one with its optimizer, then how far the run is."""
+    """Stores the best model, the last one with its optimizer, then how far the run is.
+
+    The best one has the moving average of the weights where the optimizer keeps one.
+    """
 
     def __init__(self, folder: Path, progress: Progress, *, epochs: int, patience: int) -> None:
         super().__init__()
@@ -78,7 +93,8 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         progress = self._progress.after(float((logs or {})["val_loss"]))
         if progress.best_epoch == progress.epoch:
-            self._save("best")
+            with averaged_weights(self.model):
+                self._save("best")
         self._save("last")
         (self._folder / "state.json").write_text(json.dumps(asdict(progress)))
         self._progress = progress
@@ -89,3 +105,18 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         unfinished = self._folder / f"{name}.new.keras"
         self.model.save(unfinished)
         unfinished.replace(self._folder / f"{name}.keras")
+
+
+@contextmanager
+def averaged_weights(model: Any) -> Iterator[None]:
+    """Put the moving average of the weights in their place meanwhile, where the optimizer keeps one."""
+    if not model.optimizer.use_ema:
+        yield
+        return
+    swap = keras.callbacks.SwapEMAWeights()
+    swap.set_model(model)
+    swap.on_test_begin()
+    try:
+        yield
+    finally:
+        swap.on_test_end()

@@ -54,6 +54,8 @@ def make_optimizer(settings: TrainingSettings, steps: int) -> Any:
     """The optimizer of stage two or of training from scratch, for ``steps`` batches in all."""
     rate = _rate(settings, steps)
     options: dict[str, Any] = {"factor": settings.head_factor}
+    if settings.weight_average:
+        options |= {"use_ema": True, "ema_momentum": settings.weight_average}
     if settings.optimizer == "adamw":
         return LayeredAdamW(rate, weight_decay=settings.weight_decay, **options)
     if settings.optimizer == "adam":

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from models import architectures
+from models.architectures.architecture import Kind
 from models.errors import ModelError
 from models.preprocessing import Preprocessing
 from models.settings import TrainingSettings, from_scratch
@@ -72,6 +73,8 @@ def with_overrides(
         **{name: value for name, value in values.items() if value is not None},
     )
     network.complete(settings.options)
+    if settings.mix and (network.kind is not Kind.FRAME or network.embedding_loss is not None):
+        raise ModelError(f"mix is for networks that classify single images, which {architecture} does not")
     if settings.train_size and not network.any_size:
         wanted = (preprocessing.height, preprocessing.width)
         if wanted != (settings.train_size, settings.train_size):

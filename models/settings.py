@@ -30,6 +30,11 @@ class TrainingSettings:
     ``head_factor`` times as fast as the stages below it. Batch normalisation stays as ImageNet left it.
     ``refit_epochs`` are those of stage three, which fits the head once more on the views that serving will
     see (0 skips it).
+
+    ``mix`` is the share of training batches whose images are mixed with one another (mixup or CutMix), and
+    ``weight_average`` the momentum, for one batch, of a moving average of the weights, which is what is then
+    validated and kept (0 keeps the weights themselves). Both belong to stage two and training from scratch;
+    only batches of single images can be mixed.
     """
 
     architecture: str = "resnet50"
@@ -40,6 +45,7 @@ class TrainingSettings:
     batch_size: int = 32
     train_size: int = 160
     augmentation: str = "video"
+    mix: float = 0.0
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     label_smoothing: float = 0.1
     class_weights: str = "none"
@@ -55,6 +61,7 @@ class TrainingSettings:
     schedule: str = "cosine"
     head_factor: float = 20.0
     weight_decay: float = 0.02
+    weight_average: float = 0.0
     refit_epochs: int = 10
 
 

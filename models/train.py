@@ -19,7 +19,7 @@ import keras
 
 from models import architectures
 from models.batches import Batches, View
-from models.checkpoints import Checkpoints, Progress, hold_settings, note_record, read_record
+from models.checkpoints import Progress, epoch_callbacks, hold_settings, note_record, read_record
 from models.datasets import Sample, counts, of_split
 from models.errors import DatasetError, ModelError
 from models.frozen import Features, features_of, fit_head, split, unfreeze
@@ -209,16 +209,14 @@ class Training:
                 self._train_view,
                 shuffle=True,
                 label_smoothing=settings.label_smoothing,
+                mix=settings.mix,
                 first_epoch=progress.epoch,
             ),
             validation_data=self.batches(self.valid, self._valid_view),
             initial_epoch=progress.epoch,
             epochs=settings.epochs,
             class_weight=self._class_weight(),
-            callbacks=[
-                Checkpoints(self.folder, progress, epochs=settings.epochs, patience=settings.patience),
-                keras.callbacks.CSVLogger(self.folder / "log.csv", append=progress.epoch > 0),
-            ],
+            callbacks=epoch_callbacks(self.folder, progress, settings),
             verbose=self._verbose,
         )
 

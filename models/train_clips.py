@@ -20,7 +20,7 @@ import numpy.typing as npt
 from models import architectures
 from models.architectures.architecture import Kind
 from models.architectures.clips import STATISTICS, cut, encoder_of, set_statistics
-from models.checkpoints import Checkpoints, Progress, hold_settings, note_record, read_record
+from models.checkpoints import Progress, epoch_callbacks, hold_settings, note_record, read_record
 from models.clip_batches import FeatureWindows, PixelWindows, targets
 from models.datasets import Sample, counts
 from models.errors import DatasetError, ModelError
@@ -196,10 +196,7 @@ class ClipTraining:
             initial_epoch=progress.epoch,
             epochs=settings.epochs,
             class_weight=self._class_weight(),
-            callbacks=[
-                Checkpoints(self.folder, progress, epochs=settings.epochs, patience=settings.patience),
-                keras.callbacks.CSVLogger(self.folder / "log.csv", append=progress.epoch > 0),
-            ],
+            callbacks=epoch_callbacks(self.folder, progress, settings),
             verbose=self._verbose,
         )
 

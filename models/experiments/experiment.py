@@ -14,9 +14,20 @@ from models.errors import ExperimentError
 
 _PATHS = ("data", "splits", "background", "imagenet_weights", "features")
 _SETTINGS = (
-    *("architecture", "weights", "height", "width", "train_size", "batch_size", "seed", "augmentation"),
+    *(
+        "architecture",
+        "weights",
+        "height",
+        "width",
+        "train_size",
+        "batch_size",
+        "seed",
+        "augmentation",
+        "mix",
+    ),
     *("head_epochs", "head_views", "head_learning_rate", "epochs", "patience", "unfreeze", "refit_epochs"),
-    *("optimizer", "learning_rate", "schedule", "weight_decay", "label_smoothing", "class_weights"),
+    *("optimizer", "learning_rate", "schedule", "weight_decay", "weight_average"),
+    *("label_smoothing", "class_weights"),
 )
 
 
@@ -61,10 +72,12 @@ class Experiment(BaseModel):
     learning_rate: float | None = Field(None, gt=0)
     schedule: str | None = None
     weight_decay: float | None = Field(None, ge=0)
+    weight_average: float | None = Field(None, ge=0, lt=1)
     dropout: float | None = Field(None, ge=0, lt=1)
     label_smoothing: float | None = Field(None, ge=0, lt=1)
     class_weights: str | None = None
     augmentation: str | None = None
+    mix: float | None = Field(None, ge=0, le=1)
     batch_size: int | None = Field(None, ge=1)
     height: int | None = Field(None, ge=1)
     width: int | None = Field(None, ge=1)

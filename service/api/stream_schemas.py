@@ -13,7 +13,7 @@ from service.config import RunSettings
 from service.event_log import Coverage
 from service.sources import redact
 from service.streams.archive import RecordedFile
-from service.streams.records import NAME, OnOverload, StreamDefinition, StreamOptions, StreamStatus
+from service.streams.records import NAME, OnOverload, Record, StreamDefinition, StreamOptions, StreamStatus
 from service.streams.stream import Label, Stream
 from service.types import StreamState
 
@@ -39,9 +39,12 @@ class StreamOptionsIn(RunOptionsIn):
     blind_after: float = Field(StreamOptions().blind_after, ge=0, le=3600, description="Seconds; 0: never.")
     frozen_after: float = Field(StreamOptions().frozen_after, ge=0, le=3600, description="Seconds; 0: never.")
     view_rate: float = Field(StreamOptions().view_rate, gt=0, le=60, description="Live pictures per second.")
-    record: bool = Field(False, description="Keep every event as annotated video.")
+    record: Record = Field(Record.NEVER, description="Keep annotated video: of every event, or always.")
     record_before: float = Field(StreamOptions().record_before, ge=0, le=60, description="Seconds.")
     record_after: float = Field(StreamOptions().record_after, ge=0, le=60, description="Seconds.")
+    record_segment: float = Field(
+        StreamOptions().record_segment, ge=10, le=3600, description="Seconds in a file, if always."
+    )
 
     def options(self) -> StreamOptions:
         """Raises ``ConfigurationError`` for values that do not go together."""

@@ -9,13 +9,16 @@ import multiprocessing
 import signal
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
+
+PICTURE: Final = b"\r\nContent-Type: image/jpeg\r\n"
+"""Begins every picture of a live view."""
 
 _spawn = multiprocessing.get_context("spawn")
 
@@ -38,6 +41,14 @@ class Heard:
     skipped: int
 
 
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """What an audience got: labels, and the number of pictures of each viewer."""
+
+    heard: list[Heard] = field(default_factory=list)
+    pictures: list[int] = field(default_factory=list)
+
+
 class Audience:
     """A process that listens; a context manager."""
 
@@ -53,8 +64,8 @@ class Audience:
 
     def listen(
         self, url: str, streams: tuple[str, ...], seconds: float, *, subscribers: int = 1, viewers: int = 0
-    ) -> list[Heard]:
-        """What so many subscribers to each stream hear in ``seconds``, while others watch its pictures."""
+    ) -> Attention:
+        """What so many subscribers to each stream hear in ``seconds``, while viewers watch its pictures."""
         return self._pool.submit(_listen, url, streams, seconds, subscribers, viewers).result()
 
 
@@ -66,23 +77,21 @@ def _warm_up() -> None:
     """Nothing; the process is there afterwards and has imported all it needs."""
 
 
-def _listen(
-    url: str, streams: tuple[str, ...], seconds: float, subscribers: int, viewers: int
-) -> list[Heard]:
-    heard: list[Heard] = []
+def _listen(url: str, streams: tuple[str, ...], seconds: float, subscribers: int, viewers: int) -> Attention:
+    attention = Attention()
 
     async def all_of_them() -> None:
         until = time.monotonic() + seconds
         jobs = [
-            _subscribe(url, stream, number, until, heard)
+            _subscribe(url, stream, number, until, attention.heard)
             for stream in streams
             for number in range(subscribers)
         ]
-        jobs += [_watch(url, stream, until) for stream in streams for _ in range(viewers)]
+        jobs += [_watch(url, stream, until, attention.pictures) for stream in streams for _ in range(viewers)]
         await asyncio.gather(*jobs)
 
     asyncio.run(all_of_them())
-    return heard
+    return attention
 
 
 async def _subscribe(url: str, stream: str, number: int, until: float, heard: list[Heard]) -> None:
@@ -113,16 +122,19 @@ def _heard(stream: str, number: int, message: dict[str, Any]) -> Heard:
     )
 
 
-async def _watch(url: str, stream: str, until: float) -> None:
-    """Take in the live view's bytes as they come."""
-    address = urlsplit(url)
+async def _watch(url: str, stream: str, until: float, pictures: list[int]) -> None:
+    """Take in the live view's bytes as they come; add the number of its pictures to ``pictures``."""
+    address, count = urlsplit(url), 0
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout_at(asyncio.get_running_loop().time() + until - time.monotonic()):
             reader, writer = await asyncio.open_connection(address.hostname, address.port)
             try:
                 request = f"GET /streams/{stream}/live.mjpeg HTTP/1.0\r\nHost: {address.netloc}\r\n\r\n"
                 writer.write(request.encode())
-                while await reader.read(1 << 16):
-                    pass
+                rest = b""
+                while part := await reader.read(1 << 16):
+                    count += (rest + part).count(PICTURE)
+                    rest = (rest + part)[1 - len(PICTURE) :]
             finally:
                 writer.close()
+    pictures.append(count)

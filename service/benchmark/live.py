@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from service.benchmark.listening import Audience, Heard
+from service.benchmark.listening import Attention, Audience, Heard
 from service.benchmark.machine import cores
 from service.benchmark.served import Service, StreamRefusedError
 from service.benchmark.statistics import growth_exponent, quantile, significant, slope
@@ -91,29 +91,41 @@ def measure_subscribers(
 
     Beside them ``VIEWERS`` watch its picture.
     """
+    before = service.usage()
     steps = []
     for count in counts:
         on_step(f"{count} subscribers")
-        heard, load = _listen(service, audience, (stream,), seconds, subscribers=count, viewers=VIEWERS)
-        steps.append(fan_out(heard, count) | {"cores_used": significant(load.cores, 4)})
+        got, load = _listen(service, audience, (stream,), seconds, subscribers=count, viewers=VIEWERS)
+        steps.append(
+            fan_out(got, count, VIEWERS, seconds)
+            | {
+                "cores_used": significant(load.cores, 4),
+                "resident_mb": significant(load.resident / 1e6, 5),
+            }
+        )
     costs = [step["cores_used"] for step in steps]
     marginal = slope([float(count) for count in counts], costs)
     return {
+        "viewers": VIEWERS,
+        "resident_mb_before": significant(before.resident / 1e6, 5),
         "steps": steps,
         "cores_per_100_subscribers": None if marginal is None else significant(100 * marginal, 3),
     }
 
 
-def fan_out(heard: Sequence[Heard], subscribers: int) -> dict[str, Any]:
-    """Delays from the service to its subscribers, in ms, and how many labels each heard."""
+def fan_out(got: Attention, subscribers: int, viewers: int, seconds: float) -> dict[str, Any]:
+    """Delays from the service to its subscribers, in ms, and how much each subscriber and viewer got."""
     counts: dict[int, int] = dict.fromkeys(range(subscribers), 0)
-    for one in heard:
+    for one in got.heard:
         counts[one.subscriber] += 1
     return {
         "subscribers": subscribers,
         "labels_least": min(counts.values()),
         "labels_most": max(counts.values()),
-        "delay_ms": _milliseconds([one.delay for one in heard]),
+        "delay_ms": _milliseconds([one.delay for one in got.heard]),
+        "pictures_per_second_least": significant(
+            min(got.pictures) / seconds if len(got.pictures) == viewers else 0.0, 4
+        ),
     }
 
 
@@ -174,8 +186,8 @@ class _Crowd:
         self._service.wait_for_labels(self.names, LABEL_SECONDS)
         names = tuple(self.names)
         _listen(self._service, self._audience, names, SETTLE_SECONDS)
-        heard, load = _listen(self._service, self._audience, names, seconds)
-        figures = judge(heard, names, seconds, plan.rate)
+        got, load = _listen(self._service, self._audience, names, seconds)
+        figures = judge(got.heard, names, seconds, plan.rate)
         lost = sum(self._service.stream(name)["restarts"] for name in names)
         figures |= {
             "cores_used": significant(load.cores, 4),
@@ -194,13 +206,13 @@ def _listen(
     *,
     subscribers: int = 1,
     viewers: int = 1,
-) -> tuple[list[Heard], Load]:
+) -> tuple[Attention, Load]:
     before, began = service.usage(), time.monotonic()
-    heard = audience.listen(service.url, streams, seconds, subscribers=subscribers, viewers=viewers)
+    got = audience.listen(service.url, streams, seconds, subscribers=subscribers, viewers=viewers)
     took = time.monotonic() - began
     after = service.usage()
     used = (after.cpu_seconds - before.cpu_seconds) / took
-    return heard, Load(used, after.resident, after.proportional)
+    return got, Load(used, after.resident, after.proportional)
 
 
 def _limit(crowd: _Crowd, plan: LivePlan, steps: list[dict[str, Any]]) -> dict[str, Any]:

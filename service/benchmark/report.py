@@ -159,13 +159,15 @@ def _streams(console: Console, figures: dict[str, Any]) -> None:
 
 
 def _subscribers(console: Console, figures: dict[str, Any]) -> None:
-    table = _table("subscribers", "p50 ms", "p95 ms", "p99 ms", "labels heard", "cores")
+    table = _table("subscribers", "p50 ms", "p95 ms", "p99 ms", "labels heard", "pictures/s", "MB", "cores")
     for step in figures["steps"]:
         delay = step["delay_ms"]
         table.add_row(
             str(step["subscribers"]),
             *_latencies(delay),
             f"{step['labels_least']} – {step['labels_most']}",
+            f"{step['pictures_per_second_least']:.3g}",
+            f"{step['resident_mb']:.0f}",
             f"{step['cores_used']:.2f}",
         )
     console.print(table)

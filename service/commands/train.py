@@ -133,6 +133,12 @@ def train(
         str | None, typer.Option(help="Of the rate: 'constant' or 'cosine'.", show_default="preset")
     ] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of AdamW.", show_default="preset")] = None,
+    weight_average: Annotated[
+        float | None,
+        typer.Option(
+            help="Momentum of a moving average of the weights, which is kept; 0: none.", show_default="preset"
+        ),
+    ] = None,
     dropout: Annotated[
         float | None, typer.Option(help="Share of units left out.", show_default="architecture")
     ] = None,
@@ -143,6 +149,10 @@ def train(
     augmentation: Annotated[
         str | None,
         typer.Option(help="'none', 'shifts', 'video' or 'lecture'.", show_default="preset"),
+    ] = None,
+    mix: Annotated[
+        float | None,
+        typer.Option(help="Share of batches whose images are mixed (mixup, CutMix).", show_default="preset"),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(show_default="preset")] = None,
     height: Annotated[
@@ -219,9 +229,11 @@ def train(
         "learning_rate": learning_rate,
         "schedule": schedule,
         "weight_decay": weight_decay,
+        "weight_average": weight_average,
         "dropout": dropout,
         "class_weights": class_weights,
         "augmentation": augmentation,
+        "mix": mix,
         "batch_size": batch_size,
         "height": height,
         "width": width,

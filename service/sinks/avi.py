@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from fractions import Fraction
+from pathlib import Path
 from typing import BinaryIO, Final
 
 SEGMENT_BYTES: Final = 1 << 30
@@ -19,6 +20,8 @@ MAX_SEGMENTS: Final = 256
 _CHUNK: Final = b"00dc"
 _HEADER_SIZE: Final = 4096 + 2048
 """Room for all headers before the first frame, so that they can be rewritten in place."""
+_FRAMES_AT: Final = 48
+"""Of dwTotalFrames in the main header."""
 
 
 class AviTooLongError(ValueError):
@@ -144,6 +147,15 @@ class AviWriter:
         riff_end = self._riff_end if closed else end
         riff = b"RIFF" + struct.pack("<I", riff_end - 8) + b"AVI "
         return riff + hdrl + _chunk(b"JUNK", bytes(room)) + movi
+
+
+def count_frames(path: Path) -> int:
+    """Frames that the headers of a file by ``AviWriter`` tell of, closed or not; 0 for anything else."""
+    with path.open("rb") as file:
+        head = file.read(_FRAMES_AT + 4)
+    if len(head) < _FRAMES_AT + 4 or not head.startswith(b"RIFF"):
+        return 0
+    return int(struct.unpack_from("<I", head, _FRAMES_AT)[0])
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:

@@ -107,9 +107,9 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A recording of an event was finished; ``file`` is its name in the stream's folder."""
+    """A recording, of an event or continuous, was finished; ``file`` is its name in the stream's folder."""
 
-    event: str
+    event: str | None
     file: str
 
 

@@ -33,10 +33,11 @@ from service.errors import (
     SourceTimeoutError,
 )
 from service.sources import Source, open_source, redact
-from service.streams.messages import Opened
+from service.streams.messages import Opened, Recorded
 from service.streams.outlet import Outlet
 from service.streams.playback import play
 from service.streams.recogniser import Recogniser, open_classifier
+from service.streams.recording_file import adopt
 from service.streams.records import LiveModel, StreamOptions
 from service.streams.screen import Screen
 from service.streams.session import STEP, Limits, LiveSession, stamps
@@ -86,6 +87,9 @@ def run_stream(child: Child, task: StreamTask, model: LiveModel, pipe: Connectio
     cv2.setNumThreads(1)
     outlet = Outlet(child, pipe)
     child.ready()
+    if task.folder is not None:
+        for file in adopt(task.folder):
+            outlet.tell(Recorded(None, file))
     stream = _Stream(task, model, outlet)
     try:
         stream.run()

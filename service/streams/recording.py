@@ -1,65 +1,54 @@
-"""Keeps every event of a stream as annotated video, with some seconds before and after it.
-
-Motion JPEG in an AVI file per event, made of the pictures that the live view shows too: nothing is encoded
-twice. A file grows under ``<name>.part``, which plays whenever its writer is killed.
-"""
+"""Keeps a stream as annotated video: every event with some seconds around it, or all of it in parts."""
 
 from __future__ import annotations
 
-import logging
-import math
-import os
-import queue
 import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final, Protocol
 
-import cv2
-import numpy as np
-
-from service.sinks.avi import AviTooLongError, AviWriter
-from service.sinks.mjpg_file import FLUSH_SECONDS, LONGEST_HOLE, exact_rate, letterbox
+from service.streams.recording_file import SUFFIX, RecordingFile, Shot
 from service.types import Event, EventMessage, EventPhase
 
 RING_BYTES: Final = 64 << 20
 DETECTION: Final = 3.0
 """Seconds that are kept beyond ``before``: an event is announced that much after its start, or less."""
-WAITING: Final = 64
-"""Pictures that may wait for the disk before a recording is given up."""
 MOST_FPS: Final = 60.0
-JPEG_QUALITY: Final = 85
+RETRY: Final = 10.0
+"""Seconds of media time after which a continuous recording that was given up is tried again."""
 
-logger = logging.getLogger(__name__)
+Done = Callable[[str | None, str], None]
+"""Told the id of the event, if it is of one, and the name of the file, from another thread."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """An annotated frame as JPEG; ``pts`` in seconds of media time."""
+class Recorder(Protocol):
+    """Follows the frames and events of one connection; the work on files is done in other threads."""
 
-    pts: float
-    width: int
-    height: int
-    jpeg: bytes
+    def add(self, shot: Shot) -> None:
+        """Take the next frame; never waits."""
+        ...
+
+    def note(self, messages: Sequence[EventMessage]) -> None:
+        """Hear what has become of events."""
+        ...
+
+    def close(self, timeout: float = 0.0) -> None:
+        """End the recording here; waits for files at most ``timeout`` seconds, the rest goes on without."""
+        ...
 
 
 class EventRecorder:
-    """Follows the frames and events of one connection; the work on files is done in other threads.
+    """A file for each event, named after it.
 
-    ``before`` and ``after`` are seconds, ``fps`` the rate of the video: frames that come less often are
-    repeated, so that it lasts as long as what it shows. ``done`` is told the id of the event and the name
-    of its file, from another thread. One recording goes on at a time: an event that begins in the margin
-    of another ends that one's file. What cannot be written is logged and left.
+    ``before`` and ``after`` are seconds, ``fps`` the rate of the video. One recording goes on at a time: an
+    event that begins in the margin of another ends that one's file.
     """
 
-    def __init__(
-        self, folder: Path, before: float, after: float, fps: float, done: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, folder: Path, before: float, after: float, fps: float, done: Done) -> None:
         self._folder = folder
         self._before = before
         self._after = after
@@ -67,13 +56,12 @@ class EventRecorder:
         self._done = done
         self._ring: deque[Shot] = deque()
         self._ring_bytes = 0
-        self._recording: _Recording | None = None
+        self._recording: RecordingFile | None = None
         self._event: str | None = None
         self._until: float | None = None
         self._threads: list[threading.Thread] = []
 
     def add(self, shot: Shot) -> None:
-        """Take the next frame; never waits."""
         self._ring.append(shot)
         self._ring_bytes += len(shot.jpeg)
         oldest = shot.pts - self._before - DETECTION
@@ -87,7 +75,6 @@ class EventRecorder:
             self._recording.put(shot)
 
     def note(self, messages: Sequence[EventMessage]) -> None:
-        """Begin and end recordings as events do."""
         for message in messages:
             if message.phase is EventPhase.STARTED:
                 self._begin(message.event)
@@ -96,18 +83,15 @@ class EventRecorder:
                 self._until = message.event.end_pts + self._after
 
     def close(self, timeout: float = 0.0) -> None:
-        """End the recording here; waits for files at most ``timeout`` seconds, the rest goes on without."""
         self._finish()
-        deadline = time.monotonic() + timeout
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        _join(self._threads, timeout)
 
     def _begin(self, event: Event) -> None:
         self._finish()
         shots = [shot for shot in self._ring if shot.pts >= event.start_pts - self._before]
-        path = self._folder / (re.sub(r"[^A-Za-z0-9._-]", "_", event.id).lstrip(".") + ".avi")
+        path = self._folder / (re.sub(r"[^A-Za-z0-9._-]", "_", event.id).lstrip(".") + SUFFIX)
         self._event, self._until = event.id, None
-        self._recording = _Recording(path, self._fps, shots, lambda: self._done(event.id, path.name))
+        self._recording = RecordingFile(path, self._fps, shots, lambda: self._done(event.id, path.name))
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         self._threads.append(self._recording.thread)
 
@@ -117,119 +101,62 @@ class EventRecorder:
         self._recording = self._event = self._until = None
 
 
-class _Recording:
-    """One file, written in a thread of its own."""
+class ContinuousRecorder:
+    """All that a stream shows, in a new file every ``segment`` seconds, named after the time it begins (UTC).
 
-    def __init__(self, path: Path, fps: float, shots: list[Shot], done: Callable[[], None]) -> None:
-        self._path = path
-        self._fps = fps
-        self._shots = shots
-        self._done = done
-        self._queue: queue.Queue[Shot | None] = queue.Queue(WAITING)
-        self._given_up = False
-        self.thread = threading.Thread(target=self._run, name=f"record {path.name}", daemon=True)
-        self.thread.start()
-
-    def put(self, shot: Shot | None) -> None:
-        if self._given_up:
-            return
-        try:
-            self._queue.put_nowait(shot)
-        except queue.Full:
-            self._given_up = True
-            logger.warning("the recording %s is given up: the disk is too slow", self._path)
-            self._make_room()
-            self.put_end()
-
-    def finish(self) -> None:
-        if self._queue.full():
-            self._make_room()
-        self.put_end()
-
-    def put_end(self) -> None:
-        with suppress(queue.Full):  # cannot be: only the thread that calls this puts anything
-            self._queue.put_nowait(None)
-
-    def _make_room(self) -> None:
-        with suppress(queue.Empty):
-            self._queue.get_nowait()
-
-    def _run(self) -> None:
-        part = self._path.with_name(self._path.name + ".part")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                frames = self._write_all(file)
-            if frames and not self._given_up:
-                os.replace(part, self._path)
-                self._done()
-                return
-        except (OSError, AviTooLongError, ValueError, cv2.error) as error:
-            self._given_up = True
-            logger.warning("the recording %s is given up: %s", self._path, error)
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-
-    def _write_all(self, file: BinaryIO) -> int:
-        timeline: _Timeline | None = None
-        flushed = time.monotonic()
-        while (shot := self._next()) is not None:
-            if timeline is None:
-                timeline = _Timeline(file, self._fps, shot)
-            timeline.place(shot)
-            if time.monotonic() - flushed > FLUSH_SECONDS:
-                timeline.writer.flush()
-                flushed = time.monotonic()
-        if timeline is None:
-            return 0
-        timeline.writer.close()
-        return timeline.writer.frames
-
-    def _next(self) -> Shot | None:
-        if self._given_up:
-            return None
-        if self._shots:
-            return self._shots.pop(0)
-        return self._queue.get()
-
-
-class _Timeline:
-    """Puts pictures where their time wants them: the one before is repeated up to there.
-
-    The file takes the size of the first picture; others are fitted into it.
+    What was given up, as the disk is full or too slow, is tried again in a new file after ``RETRY`` seconds.
     """
 
-    def __init__(self, file: BinaryIO, fps: float, first: Shot) -> None:
-        self._size = (first.width, first.height)
-        self._fps = fps
-        self._origin = first.pts
-        self._last = first.jpeg
-        self.writer = AviWriter(file, first.width, first.height, exact_rate(fps))
+    def __init__(
+        self,
+        folder: Path,
+        segment: float,
+        fps: float,
+        done: Done,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._folder = folder
+        self._segment = segment
+        self._fps = min(fps, MOST_FPS)
+        self._done = done
+        self._clock = clock
+        self._recording: RecordingFile | None = None
+        self._began = 0.0
+        self._threads: list[threading.Thread] = []
 
-    def place(self, shot: Shot) -> None:
-        jpeg = shot.jpeg if (shot.width, shot.height) == self._size else _fitted(shot.jpeg, *self._size)
-        due = round((shot.pts - self._origin) * self._fps)
-        longest = math.ceil(LONGEST_HOLE * self._fps)
-        if due - self.writer.frames > longest:
-            self._origin += (due - self.writer.frames - longest) / self._fps
-            due = self.writer.frames + longest
-        while self.writer.frames < due:
-            self.writer.write(self._last)
-        if self.writer.frames == due:
-            self.writer.write(jpeg)
-        self._last = jpeg
+    def add(self, shot: Shot) -> None:
+        length = shot.pts - self._began
+        if self._recording and (length < 0 or length >= self._longest(self._recording)):
+            self._finish()
+        if self._recording is None:
+            self._begin(shot.pts)
+        if self._recording:
+            self._recording.put(shot)
+
+    def note(self, messages: Sequence[EventMessage]) -> None:
+        """Events make no difference."""
+
+    def close(self, timeout: float = 0.0) -> None:
+        self._finish()
+        _join(self._threads, timeout)
+
+    def _longest(self, recording: RecordingFile) -> float:
+        return min(self._segment, RETRY) if recording.is_given_up else self._segment
+
+    def _begin(self, pts: float) -> None:
+        name = f"{datetime.fromtimestamp(self._clock(), UTC):%Y%m%dT%H%M%S.%fZ}{SUFFIX}"
+        self._began = pts
+        self._recording = RecordingFile(self._folder / name, self._fps, [], lambda: self._done(None, name))
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        self._threads.append(self._recording.thread)
+
+    def _finish(self) -> None:
+        if self._recording:
+            self._recording.finish()
+        self._recording = None
 
 
-def encode_jpeg(image: cv2.typing.MatLike) -> bytes:
-    """Raises ValueError for an image that JPEG has no room for."""
-    encoded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not encoded:
-        raise ValueError("the JPEG encoder refused a frame")
-    return data.tobytes()
-
-
-def _fitted(jpeg: bytes, width: int, height: int) -> bytes:
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError("a picture cannot be decoded")
-    return encode_jpeg(letterbox(np.asarray(image, np.uint8), width, height))
+def _join(threads: Sequence[threading.Thread], timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))

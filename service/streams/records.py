@@ -40,6 +40,19 @@ class OnOverload(StrEnum):
     LOWER = "lower"
 
 
+class Record(StrEnum):
+    """What of a stream is kept as annotated video."""
+
+    NEVER = "never"
+    EVENTS = "events"
+    ALWAYS = "always"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Record | None:
+        """``true`` and ``false``, as it was before there was more to choose from."""
+        return (cls.EVENTS if value else cls.NEVER) if isinstance(value, bool) else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOptions:
     """How a stream is worked on.
@@ -50,7 +63,8 @@ class StreamOptions:
     classified: left, top, width, height as shares of the whole. A picture that is black, white or covered
     for ``blind_after`` seconds, or identical for ``frozen_after`` seconds, is one that cannot be seen;
     0 switches either off. ``view_rate`` bounds the frames per second of the live view. ``record`` keeps
-    every event as annotated video, with ``record_before`` and ``record_after`` seconds around it.
+    annotated video: of every event, with ``record_before`` and ``record_after`` seconds around it, or of
+    all, in files of ``record_segment`` seconds.
     """
 
     settings: RunSettings = field(default_factory=RunSettings)
@@ -61,9 +75,10 @@ class StreamOptions:
     blind_after: float = 1.0
     frozen_after: float = 3.0
     view_rate: float = 12.0
-    record: bool = False
+    record: Record = Record.NEVER
     record_before: float = 5.0
     record_after: float = 5.0
+    record_segment: float = 600.0
 
     def check(self) -> None:
         """Raise ``ConfigurationError`` for a value that cannot work."""

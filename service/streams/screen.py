@@ -11,29 +11,22 @@ import cv2
 
 from service.streams.messages import Picture, Recorded
 from service.streams.outlet import Outlet
-from service.streams.recording import EventRecorder, Shot, encode_jpeg
-from service.streams.records import StreamOptions
+from service.streams.recording import ContinuousRecorder, EventRecorder, Recorder
+from service.streams.recording_file import Shot, encode_jpeg
+from service.streams.records import Record, StreamOptions
 from service.types import EventMessage, Frame
 
 logger = logging.getLogger(__name__)
 
 
 class Screen:
-    """Shows the frames of one connection, at most ``view_rate`` per second, and records its events."""
+    """Shows the frames of one connection, at most ``view_rate`` per second, and records them."""
 
     def __init__(self, outlet: Outlet, options: StreamOptions, folder: Path | None, fps: float) -> None:
         self._outlet = outlet
         self._every = 1 / max(options.view_rate, 0.01)
         self._due_at = 0.0
-        self._recorder: EventRecorder | None = None
-        if options.record and folder is not None:
-            self._recorder = EventRecorder(
-                folder,
-                options.record_before,
-                options.record_after,
-                fps,
-                lambda event, file: outlet.tell(Recorded(event, file)),
-            )
+        self._recorder = None if folder is None else self._make_recorder(options, folder, fps)
 
     def wants(self) -> bool:
         """Whether the next frame will be seen by anybody: only then it has to be drawn on."""
@@ -64,6 +57,16 @@ class Screen:
         """Finish a recording that goes on; waits at most ``timeout`` seconds for its file."""
         if self._recorder:
             self._recorder.close(timeout)
+
+    def _make_recorder(self, options: StreamOptions, folder: Path, fps: float) -> Recorder | None:
+        def done(event: str | None, file: str) -> None:
+            self._outlet.tell(Recorded(event, file))
+
+        if options.record is Record.EVENTS:
+            return EventRecorder(folder, options.record_before, options.record_after, fps, done)
+        if options.record is Record.ALWAYS:
+            return ContinuousRecorder(folder, options.record_segment, fps, done)
+        return None
 
     def _is_due(self, now: float) -> bool:
         return self._outlet.wanted and now >= self._due_at

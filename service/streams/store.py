@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from service.config import RunSettings
 from service.database import Database
-from service.streams.records import OnOverload, StreamDefinition, StreamOptions
+from service.streams.records import OnOverload, Record, StreamDefinition, StreamOptions
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS stream_definitions (name TEXT PRIMARY KEY, document TEXT NOT NULL);
@@ -48,5 +48,6 @@ def _definition(options: dict[str, Any], **fields: Any) -> StreamDefinition:
         if options[name] is not None:
             options[name] = tuple(options[name])
     options["on_overload"] = OnOverload(options.get("on_overload", OnOverload.REFUSE))
+    options["record"] = Record(options["record"])
     settings = RunSettings(**options.pop("settings"))
     return StreamDefinition(options=StreamOptions(settings=settings, **options), **fields)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.augmentation import mixed
 from models.batches import Batches
 from models.datasets import Collection, counts, load_folder, load_groups, of_split
 from models.errors import DatasetError
@@ -116,3 +117,36 @@ def test_batches_cover_every_image_once(color_folder: Path) -> None:
     assert [len(part[0]) for part in parts] == [16, 16, 16, 12]
     np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
     assert np.bincount(targets.argmax(axis=1)).tolist() == [20, 20, 20]
+
+
+def test_mixed_batches_keep_the_shares_of_their_images() -> None:
+    """Of plain colours the mean pixel tells the share of each, which the targets must say too."""
+    images = np.zeros((8, 20, 20, 3), np.uint8)
+    images[:, :, :, :] = np.eye(3, dtype=np.uint8)[np.arange(8) % 3][:, None, None] * 200
+    targets = np.eye(3, dtype=np.float32)[np.arange(8) % 3]
+    blended = covered = 0
+    for seed in range(40):
+        pixels, shares = mixed(images, targets, np.random.default_rng(seed))
+        assert pixels.dtype == np.uint8
+        assert shares.dtype == np.float32
+        np.testing.assert_allclose(pixels.mean(axis=(1, 2)) / 200, shares, atol=0.004)
+        assert (shares[np.arange(8), np.arange(8) % 3] >= 0.5).all()
+        is_cut = np.isin(pixels, (0, 200)).all()
+        covered += bool(is_cut)
+        blended += not is_cut
+    assert blended > 10
+    assert covered > 10
+    assert images.max() == 200, "the batch itself stays as it was"
+
+
+def test_a_share_of_the_batches_is_mixed(color_folder: Path) -> None:
+    """The rest is as without mixing; which ones are mixed repeats with the seed."""
+    samples, labels = load_folder(color_folder), ("blue", "green", "red")
+    plain, some, again = (
+        Batches(samples, labels, same, batch_size=4, shuffle=True, mix=mix) for mix in (0.0, 0.5, 0.5)
+    )
+    mixed_batches = [not np.array_equal(plain[number][1], some[number][1]) for number in range(len(plain))]
+    assert 0 < sum(mixed_batches) < len(plain)
+    for number in range(len(plain)):
+        np.testing.assert_array_equal(some[number][0], again[number][0])
+        np.testing.assert_allclose(some[number][1].sum(axis=1), 1, rtol=1e-6)

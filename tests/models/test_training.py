@@ -10,6 +10,7 @@ import pytest
 
 from models import architectures
 from models.artifact import CARD, WEIGHTS, Artifact, list_artifacts, load_artifact
+from models.checkpoints import Progress, averaged_weights
 from models.datasets import Sample, load_folder, of_split
 from models.errors import ArtifactError, DatasetError, ModelError, WeightsError
 from models.export import choose_fit, export, judge
@@ -119,6 +120,34 @@ def test_the_head_learns_faster_than_the_base() -> None:
     }
     assert steps["head_logits/bias"] == pytest.approx(7e-4, rel=0.05)
     assert steps["conv5_block3_3_conv/kernel"] == pytest.approx(1e-4, rel=0.05)
+
+
+def test_the_average_of_the_weights_is_kept_and_survives_a_stop(color_folder: Path, tmp_path: Path) -> None:
+    """``best`` holds the moving average, ``last`` the weights themselves, from which a run goes on."""
+    samples = load_folder(color_folder)
+    settings = with_overrides(
+        architecture="small_cnn", epochs=2, weight_average=0.9, mix=0.5, learning_rate=1e-3, batch_size=8
+    )
+    for epochs in (1, 2):  # as if stopped after the first: the second sitting does one epoch more
+        (tmp_path / "settings.json").unlink(missing_ok=True)
+        Training(samples, tmp_path, replace(settings, epochs=epochs), verbose=0).fit()
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+    last = keras.models.load_model(tmp_path / "last.keras")
+    assert int(last.optimizer.iterations) == 2 * -(-sum(s.split == "train" for s in samples) // 8)
+    assert Progress.read(tmp_path / "state.json").best_epoch == 2
+    with averaged_weights(last):
+        averaged = last.get_weights()
+    best = keras.models.load_model(tmp_path / "best.keras", compile=False)
+    for mean, kept in zip(averaged, best.get_weights(), strict=True):
+        np.testing.assert_array_equal(mean, kept)
+    assert any(not np.array_equal(mean, own) for mean, own in zip(averaged, last.get_weights(), strict=True))
+
+
+def test_only_batches_of_images_are_mixed() -> None:
+    """Pairs of distances and windows of frames would mean something else."""
+    for architecture in ("siamese", "lrcn"):
+        with pytest.raises(ModelError, match="mix is for networks that classify single images"):
+            with_overrides(architecture=architecture, mix=0.5)
 
 
 def test_a_run_does_not_go_on_with_other_settings(run) -> None:

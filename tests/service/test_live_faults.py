@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from service.sinks.avi import count_frames
 from tests.rtsp import RtspServer, film, needs_rtsp
 from tests.service.api.conftest import Served, serving, until
 from tests.service.live import (
@@ -83,6 +84,15 @@ class Patient:
         wait_for_state(self.served, self.name, "live", seconds=within(BACK))
         return until(lambda: (shown := self.shown)["label"] and shown)  # type: ignore[no-any-return]
 
+    def unfinished(self) -> list[Path]:
+        """Recordings that go on."""
+        return list((self.served.data / "recordings" / self.name).glob("*.part"))
+
+    def recordings(self) -> list[str]:
+        """Those that can be fetched."""
+        found = self.served.client.get(f"/streams/{self.name}/recordings").json()["recordings"]
+        return [recording["file"] for recording in found]
+
     def labels(self) -> Follower:
         return Follower(self.served, f"/streams/{self.name}/labels?mode=lossless")
 
@@ -98,10 +108,10 @@ class Ward:
     inference: Path
 
     @contextmanager
-    def patient(self, source: str, *, pause: float = PAUSE) -> Iterator[Patient]:
+    def patient(self, source: str, *, pause: float = PAUSE, **options: Any) -> Iterator[Patient]:
         """A new stream; afterwards, that the healthy have not noticed, and that no event was harmed."""
         patient = Patient(self.served, f"ill-{next(numbers)}")
-        with added(self.served, patient.name, source):
+        with added(self.served, patient.name, source, **options):
             began = time.monotonic()
             yield patient
             for name, labels in zip(HEALTHY, self.healthy, strict=True):
@@ -230,13 +240,16 @@ def test_frozen_picture(ward: Ward, camera: RtspServer) -> None:
 def test_process_of_a_stream_dies_or_hangs(ward: Ward, camera: RtspServer, fault: signal.Signals) -> None:
     """It is started again, and no event is lost or doubled by that."""
     port = urlsplit(camera.url).port or 0
-    with ward.recognised(camera) as ill, ill.labels() as labels:
+    with ward.recognised(camera, record="always") as ill, ill.labels() as labels:
+        until(lambda: any(count_frames(path) > 5 for path in ill.unfinished()))
+        [part] = ill.unfinished()
         pid = process_connected_to(port)
         os.kill(pid, fault)
         labels.wait(lambda message: message.get("state") == "lost", within(SHOWN))
         ill.ends_event("source_lost")
         assert ill.recovers()["restarts"] == 1
         assert process_connected_to(port) != pid
+        assert part.stem in ill.recordings(), "what was recorded before is there to be fetched"
         ill.begins_event(2)
 
 

@@ -41,7 +41,7 @@ function fill({ name, options }) {
   for (const key of NUMBERS) field(key).value = options[key] ?? "";
   field("window").value = options.window_seconds ?? options.window;
   field("unit").value = options.window_seconds === null ? "frames" : "seconds";
-  field("record").checked = options.record;
+  field("record").value = options.record;
   for (const box of form.querySelectorAll("[name=labels]")) box.checked = Boolean(options.labels?.includes(box.value));
 }
 
@@ -74,7 +74,7 @@ function chosen() {
   const inSeconds = field("unit").value === "seconds";
   if (field("window").value) options[inSeconds ? "window_seconds" : "window"] = number("window");
   if (!inSeconds) options.window_seconds = null;
-  options.record = field("record").checked;
+  options.record = field("record").value;
   const labels = [...form.querySelectorAll("[name=labels]:checked")].map((box) => box.value);
   options.labels = labels.length ? labels : null;
   return options;

@@ -23,7 +23,7 @@ PATIENCE = 60_000
 """Milliseconds; the processes of streams take their time to start on a busy machine."""
 PHONE = {"width": 360, "height": 740}
 SCENES = (["background"] * 15 + ["red"] * 30 + ["background"] * 15 + ["blue"] * 30) * 40
-COURT = {"window": 4, "record": True, "record_before": 0, "record_after": 0}
+COURT = {"window": 4, "record": "events", "record_before": 0, "record_after": 0}
 HIDE = """hidden => {
     Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
     document.dispatchEvent(new Event("visibilitychange"));

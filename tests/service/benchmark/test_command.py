@@ -124,6 +124,7 @@ def test_streams_and_subscribers(artifact: Path, capsys: pytest.CaptureFixture[s
     assert figures["streams"]["ready_seconds"] > 0
     steps = figures["subscribers"]["steps"]
     assert [step["subscribers"] for step in steps] == [1, 2, 4]
+    assert all(step["pictures_per_second_least"] > 0 for step in steps)
 
 
 def test_table_then_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.benchmark.listening import Heard
+from service.benchmark.listening import Attention, Heard
 from service.benchmark.live import fan_out, judge
 
 
@@ -62,6 +62,8 @@ def test_nothing_heard_is_no_success() -> None:
 def test_fan_out_counts_each_subscriber() -> None:
     """A subscriber who heard less than the others is told of."""
     heard = [Heard("a", number, 0.0, 0.1, 0.002, 0.1, 0) for number in (0, 0, 1)]
-    figures = fan_out(heard, 3)
+    figures = fan_out(Attention(heard, [40, 30]), 3, 2, 10.0)
     assert (figures["labels_least"], figures["labels_most"]) == (0, 2)
     assert figures["delay_ms"]["p99"] == 2
+    assert figures["pictures_per_second_least"] == 3
+    assert fan_out(Attention(heard, [40]), 3, 2, 10.0)["pictures_per_second_least"] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from service.addresses import Pinned
 from service.config import RunSettings
 from service.errors import ConfigurationError, SourceError
 from service.pipeline import run
+from service.sinks.avi import count_frames
 from service.sources import open_source
 from service.streams.messages import (
     MAX_BYTES,
@@ -41,7 +43,7 @@ from service.streams.messages import (
 from service.streams.outlet import Sender
 from service.streams.playback import PacedSource
 from service.streams.process import StreamTask, run_stream
-from service.streams.records import StreamOptions
+from service.streams.records import Record, StreamOptions
 from service.supervisor import ChildSpec, ChildStatus, Supervisor
 from service.types import EndReason, EventPhase, StreamState
 from tests.service.fakes import read_video
@@ -413,7 +415,9 @@ def test_an_event_is_recorded(cam: Camera, tmp_path: Path) -> None:
     the size of its pictures meanwhile."""
     folder = tmp_path / "recordings"
     cam.mode = "dim"
-    with running(cam.address, folder=folder, record=True, record_before=0.5, record_after=0.3) as stream:
+    with running(
+        cam.address, folder=folder, record=Record.EVENTS, record_before=0.5, record_after=0.3
+    ) as stream:
         wait_until(lambda: len(stream.labels()) > 15)
         cam.mode = "bright"
         stream.wait_for_event()
@@ -435,11 +439,29 @@ def test_an_event_is_recorded(cam: Camera, tmp_path: Path) -> None:
 
 def test_stopping_finishes_the_recording(cam: Camera, tmp_path: Path) -> None:
     """A recording that goes on when the process is to stop is whole, and told of."""
-    with running(cam.address, folder=tmp_path, record=True) as stream:
+    with running(cam.address, folder=tmp_path, record=Record.EVENTS) as stream:
         event = stream.wait_for_event().message.event
         assert stream.stop() < SOON
     assert [told.event for told in stream.all(Recorded)] == [event.id]
     assert read_video(tmp_path / stream.all(Recorded)[0].file)[0]
+
+
+def test_all_of_a_stream_is_recorded_also_when_its_process_is_killed(cam: Camera, tmp_path: Path) -> None:
+    """The next process finds what the killed one had written, and goes on in a new file."""
+    folder = tmp_path / "as after SIGKILL"
+    folder.mkdir()
+    with running(cam.address, folder=tmp_path / "first", record=Record.ALWAYS) as stream:
+        wait_until(lambda: any(count_frames(path) > 5 for path in tmp_path.glob("first/*.part")))
+        [part] = tmp_path.glob("first/*.part")
+        shutil.copy(part, folder)
+    with running(cam.address, folder=folder, record=Record.ALWAYS) as stream:
+        stream.wait_for_event()
+        assert stream.stop() < SOON
+    assert [told.file for told in stream.all(Recorded)] == sorted(path.name for path in folder.iterdir())
+    left, new = sorted(folder.iterdir())
+    assert left.name == part.stem
+    assert len(read_video(left)[0]) > 5
+    assert read_video(new)[0]
 
 
 def test_a_service_that_does_not_read_holds_up_nothing(cam: Camera) -> None:

@@ -1,8 +1,9 @@
-"""Recordings of events: real files, read back with another program's reader."""
+"""Recordings: real files, read back with another program's reader."""
 
 from __future__ import annotations
 
 import threading
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 
 from service.sinks.avi import AviWriter
 from service.streams import recording
-from service.streams.recording import EventRecorder, Shot, encode_jpeg
+from service.streams.recording import ContinuousRecorder, EventRecorder
+from service.streams.recording_file import Shot, adopt, encode_jpeg
 from service.types import EndReason, Event, EventMessage, EventPhase, Image
 from tests.service.fakes import read_video
 from tests.service.streams.cameras import wait_until
@@ -31,12 +33,16 @@ def message(
     return EventMessage(1, phase, Event(event, "cam", "x", start, end, 1.0, 1.0, 0.5, reason))
 
 
+def no_space(self: AviWriter, jpeg: bytes) -> None:
+    raise OSError(28, "No space left on device")
+
+
 class Recorder:
     """An event recorder and what it has told."""
 
     def __init__(self, folder: Path, before: float = 1.0, after: float = 0.5) -> None:
         self.folder = folder
-        self.told: list[tuple[str, str]] = []
+        self.told: list[tuple[str | None, str]] = []
         self.recorder = EventRecorder(
             folder, before, after, FPS, lambda event, file: self.told.append((event, file))
         )
@@ -50,9 +56,13 @@ class Recorder:
 
     def numbers(self, index: int = 0) -> list[int]:
         """The numbers of the frames in a file, by their brightness."""
-        images, fps = read_video(self.folder / self.told[index][1])
-        assert fps == FPS
-        return [round(float(image.mean()) / 2) for image in images]
+        return numbers(self.folder / self.told[index][1])
+
+
+def numbers(path: Path) -> list[int]:
+    images, fps = read_video(path)
+    assert fps == FPS
+    return [round(float(image.mean()) / 2) for image in images]
 
 
 def test_an_event_with_its_margins(tmp_path: Path) -> None:
@@ -130,13 +140,9 @@ def test_what_cannot_be_written_costs_only_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A full disk ends the recording, leaves nothing behind, and the next one is tried again."""
-
-    def full(self: AviWriter, jpeg: bytes) -> None:
-        raise OSError(28, "No space left on device")
-
     recorder = Recorder(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(AviWriter, "write", full)
+        patch.setattr(AviWriter, "write", no_space)
         recorder.note(EventPhase.STARTED, 0.0)
         recorder.add(0, 1)
         wait_until(lambda: "No space left" in caplog.text)
@@ -179,3 +185,71 @@ def test_a_name_stays_in_its_folder(tmp_path: Path) -> None:
     recorder.recorder.close(10.0)
     assert recorder.told == [("../up/ä b", "_up___b.avi")]
     assert [path.name for path in tmp_path.iterdir()] == ["_up___b.avi"]
+
+
+def continuous(folder: Path, told: list[str], clock: float = 1_800_000_000.0) -> ContinuousRecorder:
+    seconds = iter(range(1000))
+    return ContinuousRecorder(
+        folder, 3.0, FPS, lambda event, file: told.append(file), lambda: clock + next(seconds)
+    )
+
+
+def test_everything_in_parts(tmp_path: Path) -> None:
+    """Every frame is in one file or another, each of which bears the time at which it begins."""
+    told: list[str] = []
+    recorder = continuous(tmp_path, told)
+    for number in range(70):
+        recorder.add(shot(number))
+        if number == 45:
+            recorder.note([message(EventPhase.STARTED, 4.0)])
+    recorder.close(10.0)
+    told.sort()
+    assert told == [f"20270115T08000{second}.000000Z.avi" for second in range(3)]
+    parts = [numbers(tmp_path / name) for name in told]
+    assert parts == [list(range(30)), list(range(30, 60)), list(range(60, 70))]
+    assert sorted(path.name for path in tmp_path.iterdir()) == told
+
+
+def test_a_clock_set_back_begins_a_new_part(tmp_path: Path) -> None:
+    """Media time that starts anew does not make a file that never ends."""
+    told: list[str] = []
+    recorder = continuous(tmp_path, told)
+    for number, pts in enumerate([5.0, 5.1, 0.0, 0.1, 0.2]):
+        recorder.add(shot(number, pts=pts))
+    recorder.close(10.0)
+    assert [numbers(tmp_path / name) for name in sorted(told)] == [[0, 1], [2, 3, 4]]
+
+
+def test_a_full_disk_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What goes on for months must outlive a full disk: nothing is left of the part that failed."""
+    told: list[str] = []
+    recorder = continuous(tmp_path, told)
+    with monkeypatch.context() as patch:
+        patch.setattr(AviWriter, "write", no_space)
+        for number in range(20):
+            recorder.add(shot(number))
+        wait_until(lambda: "No space left" in caplog.text)
+        wait_until(lambda: not list(tmp_path.iterdir()))
+    for number in range(20, 40):
+        recorder.add(shot(number))
+    recorder.close(10.0)
+    assert [numbers(tmp_path / name) for name in told] == [list(range(30, 40))]
+
+
+def test_what_a_killed_writer_left_gets_its_name(tmp_path: Path) -> None:
+    """It plays up to its last flush; without a frame it goes."""
+    for name, frames in (("a.avi.part", 5), ("empty.avi.part", 0)):
+        with (tmp_path / name).open("wb") as file:
+            writer = AviWriter(file, 64, 48, Fraction(10))
+            for number in range(frames):
+                writer.write(shot(number).jpeg)
+            writer.flush()  # and never closed
+    (tmp_path / "cut.avi.part").write_bytes(b"RIFF")
+    (tmp_path / "b.avi").write_bytes(b"whole")
+    (tmp_path / "notes.part").write_bytes(b"somebody else's")
+    assert adopt(tmp_path) == ["a.avi"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.avi", "b.avi", "notes.part"]
+    assert numbers(tmp_path / "a.avi") == list(range(5))
+    assert adopt(tmp_path / "nowhere") == []

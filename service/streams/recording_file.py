@@ -1,0 +1,182 @@
+"""One recording: Motion JPEG in an AVI file, written in a thread of its own.
+
+It is made of the pictures that the live view shows too: nothing is encoded twice. The file grows under
+``<name>.part``, which plays whenever its writer is killed; ``adopt`` gives what such a one left its name.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import cv2
+import numpy as np
+
+from service.sinks.avi import AviTooLongError, AviWriter, count_frames
+from service.sinks.mjpg_file import FLUSH_SECONDS, LONGEST_HOLE, exact_rate, letterbox
+
+WAITING: Final = 64
+"""Pictures that may wait for the disk before a recording is given up."""
+JPEG_QUALITY: Final = 85
+SUFFIX: Final = ".avi"
+PART: Final = ".part"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """An annotated frame as JPEG; ``pts`` in seconds of media time."""
+
+    pts: float
+    width: int
+    height: int
+    jpeg: bytes
+
+
+class RecordingFile:
+    """``fps`` is the rate of the video: frames that come less often are repeated, so that it lasts as long as
+    what it shows. It begins with ``shots``; ``done`` is called from another thread when it is whole. What
+    cannot be written is logged, and ``is_given_up``.
+    """
+
+    def __init__(self, path: Path, fps: float, shots: list[Shot], done: Callable[[], None]) -> None:
+        self._path = path
+        self._fps = fps
+        self._shots = shots
+        self._done = done
+        self._queue: queue.Queue[Shot | None] = queue.Queue(WAITING)
+        self.is_given_up = False
+        self.thread = threading.Thread(target=self._run, name=f"record {path.name}", daemon=True)
+        self.thread.start()
+
+    def put(self, shot: Shot | None) -> None:
+        if self.is_given_up:
+            return
+        try:
+            self._queue.put_nowait(shot)
+        except queue.Full:
+            self.is_given_up = True
+            logger.warning("the recording %s is given up: the disk is too slow", self._path)
+            self._make_room()
+            self.put_end()
+
+    def finish(self) -> None:
+        if self._queue.full():
+            self._make_room()
+        self.put_end()
+
+    def put_end(self) -> None:
+        with suppress(queue.Full):  # cannot be: only the thread that calls this puts anything
+            self._queue.put_nowait(None)
+
+    def _make_room(self) -> None:
+        with suppress(queue.Empty):
+            self._queue.get_nowait()
+
+    def _run(self) -> None:
+        part = self._path.with_name(self._path.name + PART)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                frames = self._write_all(file)
+            if frames and not self.is_given_up:
+                os.replace(part, self._path)
+                self._done()
+                return
+        except (OSError, AviTooLongError, ValueError, cv2.error) as error:
+            self.is_given_up = True
+            logger.warning("the recording %s is given up: %s", self._path, error)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+    def _write_all(self, file: BinaryIO) -> int:
+        timeline: _Timeline | None = None
+        flushed = time.monotonic()
+        while (shot := self._next()) is not None:
+            if timeline is None:
+                timeline = _Timeline(file, self._fps, shot)
+            timeline.place(shot)
+            if time.monotonic() - flushed > FLUSH_SECONDS:
+                timeline.writer.flush()
+                flushed = time.monotonic()
+        if timeline is None:
+            return 0
+        timeline.writer.close()
+        return timeline.writer.frames
+
+    def _next(self) -> Shot | None:
+        if self.is_given_up:
+            return None
+        if self._shots:
+            return self._shots.pop(0)
+        return self._queue.get()
+
+
+def adopt(folder: Path) -> list[str]:
+    """Give recordings whose writer was killed their names, which are returned; remove those without a frame.
+
+    To be called when nobody writes into ``folder``.
+    """
+    adopted = []
+    for part in sorted(folder.glob(f"*{SUFFIX}{PART}")):
+        try:
+            if count_frames(part):
+                os.replace(part, part.with_suffix(""))
+                adopted.append(part.stem)
+            else:
+                part.unlink()
+        except OSError as error:
+            logger.warning("what is left of the recording %s stays as it is: %s", part, error)
+    return adopted
+
+
+class _Timeline:
+    """Puts pictures where their time wants them: the one before is repeated up to there.
+
+    The file takes the size of the first picture; others are fitted into it.
+    """
+
+    def __init__(self, file: BinaryIO, fps: float, first: Shot) -> None:
+        self._size = (first.width, first.height)
+        self._fps = fps
+        self._origin = first.pts
+        self._last = first.jpeg
+        self.writer = AviWriter(file, first.width, first.height, exact_rate(fps))
+
+    def place(self, shot: Shot) -> None:
+        jpeg = shot.jpeg if (shot.width, shot.height) == self._size else _fitted(shot.jpeg, *self._size)
+        due = round((shot.pts - self._origin) * self._fps)
+        longest = math.ceil(LONGEST_HOLE * self._fps)
+        if due - self.writer.frames > longest:
+            self._origin += (due - self.writer.frames - longest) / self._fps
+            due = self.writer.frames + longest
+        while self.writer.frames < due:
+            self.writer.write(self._last)
+        if self.writer.frames == due:
+            self.writer.write(jpeg)
+        self._last = jpeg
+
+
+def encode_jpeg(image: cv2.typing.MatLike) -> bytes:
+    """Raises ValueError for an image that JPEG has no room for."""
+    encoded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not encoded:
+        raise ValueError("the JPEG encoder refused a frame")
+    return data.tobytes()
+
+
+def _fitted(jpeg: bytes, width: int, height: int) -> bytes:
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError("a picture cannot be decoded")
+    return encode_jpeg(letterbox(np.asarray(image, np.uint8), width, height))
