@@ -19,6 +19,8 @@ from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from typing import Final
 
+from service import logs
+
 READY: Final = b"r"
 BEAT: Final = b"b"
 FAILED: Final = b"f"
@@ -81,10 +83,16 @@ def spare_children_the_program() -> None:
 
 
 def run_child(
-    parent: int, channel: socket.socket, main: Callable[..., None], args: tuple[object, ...]
+    parent: int,
+    channel: socket.socket,
+    log_settings: logs.LogSettings | None,
+    main: Callable[..., None],
+    args: tuple[object, ...],
 ) -> None:
     """Be a child of process ``parent``: run ``main(child, *args)``; exit status 1 if it raises."""
     _die_with(parent)
+    if log_settings:
+        logs.set_up(log_settings)
     child = Child(channel)
     _stop_on_sigterm(child)
     status = 0

@@ -23,6 +23,7 @@ from multiprocessing.connection import wait as wait_for_any
 from multiprocessing.context import SpawnProcess
 from typing import Final, Self
 
+from service import logs
 from service.backoff import Backoff
 from service.child import BEAT, FAILED, MESSAGE_BYTES, READY, run_child
 from service.errors import ConfigurationError
@@ -271,7 +272,7 @@ class _Watched:
                 extra = (self.spec.open_channel(),)
             process = _spawn.Process(
                 target=run_child,
-                args=(os.getpid(), theirs, self.spec.main, (*self.spec.args, *extra)),
+                args=(os.getpid(), theirs, logs.chosen(), self.spec.main, (*self.spec.args, *extra)),
                 name=self.spec.name,
                 daemon=True,
             )

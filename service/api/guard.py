@@ -121,4 +121,5 @@ class Guard:
         if route == "/clips" and scope["method"] == "POST" and status >= HTTPStatus.BAD_REQUEST:
             self._metrics.refused.labels(str(status)).inc()
         # Without the query: there may be a token in it.
-        access.info("%s %s %d %.0f ms", scope["method"], scope["path"], status, seconds * 1000)
+        facts = {"method": scope["method"], "path": scope["path"], "status": status, "seconds": seconds}
+        access.info("%s %s %d %.0f ms", *(*facts.values(),)[:3], seconds * 1000, extra=facts)

@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from service.clips.records import ClipState
-from service.inference.statistics import Histogram as Counted
+from service.histogram import Histogram as Counted
 from service.types import StreamState
 
 if TYPE_CHECKING:
@@ -127,11 +127,8 @@ class _Observed(Collector):
             ("classified_fps", "Frames classified per second."),
             ("inference_seconds", "Mean time that a classification takes."),
             ("frame_age", "Seconds from the capture of a frame to its label."),
-            ("frames", "Frames since the stream's process started."),
-            ("dropped", "Frames never classified, since the stream's process started."),
             ("asked_rate", "Classifications per second that the stream wants."),
             ("granted_rate", "Classifications per second that it may have at present."),
-            ("restarts", "Times that the stream's process ended and was started again."),
         ):
             family = GaugeMetricFamily(f"video_events_stream_{figure}", text, labels=["stream"])
             for name, status in streams:
@@ -140,6 +137,9 @@ class _Observed(Collector):
                     family.add_metric([name], float(value))
             yield family
         for figure, text in (
+            ("frames", "Frames that have arrived."),
+            ("dropped", "Frames never classified."),
+            ("restarts", "Times that the stream's process ended and was started again."),
             ("classified", "Frames that went through the network."),
             ("reused", "Frames not classified, because they look like the last one that was."),
         ):
@@ -147,6 +147,15 @@ class _Observed(Collector):
             for name, status in streams:
                 counter.add_metric([name], float(getattr(status, figure)))
             yield counter
+        latency = HistogramMetricFamily(
+            "video_events_stream_label_seconds",
+            "Time from the capture of a frame to its label.",
+            labels=["stream"],
+        )
+        for stream in self._services.streams.all():
+            histogram = stream.latency.histogram()
+            latency.add_metric([stream.definition.name], _buckets(histogram), histogram.total)
+        yield latency
 
     def describe(self) -> list[Metric]:
         return []

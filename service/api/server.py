@@ -10,6 +10,7 @@ from typing import Final
 
 import uvicorn
 
+from service import logs
 from service.api.app import create_app
 from service.api.connections import (
     BACKLOG,
@@ -65,9 +66,8 @@ def bind(host: str, port: int) -> socket.socket:
 
 def serve(settings: ServeSettings, model: ServedModel) -> None:
     """Serve until SIGINT or SIGTERM."""
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logs.name_process("serve")
+    logs.set_up(logs.LogSettings(settings.log_level.upper(), settings.log_format))
     # It notes the whole address of every WebSocket, in which there may be a token.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     allow_descriptors(settings.max_connections)

@@ -35,6 +35,7 @@ from service.errors import ConfigurationError
 from service.inference.admission import AdmissionSettings
 from service.inference.queueing import BatchSettings
 from service.learning.places import user_folder
+from service.logs import LogFormat
 from service.streams.manager import StreamLimits
 from service.streams.records import StreamDefinition
 from service.types import EventPhase
@@ -134,6 +135,7 @@ class ServeSettings(BaseSettings):
     allowed_webhooks: tuple[str, ...] = ()
     hardware_decode: HardwareDecode = HardwareDecode.AUTO
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    log_format: LogFormat = LogFormat.TEXT
 
     max_connections: int = Field(512, ge=1)
     max_subscribers: int = Field(256, ge=1)

@@ -12,6 +12,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Final
 
+from service import logs
 from service.clips import worker
 from service.clips.messages import MAX_BYTES, Failed, Finished, Probed, Report, decode
 from service.clips.records import ClipLimits, ModelProvider, VideoFacts
@@ -74,7 +75,9 @@ def run(
 def _process(main: Callable[..., None], *args: Any) -> Iterator[tuple[SpawnProcess, Connection]]:
     """A running process and the reading end of its pipe; nothing of it is left afterwards."""
     reading, writing = _spawn.Pipe(duplex=False)
-    process = _spawn.Process(target=main, args=(writing, *args), name=main.__name__, daemon=True)
+    process = _spawn.Process(
+        target=_main, args=(logs.chosen(), main, writing, *args), name=main.__name__, daemon=True
+    )
     with reading:
         try:
             with writing:
@@ -86,6 +89,12 @@ def _process(main: Callable[..., None], *args: Any) -> Iterator[tuple[SpawnProce
                 process.join(KILL_GRACE)
                 if process.exitcode is not None:
                     process.close()
+
+
+def _main(log_settings: logs.LogSettings | None, main: Callable[..., None], *args: Any) -> None:
+    if log_settings:
+        logs.set_up(log_settings)
+    main(*args)
 
 
 def _reports(

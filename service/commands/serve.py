@@ -10,6 +10,7 @@ import typer
 from service.commands.learn import Learned
 from service.engines import Engine
 from service.errors import ConfigurationError
+from service.logs import LogFormat
 
 app = typer.Typer()
 
@@ -53,6 +54,9 @@ def serve(
     log_level: Annotated[
         str | None, typer.Option(help="debug, info, warning or error.", show_default="info")
     ] = None,
+    log_format: Annotated[
+        LogFormat | None, typer.Option(help="Lines for people, or JSON for programs.", show_default="text")
+    ] = None,
 ) -> None:
     """Serve the page, live streams, uploads of clips and events, until Ctrl-C or SIGTERM.
 
@@ -74,6 +78,7 @@ def serve(
         "learned": learned,
         "standby": standby,
         "log_level": log_level,
+        "log_format": log_format,
         "streams": _named(stream),
         "allowed_sources": tuple(allow_source) if allow_source else None,
     }

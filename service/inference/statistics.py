@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from bisect import bisect_left
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any
 
+from service.histogram import Durations, Histogram
 from service.inference.capacity import CapacityEstimate
 from service.inference.queueing import Priority
-
-SECONDS_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """``counts[i]`` values were ≤ ``bounds[i]`` and above the bound before; the last count is the rest."""
-
-    bounds: tuple[float, ...]
-    counts: tuple[int, ...]
-    total: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +58,8 @@ class Tally:
         self.lost_inputs = 0
         self.retried_inputs = 0
         self._batch_sizes = [0] * max_batch
-        self._batch_seconds = _Counts()
-        self._waits = {priority: _Counts() for priority in Priority}
+        self._batch_seconds = Durations()
+        self._waits = {priority: Durations() for priority in Priority}
 
     def count_wait(self, priority: Priority, seconds: float) -> None:
         """An input began to be classified after ``seconds``."""
@@ -97,16 +86,3 @@ class Tally:
             capacity_at_start=capacity.at_start,
             pid=os.getpid(),
         )
-
-
-class _Counts:
-    def __init__(self) -> None:
-        self._counts = [0] * (len(SECONDS_BOUNDS) + 1)
-        self._total = 0.0
-
-    def add(self, seconds: float) -> None:
-        self._counts[bisect_left(SECONDS_BOUNDS, seconds)] += 1
-        self._total += seconds
-
-    def histogram(self) -> Histogram:
-        return Histogram(SECONDS_BOUNDS, tuple(self._counts), self._total)

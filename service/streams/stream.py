@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from service.errors import StorageError
 from service.event_log import EventLog
+from service.histogram import Durations
 from service.streams.broadcast import Broadcast
 from service.streams.journal import Journal
 from service.streams.messages import (
@@ -81,12 +82,14 @@ class Stream:
         self.last_label: Label | None = None
         self.announced_fps: float | None = None
         self.pace: float | None = None
+        self.latency = Durations()
         self.closing = threading.Event()
         self.changing = threading.Lock()
         self._journal = Journal(definition.name, log, model_name)
         self._clock = clock
         self._on_trial = on_trial
         self._lock = threading.Lock()
+        self._logged: tuple[StreamState, str | None] | None = None
         self._status = StreamStatus(name=definition.name, since=clock())
         # Rises by one per label and, as nothing labels a thousand frames a second, over restarts too.
         self._seq = int(clock() * 1000)
@@ -178,6 +181,7 @@ class Stream:
         elif isinstance(told, Labelled):
             self._seq += 1
             self.last_label = Label(self._seq, told, self._clock())
+            self.latency.add(told.age)
             self._note(label=told.label, confidence=told.confidence, frame_age=told.age)
             self.news.publish(self.last_label)
         elif isinstance(told, Happened):
@@ -194,7 +198,8 @@ class Stream:
         elif isinstance(told, Measured):
             self._measure(told)
         elif isinstance(told, Recorded):
-            logger.info("stream %s: recorded %s", self.definition.name, told.file)
+            facts = {"stream": self.definition.name, "event": told.event, "file": told.file}
+            logger.info("stream %s: recorded %s", self.definition.name, told.file, extra=facts)
 
     def _try(self, told: Tried | Weighed) -> None:
         try:
@@ -255,3 +260,14 @@ class Stream:
             self._status = status
         if status != was:
             self.news.publish(status)
+            self._log(status)
+
+    def _log(self, status: StreamStatus) -> None:
+        """One line for each state, not for each of the tries to connect."""
+        now = (status.state, status.reason)
+        if status.state is StreamState.CONNECTING or now == self._logged:
+            return
+        self._logged = now
+        because = f": {status.reason}" if status.reason else ""
+        facts = {"stream": status.name, "state": status.state.value, "reason": status.reason}
+        logger.info("stream %s is %s%s", status.name, status.state.value, because, extra=facts)

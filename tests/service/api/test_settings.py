@@ -8,7 +8,7 @@ import pytest
 
 from service.api.settings import load_settings
 from service.errors import ConfigurationError
-from service.streams.records import StreamOptions
+from service.streams.records import Record, StreamOptions
 
 FILE = """
 allowed_sources = ["192.168.0.0/16", "*.cameras.example"]
@@ -47,7 +47,8 @@ def test_streams_of_flags_and_file_come_together(config: Path) -> None:
     }
     assert all(definition.trusted for definition in found.values())
     options = found["court"].options
-    assert (options.labels, options.crop, options.record) == (("badminton",), (0.0, 0.25, 1.0, 0.5), True)
+    assert (options.labels, options.crop) == (("badminton",), (0.0, 0.25, 1.0, 0.5))
+    assert options.record is Record.EVENTS, "true, as it was once written"
     assert options.settings.window_seconds == 1.5
     assert found["door"].options == StreamOptions()
 

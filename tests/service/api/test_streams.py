@@ -258,6 +258,8 @@ def test_own_streams_are_always_admitted_and_lowered_alike(serve: Serve, tmp_pat
         assert "video_events_inference_promised 15.0" in text
         assert 'video_events_stream_granted_rate{stream="a"}' in text
         assert "video_events_inference_batch_seconds_count" in text
+        assert 'video_events_stream_label_seconds_count{stream="a"}' in text
+        assert 'video_events_stream_dropped_total{stream="a"}' in text
         assert capacity > 0
 
 
