@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -104,6 +105,19 @@ class Collection:
     valid_groups: tuple[str, ...] = ()
     test_groups: tuple[str, ...] = ()
     extra: tuple[Path, ...] = ()
+
+    @classmethod
+    def divided_as(
+        cls,
+        training: Mapping[str, Any],
+        data: Path,
+        splits: Path | None = None,
+        background: Path | None = None,
+    ) -> Self:
+        """The images that a model was made from: its training record says which groups were kept apart."""
+        groups = training.get("groups", {})
+        valid, test = (tuple(groups.get(split, ())) for split in ("valid", "test"))
+        return cls(data, splits, background, valid, test)
 
     def load(self, labels: Sequence[str] | None = None, seed: int = 1) -> list[Sample]:
         """All samples, or those of ``labels``. Raises DatasetError for what is missing."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -17,6 +18,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from service.types import Classifier
+
+if TYPE_CHECKING:
+    from models.datasets import Sample
+    from models.evaluate import Evaluation
 
 
 class SpeedColumn(ProgressColumn):
@@ -44,3 +51,13 @@ def progress_bar(
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=total)
         yield lambda done: progress.update(task, completed=done)
+
+
+def evaluate_shown(classifier: Classifier, samples: Sequence[Sample], name: str) -> Evaluation:
+    """Judge ``classifier`` on images behind a bar."""
+    from models.evaluate import evaluate
+
+    with progress_bar(name, len(samples)) as advance_to:
+        return evaluate(
+            samples, classifier.labels, classifier.model_input, classifier.classify, progress=advance_to
+        )

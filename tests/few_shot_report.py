@@ -66,10 +66,10 @@ def embedded(
     artifact: Artifact, data: Path, split: str, cache: Path | None
 ) -> tuple[Floats, Floats, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Features, probabilities, truth, and which rows are of ``split`` rather than training images."""
-    groups = artifact.record("training")["groups"]
-    samples = Collection(
-        data / "sports", None, data / "background", tuple(groups["valid"]), tuple(groups["test"])
-    ).load()
+    collection = Collection.divided_as(
+        artifact.record("training"), data / "sports", background=data / "background"
+    )
+    samples = collection.load()
     training = chosen_samples(of_split(samples, "train"), artifact.labels, 1)
     chosen: Sequence[Sample] = [*training, *of_split(samples, split)]
     truth = np.array([artifact.labels.index(sample.label) for sample in chosen], np.int64)

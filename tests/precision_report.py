@@ -17,13 +17,12 @@ import numpy as np
 
 from models.artifact import Artifact, load_artifact
 from models.datasets import Collection, of_split
-from models.evaluate import Evaluation, evaluate
 from models.openvino import compare
 from service.config import RunSettings
 from service.engines.keras import KerasClassifier
 from service.engines.openvino import OpenvinoClassifier
 from service.pipeline import RunResult, run
-from service.progress import progress_bar
+from service.progress import evaluate_shown
 from service.sources import open_source
 from service.types import Classifier
 from tests.clips_report import CLIPS, are_same, listed, written
@@ -60,17 +59,11 @@ def on_images(
     artifact: Artifact, data: Path, split: str, reference: Classifier, exported: Classifier
 ) -> dict[str, object]:
     """Agreement on the images of ``split``, and the accuracies on the published three labels, too."""
-    groups = artifact.record("training")["groups"]
-    collection = Collection(
-        data / "sports", None, data / "background", tuple(groups["valid"]), tuple(groups["test"])
-    )
+    training = artifact.record("training")
+    collection = Collection.divided_as(training, data / "sports", background=data / "background")
     samples = of_split(collection.load(), split)
-    both: list[Evaluation] = []
-    for name, engine in (("reference", reference), ("exported", exported)):
-        with progress_bar(name, len(samples)) as advance_to:
-            both.append(
-                evaluate(samples, artifact.labels, engine.model_input, engine.classify, progress=advance_to)
-            )
+    engines = {"reference": reference, "exported": exported}
+    both = [evaluate_shown(engine, samples, name) for name, engine in engines.items()]
     three = [round(one.restricted(PUBLISHED).accuracy, 4) for one in both]
     return {**compare(*both), "three_labels": {"reference_accuracy": three[0], "accuracy": three[1]}}
 

@@ -59,14 +59,12 @@ def export(
     )
     from service.engines.keras import KerasClassifier
     from service.engines.openvino import OpenvinoClassifier
+    from service.progress import evaluate_shown
 
     artifact = load_artifact(model)
     if artifact.judges_clips:
         raise ModelError(f"{artifact.name} judges clips, which engine 'openvino' does not run yet")
-    groups = artifact.record("training").get("groups", {})
-    collection = Collection(
-        data, splits, background, tuple(groups.get("valid", ())), tuple(groups.get("test", ()))
-    )
+    collection = Collection.divided_as(artifact.record("training"), data, splits, background)
     samples = [sample for sample in collection.load() if sample.label in artifact.labels]
     valid = of_split(samples, "valid")
     if not valid:
@@ -83,23 +81,12 @@ def export(
         network = quantize(network, inputs)
         how["calibration"] = {"images": len(inputs), "seed": seed}
     with unfinished(network, artifact.folder, precision) as graph:
-        exported = _evaluate(OpenvinoClassifier(artifact, graph, batch_size=16), valid, precision.value)
-        reference = _evaluate(KerasClassifier(artifact, batch_size=16), valid, "reference")
+        exported = evaluate_shown(OpenvinoClassifier(artifact, graph, batch_size=16), valid, precision.value)
+        reference = evaluate_shown(KerasClassifier(artifact, batch_size=16), valid, "reference")
         how["valid"] = compare(reference, exported)
         artifact = record_export(artifact, precision, graph, how)
     typer.echo(describe(precision.value, how))
     typer.echo(f"model {artifact.folder}")
-
-
-def _evaluate(classifier: Any, samples: Any, name: str) -> Any:
-    """Classify ``samples`` behind a progress bar."""
-    from models.evaluate import evaluate
-    from service.progress import progress_bar
-
-    with progress_bar(name, len(samples)) as advance_to:
-        return evaluate(
-            samples, classifier.labels, classifier.model_input, classifier.classify, progress=advance_to
-        )
 
 
 def describe(precision: str, how: dict[str, Any]) -> str:

@@ -103,10 +103,7 @@ def make_reference(
     from service.types import Embedder
 
     artifact = load_artifact(model)
-    groups = artifact.record("training").get("groups", {})
-    collection = Collection(
-        data, splits, background, tuple(groups.get("valid", ())), tuple(groups.get("test", ()))
-    )
+    collection = Collection.divided_as(artifact.record("training"), data, splits, background)
     samples = of_split(collection.load(artifact.labels), "train")
     classifier = open_engine(artifact, engine, batch_size=16)
     if not isinstance(classifier, Embedder):

@@ -45,14 +45,15 @@ def evaluate(
     The groups of the background default to those that the model was trained with. A model that judges clips
     is judged on the videos of DATA/labels.csv, window by window.
     """
+    from dataclasses import replace
+
     from models.artifact import load_artifact
     from models.datasets import Collection, of_split
     from models.errors import ModelError
-    from models.evaluate import evaluate as evaluate_model
     from models.evaluate_clips import evaluate_clips, windows_of
     from models.report import format_table, write_report
     from service.engines.stored import open_model
-    from service.progress import progress_bar
+    from service.progress import evaluate_shown, progress_bar
     from service.windows import engine_of
 
     artifact = load_artifact(model)
@@ -65,20 +66,14 @@ def evaluate(
             clips = engine_of(open_model(artifact, engine, batch_size=1))
             evaluation = evaluate_clips(windows, artifact.labels, clips, progress=advance_to)
     else:
-        groups = artifact.record("training").get("groups", {})
-        collection = Collection(
-            data,
-            splits,
-            background,
-            names(valid_groups) or tuple(groups.get("valid", ())),
-            names(test_groups) or tuple(groups.get("test", ())),
-        )
+        collection = Collection.divided_as(artifact.record("training"), data, splits, background)
+        if valid_groups:
+            collection = replace(collection, valid_groups=names(valid_groups))
+        if test_groups:
+            collection = replace(collection, test_groups=names(test_groups))
         samples = of_split(collection.load(names(labels) or None), split)
         classifier = open_engine(artifact, engine, batch_size=16)
-        with progress_bar("images", len(samples)) as advance_to:
-            evaluation = evaluate_model(
-                samples, artifact.labels, classifier.model_input, classifier.classify, progress=advance_to
-            )
+        evaluation = evaluate_shown(classifier, samples, "images")
         if labels is not None:
             evaluation = evaluation.restricted(names(labels))
         elif background is None:
