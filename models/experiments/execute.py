@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from models.datasets import Sample, of_split
 from models.errors import ModelError
 from models.experiments.execute_clips import execute_clips
 from models.experiments.experiment import Experiment
-from models.experiments.results import Part, Run, write_results
+from models.experiments.finish import finish
+from models.experiments.results import Part
 from models.experiments.samples import load_samples
-from models.export import Judged, choose_fit, export, judge
+from models.export import Judged, choose_fit, judge
 from models.presets import with_overrides
 from models.settings import TrainingSettings
 from models.train import Training
@@ -41,11 +42,10 @@ def execute(
     initialise, settings = _start(experiment, settings, samples)
     training = Training(samples, folder, settings, initialise=initialise)
     network = training.fit()
-    labels = training.labels
     seconds = {"training": training.record()["seconds"]}
     began = time.monotonic()
     tell("choosing how to make images square, on the validation images")
-    preprocessing, fits = choose_fit(network, labels, training.valid, settings.preprocessing)
+    preprocessing, fits = choose_fit(network, training.labels, training.valid, settings.preprocessing)
     network = training.refit(network, preprocessing)
     chosen = {"valid": training.valid, "train": evenly(training.train, MOST_TRAIN_IMAGES)}
     if experiment.judges_test:
@@ -53,40 +53,19 @@ def execute(
     judged = {}
     for split, some in chosen.items():
         tell(f"judging {len(some)} images of {split}")
-        judged[split] = judge(network, labels, some, preprocessing)
+        judged[split] = judge(network, training.labels, some, preprocessing)
     seconds["judging"] = time.monotonic() - began
-    artifact = export(
+    groups = {"valid": experiment.valid_groups, "test": experiment.test_groups}
+    return finish(
+        training,
+        experiment,
         network,
-        folder / "artifact",
-        name=experiment.name,
-        version=experiment.model_version,
-        architecture=settings.architecture,
-        options=training.options,
-        labels=labels,
-        preprocessing=preprocessing,
-        training=training.record()
-        | {
-            "fit_accuracy_on_valid": fits,
-            "groups": {"valid": experiment.valid_groups, "test": experiment.test_groups},
-        },
-        valid=judged["valid"],
-        test=judged.get("test"),
-    )
-    return write_results(
-        Run(
-            folder=folder,
-            name=experiment.name,
-            parameters=experiment.parameters(),
-            settings=asdict(replace(settings, preprocessing=preprocessing)),
-            labels=labels,
-            network=network,
-            parts={
-                split: part_of(one, artifact.temperature, len(of_split(samples, split)))
-                for split, one in judged.items()
-            },
-            seconds=seconds,
-            extra={"fit_accuracy_on_valid": fits},
-        )
+        judged,
+        lambda split, one, temperature: part_of(one, temperature, len(of_split(samples, split))),
+        settings=replace(settings, preprocessing=preprocessing),
+        seconds=seconds,
+        record={"fit_accuracy_on_valid": fits, "groups": groups},
+        extra={"fit_accuracy_on_valid": fits},
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from models.architectures.clips import fill_base, load_base_weights
 from models.artifact import load_artifact
 from models.errors import ExperimentError
 from models.experiments.experiment import Experiment
-from models.experiments.results import Part, Run, write_results
-from models.export import export
+from models.experiments.finish import finish
+from models.experiments.results import Part
+from models.export import Judged
 from models.flicker import flicker
 from models.sequences import load_frames, of_split
 from models.settings import TrainingSettings
@@ -55,7 +55,7 @@ def train_and_report(
     training: ClipTraining, experiment: Experiment, *, tell: Callable[[str], None] = lambda text: None
 ) -> dict[str, Any]:
     """Do what is left of ``training``, judge, store and report as ``experiment`` says."""
-    settings, folder = training.settings, training.folder
+    settings = training.settings
     network = training.fit()
     seconds = {"training": training.record()["seconds"]}
     began = time.monotonic()
@@ -64,38 +64,22 @@ def train_and_report(
         tell(f"judging the windows of {split}")
         judged[split] = training.judge(network, split)
     seconds["judging"] = time.monotonic() - began
-    artifact = export(
-        network,
-        folder / "artifact",
-        name=experiment.name,
-        version=experiment.model_version,
-        architecture=settings.architecture,
-        options=training.options,
-        labels=training.labels,
-        preprocessing=settings.preprocessing,
-        training=training.record(),
-        valid=judged["valid"],
-        test=judged.get("test"),
-    )
-    parts = {}
-    for split, one in judged.items():
-        evaluation = one.evaluation(artifact.temperature)
+
+    def part_of(split: str, one: Judged, temperature: float) -> Part:
+        evaluation = one.evaluation(temperature)
         steadiness = flicker(evaluation.probabilities, evaluation.truth, of_split(training.windows, split))
-        parts[split] = Part(
-            one.samples, evaluation, one.evaluation(1.0), len(one.samples), {"flicker": steadiness}
-        )
-    return write_results(
-        Run(
-            folder=folder,
-            name=experiment.name,
-            parameters=experiment.parameters(),
-            settings=asdict(settings),
-            labels=training.labels,
-            network=network,
-            parts=parts,
-            seconds=seconds,
-            extra={"stride": experiment.stride},
-        )
+        return Part(one.samples, evaluation, one.evaluation(1.0), len(one.samples), {"flicker": steadiness})
+
+    return finish(
+        training,
+        experiment,
+        network,
+        judged,
+        part_of,
+        settings=settings,
+        seconds=seconds,
+        record={},
+        extra={"stride": experiment.stride},
     )
 
 
