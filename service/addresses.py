@@ -97,6 +97,21 @@ class _Rules:
         return any(ip in network and _within(network, special) for network in self.networks)
 
 
+def check_form(address: str, schemes: frozenset[str]) -> None:
+    """Raise AddressRefusedError for what can be no address of these ``schemes``, wherever it may lead."""
+    scheme, _, host, port, _ = _taken_apart(address, schemes)
+    if not _literal(host):
+        _ascii_name(host)
+    _port_number(host, port, scheme)
+
+
+def _port_number(host: str, port: str, scheme: str) -> int:
+    number = int(port or DEFAULT_PORTS[scheme])
+    if not 1 <= number <= 65535:
+        raise AddressRefusedError(f"{host}: port {number} is refused; give one from 1 to 65535")
+    return number
+
+
 def lookup(host: str, port: int) -> tuple[str, ...]:
     """Ask the operating system, which may take as long as its resolver is set to."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -131,9 +146,7 @@ class AddressPolicy:
         scheme, user, host, port, rest = _taken_apart(address, schemes)
         literal = _literal(host)
         name = None if literal else _ascii_name(host)
-        number = int(port or DEFAULT_PORTS[scheme])
-        if not 1 <= number <= 65535:
-            raise AddressRefusedError(f"{host}: port {number} is refused; give one from 1 to 65535")
+        number = _port_number(host, port, scheme)
         ip = self._judged_name(name, number, resolve) if name else self._judged(literal, str(literal), False)
         shown = name or _bracketed(literal)
         suffix = f":{number}" if port else ""

@@ -77,8 +77,9 @@ class Feed:
         self.subscribers += 1
         try:
             if cursor > self._last:
-                yield Gap(cursor, self._last, GapReason.UNKNOWN_POSITION)
-                cursor = self._last
+                until = self._last  # more may be logged while this is sent
+                yield Gap(cursor, until, GapReason.UNKNOWN_POSITION)
+                cursor = until
             while True:
                 news = self._news.event
                 recent = self._recent(cursor)

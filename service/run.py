@@ -33,7 +33,14 @@ from service.learning.store import LabelState
 from service.pipeline import RunResult, plan, run
 from service.progress import progress_bar
 from service.sinks import Sink
-from service.sinks.event_files import SUFFIXES, EventReport, to_json, write_event_files, written_for
+from service.sinks.event_files import (
+    SUFFIXES,
+    EventReport,
+    digest_of,
+    to_json,
+    write_event_files,
+    written_for,
+)
 from service.sinks.mjpg_file import MjpgFile
 from service.sources import open_source, redact
 from service.types import Classifier, Event
@@ -94,7 +101,8 @@ def run_source(options: RunOptions, load: Loader = load_model) -> RunResult:
     name = display_name(options.source)
     stem = output_stem(options.source)
     directory = options.directory
-    check_outputs(directory, stem, name, options)
+    digest = source_digest(options.source)
+    check_outputs(directory, stem, name, digest, options)
     with ExitStack() as stack:
         source = stack.enter_context(open_source(options.source, hardware=options.hardware))
         flow = plan(source.properties, options.settings)
@@ -120,7 +128,7 @@ def run_source(options: RunOptions, load: Loader = load_model) -> RunResult:
                 stop=stop,
                 on_progress=advance,
             )
-        report = EventReport.of(name, model.name, settings, result)
+        report = EventReport.of(name, model.name, settings, result, digest)
         make_directory(directory)
         files = list(write_event_files(directory, stem, report))
     if options.video and result.frames:
@@ -153,7 +161,16 @@ def output_stem(source: str) -> str:
     return Path(source).stem or Path(source).resolve().name or "video"
 
 
-def check_outputs(directory: Path, stem: str, name: str, options: RunOptions) -> None:
+def source_digest(source: str) -> str | None:
+    """Of a file; None for addresses, devices, folders and what is not there."""
+    path = Path(source)
+    try:
+        return digest_of(path) if path.is_file() else None
+    except OSError:  # opening it will tell
+        return None
+
+
+def check_outputs(directory: Path, stem: str, name: str, digest: str | None, options: RunOptions) -> None:
     """Refuse, before any work, to write over the source or over files that are not this program's.
 
     Raises ``ConfigurationError`` for these, ``SinkError`` for a directory that cannot be written.
@@ -163,9 +180,9 @@ def check_outputs(directory: Path, stem: str, name: str, options: RunOptions) ->
     for path in existing:
         if Path(options.source).exists() and path.samefile(options.source):
             raise ConfigurationError(f"{path} is the source itself; choose another directory with --output")
-    if existing and not options.overwrite and not written_for(directory / (stem + SUFFIXES[0]), name):
+    if existing and not options.overwrite and not written_for(directory / (stem + SUFFIXES[0]), name, digest):
         raise ConfigurationError(
-            f"{existing[0]} exists and is not a result for {name}; "
+            f"{existing[0]} exists and is not a result for this {name}; "
             "choose another directory with --output, or say --overwrite"
         )
     if directory.exists() and not directory.is_dir():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
 from typing import Final
 
@@ -64,6 +64,7 @@ def create_app(settings: ServeSettings, model: ServedModel) -> FastAPI:
         summary="Labelled events, with start, end and confidence, from video.",
         version=version("video-events"),
         lifespan=lifespan,
+        redirect_slashes=False,  # it would send tokens on to an address without TLS
         docs_url=None,
         redoc_url=None,
         responses=problems.ANSWERS,
@@ -156,19 +157,33 @@ async def _start(
 async def _pace_for_ever(services: Services) -> None:
     """Give every stream the rate that the network has time for, as it is at the moment."""
     while True:
-        capacity = await asyncio.to_thread(services.inference.measure)
-        if capacity is not None:
-            await asyncio.to_thread(services.streams.adapt, capacity)
+        with _failures_logged("rates could not be adapted"):
+            capacity = await asyncio.to_thread(services.inference.measure)
+            if capacity is not None:
+                await asyncio.to_thread(services.streams.adapt, capacity)
         await asyncio.sleep(PACE_SECONDS)
 
 
 async def _tidy_for_ever(services: Services) -> None:
     keep = services.settings.keep_events_days * 86400
+    steps: dict[str, Callable[[], object]] = {
+        "recordings": services.streams.tidy,  # first: it only frees room, which the others may need
+        "clips": services.clips.tidy,
+        "events": lambda: services.log.forget_before(time.time() - keep),
+    }
     while True:
-        try:
-            await asyncio.to_thread(services.clips.tidy)
-            await asyncio.to_thread(services.streams.tidy)
-            await asyncio.to_thread(services.log.forget_before, time.time() - keep)
-        except VideoEventsError as error:
-            logger.warning("could not tidy up: %s", error)
+        for name, step in steps.items():
+            with _failures_logged(f"old {name} could not be tidied up"):
+                await asyncio.to_thread(step)
         await asyncio.sleep(TIDY_SECONDS)
+
+
+@contextmanager
+def _failures_logged(what: str) -> Iterator[None]:
+    """Whatever goes wrong once in a task that never ends must not end it."""
+    try:
+        yield
+    except VideoEventsError as error:
+        logger.warning("%s: %s", what, error)
+    except Exception:
+        logger.exception("%s", what)

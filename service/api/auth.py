@@ -55,15 +55,17 @@ class Gatekeeper:
 
     def welcomes(self, headers: Headers) -> bool:
         """Whether Host and Origin are such as the service expects."""
-        host = headers.get("host", "").lower()
-        name = urlsplit(f"//{host}").hostname or ""
+        host, origin = (headers.get(name, "").lower() for name in ("host", "origin"))
+        try:
+            name, origin_host = urlsplit(f"//{host}").hostname or "", urlsplit(origin).netloc
+        except ValueError:  # brackets that enclose no address
+            return False
         if self._hosts:
             if name not in self._hosts and host not in self._hosts:
                 return False
         elif self.is_open and not is_loopback(name):
             return False
-        origin = headers.get("origin", "").lower()
-        return not origin or origin in self._origins or urlsplit(origin).netloc == host
+        return not origin or origin in self._origins or origin_host == host
 
 
 def token_of(connection: HTTPConnection) -> str | None:

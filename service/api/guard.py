@@ -25,6 +25,8 @@ TOO_LARGE: Final = f"at most {MAX_BODY} bytes are taken here"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 UPLOADS: Final = re.compile(r"/clips|/models/[^/]+/labels")
 """Paths that take more, within limits of their own, also of the time without any byte."""
+PROBES: Final = frozenset({"/healthz", "/readyz"})
+"""Asked by whoever keeps the service running, under whatever name it has for the machine."""
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -106,7 +108,7 @@ class Guard:
             self._note(scope, status, time.monotonic() - began)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
-        if not self._gatekeeper.welcomes(headers):
+        if scope["path"] not in PROBES and not self._gatekeeper.welcomes(headers):
             return problem(HTTPStatus.FORBIDDEN, "this host or origin is not allowed here")
         length = headers.get("content-length", "0")
         if not UPLOADS.fullmatch(scope["path"]) and length.isdecimal() and int(length) > MAX_BODY:

@@ -26,12 +26,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from service.addresses import AddressPolicy
+from service.addresses import WEBHOOK_SCHEMES, AddressPolicy, check_form
 from service.api.stream_schemas import StreamOptionsIn
 from service.clips.records import ClipLimits
 from service.config import HardwareDecode
 from service.engines import Engine
-from service.errors import ConfigurationError
+from service.errors import AddressRefusedError, ConfigurationError
 from service.inference.admission import AdmissionSettings
 from service.inference.queueing import BatchSettings
 from service.learning.places import user_folder
@@ -116,7 +116,11 @@ class ServeSettings(BaseSettings):
     """Sizes in bytes, times in the unit of their names."""
 
     model_config = SettingsConfigDict(
-        env_prefix="VIDEO_EVENTS_", extra="forbid", frozen=True, hide_input_in_errors=True
+        env_prefix="VIDEO_EVENTS_",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     host: str = "127.0.0.1"
@@ -180,9 +184,10 @@ class ServeSettings(BaseSettings):
         try:
             self.stream_definitions()
             self.stream_limits()
-            self.webhook_list()
+            for webhook in self.webhook_list():
+                check_form(webhook.url, WEBHOOK_SCHEMES)
             self.webhook_policy()
-        except ConfigurationError as error:
+        except (ConfigurationError, AddressRefusedError) as error:
             raise ValueError(str(error)) from None
         return self
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
 
 from fastapi import WebSocket
 from fastapi.responses import JSONResponse
@@ -45,6 +44,5 @@ async def send_until_gone(socket: WebSocket, sender: Coroutine[None, None, None]
 
 async def _until_gone(socket: WebSocket) -> None:
     """Read, and ignore, what the client says; returns when it has left."""
-    with suppress(WebSocketDisconnect):
-        while True:
-            await socket.receive_text()
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass

@@ -57,6 +57,13 @@ class StreamOptionsIn(RunOptionsIn):
         options.check()
         return options
 
+    def on_top_of(self, options: StreamOptions) -> Self:
+        """``options`` with what was given here in their place; a window in frames replaces one in seconds."""
+        given = self.model_dump(exclude_unset=True)
+        if "window" in given:
+            given.setdefault("window_seconds", None)
+        return self.model_validate(self.of(options).model_dump() | given)
+
     @classmethod
     def of(cls, options: StreamOptions) -> Self:
         settings = options.settings
@@ -75,7 +82,7 @@ class StreamIn(Wire):
 
 
 class StreamChange(Wire):
-    """What is left out stays as it is; ``options`` are replaced as a whole."""
+    """What is left out stays as it is, of the ``options`` too."""
 
     source: Source | None = None
     options: StreamOptionsIn | None = None

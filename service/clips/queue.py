@@ -208,8 +208,9 @@ class ClipQueue:
             if stop := self._running.get(clip_id):
                 stop.set()
             self._changed.wait_for(lambda: clip_id not in self._running, STOP_SECONDS)
-            self._clips.pop(clip_id, None)
         self._store.delete([clip_id])
+        with self._changed:
+            self._clips.pop(clip_id, None)
 
     def tidy(self) -> None:
         """Remove clips that were finished longer ago than they are kept."""

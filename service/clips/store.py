@@ -54,12 +54,12 @@ class ClipStore:
         return self._database.write(task)
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Forget clips and remove their files. Waits."""
+        """Remove the files of clips, which needs no room on a full disk, then forget them. Waits."""
+        for clip_id in ids:
+            self.discard(clip_id)
         self._database.write(
             lambda db: db.executemany("DELETE FROM clips WHERE id = ?", [(clip_id,) for clip_id in ids])
         ).result()
-        for clip_id in ids:
-            self.discard(clip_id)
 
     def discard(self, clip_id: str) -> None:
         """Remove the files of a clip that is not, or no longer, recorded."""

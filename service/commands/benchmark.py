@@ -9,10 +9,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from models.errors import ModelError
 from service.benchmark import Part
 from service.commands.statuses import INTERRUPTED
 from service.engines import Engine
-from service.errors import BenchmarkError, ConfigurationError
+from service.errors import BenchmarkError, ConfigurationError, VideoEventsError
 
 RESULT: Final = "benchmark.json"
 
@@ -101,12 +102,15 @@ def benchmark(
         **wanted,
     )
     interrupted = False
+    failure: Exception | None = None
     with step_display(Console(stderr=True)) as on_step:
         suite = Suite(settings, on_step)
         try:
             suite.run()
         except KeyboardInterrupt:
             interrupted = True
+        except (VideoEventsError, ModelError) as error:  # what was measured until then is told first
+            failure = error
     suite.result["interrupted"] = interrupted
     line = json.dumps(suite.result, allow_nan=False)
     if output is not None:
@@ -119,6 +123,8 @@ def benchmark(
     if interrupted:
         print("video-events: interrupted; these are the figures until then", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
+    if failure is not None:
+        raise failure
 
 
 QUICK: Final[dict[str, Any]] = {

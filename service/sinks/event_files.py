@@ -7,6 +7,7 @@ confidences to four digits). Each file is written beside its name and renamed, s
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -33,6 +34,7 @@ FIELDS: Final = (
     "detect_delay",
     "end_reason",
 )
+_PART: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class EventReport:
     """What the files tell; ``fps`` in frames per second, ``duration`` in seconds.
 
     ``window`` is the length of the rolling average in frames, or ``None`` where ``window_seconds``
-    gives it in seconds.
+    gives it in seconds. ``digest`` is that of a source that is a file (see ``digest_of``).
     """
 
     source: str
@@ -51,9 +53,12 @@ class EventReport:
     fps: float
     duration: float
     events: Sequence[Event]
+    digest: str | None = None
 
     @classmethod
-    def of(cls, source: str, model: str, settings: RunSettings, result: RunResult) -> EventReport:
+    def of(
+        cls, source: str, model: str, settings: RunSettings, result: RunResult, digest: str | None = None
+    ) -> EventReport:
         """The report of a run, for the name of its ``source`` and of the ``model``."""
         return cls(
             source=source,
@@ -64,11 +69,15 @@ class EventReport:
             fps=result.fps,
             duration=result.duration,
             events=result.events,
+            digest=digest,
         )
 
     def document(self) -> dict[str, Any]:
         """The report as the JSON document, rounded."""
-        document: dict[str, Any] = {"source": self.source, "model": self.model, "window": self.window}
+        document: dict[str, Any] = {"source": self.source}
+        if self.digest is not None:
+            document["source_digest"] = self.digest
+        document |= {"model": self.model, "window": self.window}
         if self.window_seconds is not None:
             document["window_seconds"] = self.window_seconds
         document |= {
@@ -89,7 +98,18 @@ def write_event_files(directory: Path, stem: str, report: EventReport) -> tuple[
     return paths
 
 
-def written_for(path: Path, source: str) -> bool:
+def digest_of(file: Path) -> str:
+    """Tells a file from others of its name: by its size, its first and its last megabyte. Raises OSError."""
+    with file.open("rb") as opened:
+        size = opened.seek(0, os.SEEK_END)
+        found = hashlib.blake2b(str(size).encode(), digest_size=16)
+        for start in (0, max(0, size - _PART)):
+            opened.seek(start)
+            found.update(opened.read(_PART))
+    return found.hexdigest()
+
+
+def written_for(path: Path, source: str, digest: str | None = None) -> bool:
     """Whether ``path`` is an event list of this program for ``source``: one that a new run may replace."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -99,6 +119,7 @@ def written_for(path: Path, source: str) -> bool:
         isinstance(document, dict)
         and {"model", "window", "frames", "events"} <= document.keys()
         and document.get("source") == source
+        and document.get("source_digest") == digest
     )
 
 

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from service.types import EventMessage, StreamState
+from service.types import EventMessage, StreamState, finite
 
 MAX_BYTES: Final = 16 << 20
 _PICTURE: Final = b"J"
@@ -163,5 +163,7 @@ def decode(data: bytes) -> Told:
         fields["taken"] = tuple((str(label), float(share)) for label, share in fields["taken"])
     elif kind in (Happened, Tried):
         fields["message"] = EventMessage.from_dict(fields["message"])
+        epoch = fields["epoch"]
+        fields["epoch"] = None if epoch is None else finite(epoch)
     told: Told = kind(**fields)
     return told

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final, TypeVar
 
 from service.addresses import WEBHOOK_SCHEMES, AddressPolicy, Resolve
@@ -28,7 +29,6 @@ BATCH: Final = 64
 SKIPPED_AT_MOST: Final = 256
 """Messages that a webhook does not want and may come by again after a crash: saves a write for each."""
 STORAGE_PAUSE: Final = 5.0
-_RETRIED: Final = frozenset({408, 425, 429})
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -181,8 +181,9 @@ class Worker:
         if 200 <= answer.status < 300:
             return None, None
         reason = f"answered with status {answer.status}"
-        again = answer.status in _RETRIED or answer.status >= 500
-        return reason, (answer.retry_after or 0.0) if again else None
+        # Anything but these two may be a receiver that is just being set up.
+        is_final = answer.status == HTTPStatus.GONE or 300 <= answer.status < 400
+        return reason, None if is_final else answer.retry_after or 0.0
 
     def _bury(self, position: int, body: bytes, reason: str, attempts: int, cursor: int) -> None:
         name, most = self._hook.name, self._limits.most_dead

@@ -116,6 +116,18 @@ def test_files_of_others_are_not_overwritten(options: RunOptions) -> None:
     assert "by hand" not in own.read_text()
 
 
+def test_another_clip_of_the_same_name_is_not_overwritten(options: RunOptions, tmp_path: Path) -> None:
+    """Cameras call their files alike: only results of the very same file are replaced unasked."""
+    (tmp_path / "other").mkdir()
+    other = make_clip(tmp_path / "other" / "clip.avi", ["blue"] * 30)
+    run_source(options, fake_model)
+    before = (options.directory / "clip.events.json").read_bytes()
+    with pytest.raises(ConfigurationError, match="--overwrite"):
+        run_source(replace(options, source=str(other)), fake_model)
+    run_source(options, fake_model)
+    assert (options.directory / "clip.events.json").read_bytes() == before
+
+
 def test_source_is_never_overwritten(clip: Path, options: RunOptions) -> None:
     """An output that leads to the source itself is refused even with --overwrite."""
     options.directory.mkdir()

@@ -171,13 +171,14 @@ def test_what_is_not_taken_is_put_aside_and_can_be_queued_again(service: Service
     statuses["hook-1"] = 404
     assert sender.retry_dead("hook-1").result()
     until(lambda: "404" in sender.dead_letters().result()[0].reason)
+    assert sender.dead_letters().result()[0].attempts > 1, "who is just moving house answers so, too"
     service.add(4)  # positions go on as if there were no dead letters
     until(lambda: target.deliveries[-1] == "hook-4")
 
 
 def test_dead_letters_are_bounded(service: Service, target: Target) -> None:
     """Of a hook that is dead for long the newest letters are kept; the others are counted."""
-    target.answer = lambda _: 400
+    target.answer = lambda _: 410
     limits = DeliveryLimits(most_dead=3)
     sender = service.open(hook(target), limits=limits)
     for number in range(5):

@@ -1,8 +1,10 @@
 // The calls of the service: the token, requests, sockets that come back after a break, the service's clock.
 const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 30000;
-let token = sessionStorage.getItem("token") || new URLSearchParams(location.search).get("token") || "";
+const given = new URLSearchParams(location.search).get("token");
+let token = given || sessionStorage.getItem("token") || "";
 let skew = 0;
+if (given) setToken(given);
 if (location.search) history.replaceState(null, "", "/");  // no token in the address bar
 
 export function setToken(text) {

@@ -1,6 +1,6 @@
 // Uploads and clips, with their events.
-import { call, headers, withToken } from "./api.js";
-import { $, cells, clock, colour, element, fromTemplate, percent } from "./words.js";
+import { call, headers, withToken, words } from "./api.js";
+import { $, cells, clock, colour, element, fromTemplate, percent, put } from "./words.js";
 
 const MOST_CLIPS = 20;
 const shown = new Map();
@@ -30,7 +30,7 @@ function upload(form) {
       let body = {};
       try { body = JSON.parse(request.responseText); } catch { /* not from the service */ }
       if (request.status === 202) resolve(body);
-      else reject(new Error(body.detail || body.errors?.[0]?.what || `status ${request.status}`));
+      else reject(new Error(words(body, request.status)));
     };
     request.send(form);
   });
@@ -63,7 +63,7 @@ async function submit(event) {
 function make(clip) {
   const card = fromTemplate("#clip");
   $(".remove", card).onclick = async () => {
-    await call(clip.links.self, { method: "DELETE" }).catch((error) => say(error.message, true));
+    await call(clip.links.self, { method: "DELETE" }).catch((error) => { if (error.status !== 404) say(error.message, true); });
     refresh();
   };
   for (const kind of ["csv", "json", "vtt"]) $(`.${kind}`, card).href = withToken(`${clip.links.events}?format=${kind}`);
@@ -121,11 +121,14 @@ async function refresh() {
     $("#clips").replaceChildren(...cards);
     $("#no-clips").hidden = cards.length > 0;
     for (const [id, card] of shown) if (!card.isConnected) shown.delete(id);
+    put($("#clips-trouble"), "");
     clearTimeout(waiting);
     waiting = setTimeout(refresh, cards.some((card) => card.dataset.finished !== "true") ? 1000 : 10000);
   } catch (error) {
-    say(error.message, true);
-    waiting = setTimeout(refresh, 5000);
+    const isRemoved = error.status === 404;  // a clip, meanwhile
+    put($("#clips-trouble"), isRemoved ? "" : error.message);
+    clearTimeout(waiting);
+    waiting = setTimeout(refresh, isRemoved ? 0 : 5000);
   }
 }
 

@@ -53,7 +53,8 @@ async function refresh() {
     $("#learned").replaceChildren(...shown.map(show));
     $("#no-learned").hidden = shown.length > 0;
     for (const [name, card] of cards) if (!card.isConnected) cards.delete(name);
-  } catch (error) { say(error.message, true); }
+    put($("#labels-trouble"), "");
+  } catch (error) { put($("#labels-trouble"), error.message); }
   clearTimeout(timer);  // of another that ran meanwhile
   timer = setTimeout(refresh, AGAIN);
 }

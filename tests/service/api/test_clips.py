@@ -12,6 +12,8 @@ import httpx
 import pytest
 
 from service.config import RunSettings
+from service.database import Database
+from service.errors import StorageError
 from service.pipeline import run
 from service.sources import open_source
 from tests.service.api.conftest import SCENES, Serve, Served, children_of, make_clip, until
@@ -245,6 +247,23 @@ def test_a_silent_process_is_killed(serve: Serve, clip: Path, tmp_path: Path) ->
     with serve(ColourProvider(gate=tmp_path / "never"), clip_stall_seconds=3) as served:
         clip_id = served.upload(clip).json()["id"]
         assert "no progress" in served.wait_for(clip_id, "failed")["error"]
+
+
+def test_a_full_disk_can_be_emptied(served: Served, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files go first, which needs no room; a clip that could not be forgotten can be removed again."""
+    clip_id = served.upload(clip).json()["id"]
+    served.wait_for(clip_id, "done")
+
+    def full(self: Database, task: object) -> None:
+        raise StorageError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "write", full)
+        is_problem(served.client.delete(f"/clips/{clip_id}"), 507)
+    assert not (served.data / "clips" / clip_id).exists()
+    assert served.client.get(f"/clips/{clip_id}").status_code == 200
+    assert served.client.delete(f"/clips/{clip_id}").status_code == 204
+    is_problem(served.client.get(f"/clips/{clip_id}"), 404)
 
 
 def test_old_clips_are_removed(serve: Serve, clip: Path) -> None:

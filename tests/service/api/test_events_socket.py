@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -11,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from service.event_log import EventQuery
-from service.feed import RING_SIZE
+from service.feed import RING_SIZE, Gap
 from tests.service.api.conftest import Serve, Served, until
 from tests.service.test_event_log import message
 
@@ -88,6 +89,22 @@ def test_gap_is_told(serve: Serve) -> None:
             assert receive(socket, 2)[1] == told
             append(served, "door", range(5, 6))
             assert positions(receive(socket, 1)) == [6]
+
+
+def test_what_comes_while_a_gap_is_told_is_not_lost(served: Served) -> None:
+    """A client that is slow to take the gap hears all that follows it."""
+    append(served, "door", range(1))
+
+    async def heard() -> list[int]:
+        following = served.services.feed.follow(EventQuery(after=99))
+        gap = await anext(following)
+        assert isinstance(gap, Gap)
+        append(served, "door", range(1, 3))
+        messages = await anext(following)
+        assert not isinstance(messages, Gap)
+        return [gap.until, *(message.position for message in messages)]
+
+    assert asyncio.run(heard()) == [1, 2, 3]
 
 
 def test_slow_client_loses_nothing_and_holds_up_nobody(served: Served) -> None:

@@ -70,6 +70,8 @@ def test_foreign_pages_are_kept_out(served: Served) -> None:
     get, port = served.client.get, served.client.base_url.port
     assert get("/clips", headers={"Host": "evil.example"}).status_code == 403
     assert get("/clips", headers={"Host": f"localhost:{port}"}).status_code == 200
+    for broken in ({"Host": "["}, {"Origin": "http://["}):
+        assert get("/clips", headers=broken).status_code == 403
     own, foreign = f"http://127.0.0.1:{port}", "https://evil.example"
     assert served.client.post("/clips", headers={"Origin": foreign}, files={"file": b"x"}).status_code == 403
     with pytest.raises(InvalidStatus) as refused:
@@ -77,6 +79,31 @@ def test_foreign_pages_are_kept_out(served: Served) -> None:
     assert refused.value.response.status_code == 403
     with connect(served.socket_url(), origin=own) as one:  # type: ignore[arg-type]
         assert "hello" in one.recv()
+
+
+def test_probes_answer_under_any_name(serve: Serve) -> None:
+    """Behind a proxy the service knows its public name alone; health checks call it by another."""
+    tokens = [{"name": "me", "token": MANAGER, "scopes": ["manage"]}]
+    with serve(allowed_hosts=("cams.example",), tokens=tokens) as served:
+        get = served.client.get
+        assert get("/healthz").status_code == 200
+        assert get("/clips", headers=bearer(MANAGER)).status_code == 403
+        assert get("/clips", headers=bearer(MANAGER) | {"Host": "cams.example"}).status_code == 200
+
+
+def test_no_redirect_carries_a_token_away(served: Served) -> None:
+    """Behind a proxy with TLS it would lead to an address without."""
+    assert served.client.get("/clips/?token=very-secret", follow_redirects=False).status_code == 404
+
+
+def test_what_a_subscriber_says_is_not_listened_to(served: Served) -> None:
+    """Neither words nor bytes end its subscription."""
+    with connect(served.socket_url()) as socket:
+        assert "hello" in socket.recv()
+        socket.send("words")
+        socket.send(b"bytes")
+        with pytest.raises(TimeoutError):
+            socket.recv(timeout=1)
 
 
 def test_every_error_is_a_problem_that_leaks_nothing(served: Served) -> None:

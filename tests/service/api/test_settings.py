@@ -53,6 +53,22 @@ def test_streams_of_flags_and_file_come_together(config: Path) -> None:
     assert found["door"].options == StreamOptions()
 
 
+@pytest.mark.parametrize(
+    "url", ["desk.example/hook", "ftp://desk.example/hook", "https://desk.example:99999/"]
+)
+def test_webhooks_that_cannot_be_are_told_at_the_start(url: str) -> None:
+    """A slip of the pen must not bury every message."""
+    hooks = {"desk": {"url": url, "secret": "at-least-16-characters"}}
+    with pytest.raises(ConfigurationError):
+        load_settings({"webhooks": hooks})
+
+
+def test_for_ever_is_no_number_of_days() -> None:
+    """Infinite and undefined numbers are refused, not found out hours later."""
+    with pytest.raises(ConfigurationError, match="keep_events_days"):
+        load_settings({"keep_events_days": float("inf")})
+
+
 def test_streams_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIDEO_EVENTS_STREAMS", '{"door": {"source": "rtsp://h/1", "rate": 2}}')
     (definition,) = load_settings({}).stream_definitions()
