@@ -201,7 +201,12 @@ class Supervisor:
             before = child.status
             if gap > 2 * TICK:
                 child.heard_at += gap
-            gone = child.look(now, self._chance)
+            try:
+                gone = child.look(now, self._chance)
+            except Exception as error:  # one child's trouble must not cost the others their guardian
+                logger.exception("looking after %s failed", name)
+                child.trip(f"{type(error).__name__}: {error}", now, self._chance)
+                gone = False
             if child.status != before:
                 changes.append(child.status)
             if gone:
@@ -262,12 +267,24 @@ class _Watched:
             self._start(now, chance)
         return False
 
+    def trip(self, reason: str, now: float, chance: Callable[[], float]) -> None:
+        """Go on after a fault of our own: kill what is there, which is then buried, or try again later."""
+        self.heard_at = now + KILL_GRACE
+        if self.process:
+            self.process.kill()
+        else:
+            self._fail(reason, now, chance)
+
     def _start(self, now: float, chance: Callable[[], float]) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
         self.started_at = self.heard_at = now
         extra: tuple[Connection, ...] = ()
         try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            self._fail(f"cannot start: {error}", now, chance)
+            return
+        try:
+            ours.setblocking(False)
             if self.spec.open_channel:
                 extra = (self.spec.open_channel(),)
             process = _spawn.Process(
@@ -325,7 +342,7 @@ class _Watched:
         if code == 0:
             self._show(ChildState.ENDED)
         elif code is not None and code < 0:
-            self._fail(self.told or f"killed by {signal.Signals(-code).name}", now, chance)
+            self._fail(self.told or f"killed by {_signal_name(-code)}", now, chance)
         else:
             self._fail(self.told or f"exit status {code}", now, chance)
 
@@ -364,3 +381,15 @@ def _seconds(text: bytes) -> float:
         return max(1.0, float(text)) if text else float("inf")
     except ValueError:  # a child that has gone astray must not take its supervisor along
         return float("inf")
+
+
+def _signal_name(number: int) -> str:
+    """Real-time signals have none.
+
+    >>> _signal_name(9), _signal_name(40)
+    ('SIGKILL', 'signal 40')
+    """
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -203,6 +203,7 @@ class ServeSettings(BaseSettings):
             policy=AddressPolicy(self.allowed_sources, self.denied_sources),
             keep_seconds=self.keep_recordings_days * 86400,
             recording_bytes=self.recording_quota_bytes,
+            free_bytes=self.clip_free_bytes,
             admission=AdmissionSettings(headroom=self.headroom, least=self.least_rate),
         )
 

@@ -43,7 +43,7 @@ class StreamOptionsIn(RunOptionsIn):
     record_before: float = Field(StreamOptions().record_before, ge=0, le=60, description="Seconds.")
     record_after: float = Field(StreamOptions().record_after, ge=0, le=60, description="Seconds.")
     record_segment: float = Field(
-        StreamOptions().record_segment, ge=10, le=3600, description="Seconds in a file, if always."
+        StreamOptions().record_segment, ge=10, le=3600, description="Most seconds in a file."
     )
 
     def options(self) -> StreamOptions:

@@ -238,14 +238,14 @@ def read_statistics(address: InferenceAddress, timeout: float = 1.0) -> Inferenc
 
     Raises InferenceLostError if it does not answer within ``timeout`` seconds.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
             connection.settimeout(timeout)
             connection.connect(address.name)
             connection.send(Hello(Purpose.STATISTICS, 1).pack())
             message = connection.recv(MESSAGE_BYTES)
-        except OSError as error:
-            raise InferenceLostError(f"the inference process does not answer: {error}") from error
+    except OSError as error:
+        raise InferenceLostError(f"the inference process does not answer: {error}") from error
     if not message:
         raise InferenceLostError("the inference process ended when it was asked for its statistics")
     return InferenceStatistics.unpack(message)

@@ -88,9 +88,14 @@ class LearnedEngine:
         for label in catalogue.of_state(state):
             if label.model != self._model or label.name in self.classes:
                 continue
-            features = self._store.features(label)
+            try:
+                features = self._store.features(label)
+            except StorageError as error:
+                logger.error("learned label %s is left out: %s", label.name, error)
+                continue
             if features.shape[1] != self.width:
-                raise StorageError(f"label {label.name!r} has features of another network")
+                logger.error("learned label %s is left out: it has features of another network", label.name)
+                continue
             examples[label.name] = features
         return Prototypes.fit(examples, self.reference)
 

@@ -35,7 +35,11 @@ def _elsewhere(task: Callable[..., list[Example] | VideoEventsError], what: obje
         future = pool.submit(task, what)
         processes = list((pool._processes or {}).values())
         outcome = future.result(SECONDS)
-    except (BrokenProcessPool, TimeoutError, MemoryError) as error:
+    except TimeoutError as error:
+        raise LearningError(
+            f"decoding took longer than {SECONDS:g} s; choose ranges nearer to the beginning of the recording"
+        ) from error
+    except (BrokenProcessPool, MemoryError) as error:
         raise LearningError("the examples cannot be decoded here: too large, or damaged") from error
     finally:
         for process in processes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import re
 import secrets
@@ -28,6 +29,8 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import LabelExistsError, LabelNotFoundError, LearningError, StorageError
+
+logger = logging.getLogger(__name__)
 
 FORMAT: Final = 1
 INDEX: Final = "labels.json"
@@ -108,7 +111,7 @@ class LabelStore:
         path = self.folder / label.id / label.features
         try:
             features: Floats = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise StorageError(f"{path} cannot be read: {error}") from error
         if features.ndim != 2 or len(features) != label.examples or not np.isfinite(features).all():
             raise StorageError(f"{path} does not hold the features of {label.examples} examples")
@@ -148,7 +151,7 @@ class LabelStore:
             try:
                 for number, image in enumerate(images):
                     (folder / f"{number:03}.jpg").write_bytes(image)
-                np.save(folder / label.features, features, allow_pickle=False)
+                _save(folder / label.features, features)
                 self._replace(catalogue, (*catalogue.labels, label))
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -173,18 +176,23 @@ class LabelStore:
     def renew(self, model: str, embed: Callable[[Sequence[Path]], Floats]) -> tuple[str, ...]:
         """Embed the examples of labels whose features are of another version than ``model``.
 
-        Returns the names of these labels. ``embed`` is given the paths of the example images.
+        Returns the names of these labels. ``embed`` is given the paths of the example images. A label for
+        which it raises LearningError is logged and left as it is.
         """
         renewed = []
         for label in self.load().labels:
             if label.model == model:
                 continue
-            features = embed(self.examples(label))
+            try:
+                features = embed(self.examples(label))
+            except LearningError as error:
+                logger.error("learned label %s cannot follow to %s: %s", label.name, model, error)
+                continue
             file = f"features-{secrets.token_hex(4)}.npy"
             with self._changing() as catalogue:
                 if not any(one.id == label.id for one in catalogue.labels):  # removed meanwhile
                     continue
-                np.save(self.folder / label.id / file, features, allow_pickle=False)
+                _save(self.folder / label.id / file, features)
                 self._replace(
                     catalogue,
                     (
@@ -224,3 +232,11 @@ class LabelStore:
 
 def _label(state: str, warnings: Sequence[str], **fields: object) -> LearnedLabel:
     return LearnedLabel(state=LabelState(state), warnings=tuple(warnings), **fields)  # type: ignore[arg-type]
+
+
+def _save(path: Path, features: Floats) -> None:
+    """On the disk when this returns: the index that names it must not outlast it."""
+    with path.open("wb") as file:
+        np.save(file, features, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())

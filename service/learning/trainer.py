@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -97,29 +98,32 @@ class Trainer:
         newest = (replace(one, event=replace(one.event, label=name)) for one in found.newest)
         return label, replace(found, newest=tuple(newest))
 
-    def hear(self, stream: str, told: Tried | Weighed) -> None:
-        """Note what the process of a stream tells of a label on trial, unless that has been dropped.
+    def hear(self, stream: str, told: Tried | Weighed) -> Future[None] | None:
+        """Note what the process of a stream tells of a label on trial; None if that has been dropped.
 
-        Raises StorageError.
+        Nothing is waited for; the future raises StorageError.
         """
         name = told.label if isinstance(told, Weighed) else told.message.event.label
-        known = {label.name: label.id for label in self.catalogue().labels}
+        try:
+            known = {label.name: label.id for label in self.catalogue().labels}
+        except StorageError as error:
+            logger.warning("the trial of %s on stream %s misses something: %s", name, stream, error)
+            return None
         if name not in known:
-            return
+            return None
         if isinstance(told, Weighed):
-            self._trials.weigh(known[name], stream, told.frames, told.taken).result()
-        else:
-            event = replace(told.message.event, stream=stream)
-            self._trials.note(known[name], told.message.phase, event, told.epoch).result()
+            return self._trials.weigh(known[name], stream, told.frames, told.taken)
+        event = replace(told.message.event, stream=stream)
+        return self._trials.note(known[name], told.message.phase, event, told.epoch)
 
     def _renew(self) -> None:
         store, model = self.model.store, self.model
         while not self._closing.is_set():
             try:
-                if all(label.model == model.name for label in store.load().labels):
-                    return
-                names = self._embed_anew()
-                logger.info("learned labels follow to %s: %s", model.name, ", ".join(names))
+                if any(label.model != model.name for label in store.load().labels):
+                    names = self._embed_anew()
+                    logger.info("learned labels follow to %s: %s", model.name, ", ".join(names) or "none")
+                return
             except LearningError as error:
                 logger.error("learned labels of another version are not served: %s", error)
                 return

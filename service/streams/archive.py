@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Collection
 from contextlib import suppress
@@ -9,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.errors import StorageError, StreamNotFoundError
+from service.streams.recording_file import SUFFIX, adopt
 from service.streams.records import NAME
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +26,15 @@ class RecordedFile:
 
 
 class Archive:
-    """Recordings of all streams together are kept for ``keep_seconds`` and up to ``most_bytes``."""
+    """Recordings of all streams together are kept for ``keep_seconds``, up to ``most_bytes``, and only while
+    ``free_bytes`` of the disk stay free.
+    """
 
-    def __init__(self, folder: Path, keep_seconds: float, most_bytes: int) -> None:
+    def __init__(self, folder: Path, keep_seconds: float, most_bytes: int, free_bytes: int = 0) -> None:
         self._folder = folder
         self._keep_seconds = keep_seconds
         self._most_bytes = most_bytes
+        self._free_bytes = free_bytes
 
     def folder(self, name: str) -> Path:
         """Where a stream's recordings are; made when the first one begins.
@@ -40,7 +47,17 @@ class Archive:
 
     def files(self, name: str) -> tuple[RecordedFile, ...]:
         """What is finished, the newest first."""
-        return _found(self.folder(name), "*.avi")
+        return _found(self.folder(name), f"*{SUFFIX}")
+
+    def has(self, name: str) -> bool:
+        """Whether there is anything of a stream, finished or not."""
+        return self.folder(name).is_dir()
+
+    def adopt_orphans(self, streams: Collection[str]) -> None:
+        """Finish what killed processes left of streams that are not there any more."""
+        for folder in self._folder.glob("*/"):
+            if folder.name not in streams:
+                adopt(folder)
 
     def delete(self, name: str) -> None:
         """Remove all recordings of a stream that is not there any more. Raises ``StorageError``."""
@@ -54,17 +71,35 @@ class Archive:
     def tidy(self, now: float, streams: Collection[str]) -> None:
         """Remove what is too old, the oldest of what is too much, and empty folders of none of ``streams``.
 
-        Unfinished files count too: one that a killed process left has no other end.
+        What ``streams`` are still writing neither counts nor goes. What cannot be removed is logged.
         """
-        kept = 0
-        for file in _found(self._folder, "*/*.avi*"):
+        self.adopt_orphans(streams)
+        finished = _found(self._folder, f"*/*{SUFFIX}")
+        kept, free = 0, shutil.disk_usage(self._folder).free if finished else 0
+        for file in finished:
             kept += file.bytes
             if kept > self._most_bytes or file.finished_at < now - self._keep_seconds:
-                file.path.unlink(missing_ok=True)
+                free += _remove(file)
+        for file in reversed(finished):
+            if free >= self._free_bytes:
+                break
+            free += _remove(file)
         for folder in self._folder.glob("*"):
             if folder.name not in streams:
                 with suppress(OSError):  # there is something in it still
                     folder.rmdir()
+
+
+def _remove(file: RecordedFile) -> int:
+    """Returns the bytes that are free again."""
+    try:
+        file.path.unlink()
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        logger.warning("the recording %s cannot be removed: %s", file.path, error)
+        return 0
+    return file.bytes
 
 
 def _found(folder: Path, pattern: str) -> tuple[RecordedFile, ...]:

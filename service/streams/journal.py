@@ -26,6 +26,9 @@ REMIND: Final = 60.0
 
 logger = logging.getLogger(__name__)
 
+Entry = Callable[[], "Future[Any] | None"]
+"""Begins to store something; its future raises StorageError. None if there is nothing to store."""
+
 
 class Journal:
     """The entries of one stream. Methods may be called from any thread until ``close``."""
@@ -34,7 +37,7 @@ class Journal:
         self._stream = stream
         self._log = log
         self._model_name = model_name
-        self._entries: queue.Queue[Callable[[], Future[Any]] | None] = queue.Queue(MOST_WAITING)
+        self._entries: queue.Queue[Entry | None] = queue.Queue(MOST_WAITING)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"journal {stream}", daemon=True)
         self._thread.start()
@@ -51,6 +54,10 @@ class Journal:
         """Enter seconds that had passed at ``at`` (Unix time)."""
         self._entries.put(lambda: self._log.cover(self._stream, at, watched, dropped, blind))
 
+    def enter(self, entry: Entry) -> None:
+        """Have anything else stored, in its turn."""
+        self._entries.put(entry)
+
     def close(self, timeout: float) -> None:
         """Store what waits, without trying anything twice from now on; waits ``timeout`` seconds at most."""
         self._closing.set()
@@ -61,11 +68,12 @@ class Journal:
         while (entry := self._entries.get()) is not None:
             self._store(entry)
 
-    def _store(self, entry: Callable[[], Future[Any]]) -> None:
+    def _store(self, entry: Entry) -> None:
         complained: float | None = None
         while True:
             try:
-                entry().result()
+                if (stored := entry()) is not None:
+                    stored.result()
             except StorageError as error:
                 if complained is None or time.monotonic() - complained > REMIND:
                     complained = time.monotonic()

@@ -20,6 +20,7 @@ from service.engines.restricted import check_labels
 from service.errors import (
     OperatorStreamError,
     StoppingError,
+    StorageError,
     StreamExistsError,
     StreamLimitError,
     StreamNotFoundError,
@@ -50,13 +51,15 @@ logger = logging.getLogger(__name__)
 class StreamLimits:
     """``streams`` at most; ``policy`` says which addresses a client may name.
 
-    Recordings of all streams together are kept for ``keep_seconds`` and up to ``recording_bytes``.
+    Recordings of all streams together are kept for ``keep_seconds``, up to ``recording_bytes``, and only
+    while ``free_bytes`` of the disk stay free.
     """
 
     streams: int = 64
     policy: AddressPolicy = field(default_factory=AddressPolicy)
     keep_seconds: float = 30 * 86400.0
     recording_bytes: int = 20 << 30
+    free_bytes: int = 0
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
 
 
@@ -82,7 +85,7 @@ class StreamManager:
         self._store = store
         self._log = log
         self._supervisor = supervisor
-        self._archive = Archive(folder, limits.keep_seconds, limits.recording_bytes)
+        self._archive = Archive(folder, limits.keep_seconds, limits.recording_bytes, limits.free_bytes)
         self._loop = loop
         self._clock = clock
         self._on_trial = on_trial
@@ -98,6 +101,7 @@ class StreamManager:
         for definition in self._store.load():
             if not definition.trusted:  # what the operator has taken back does not live on
                 own.setdefault(definition.name, definition)
+        self._archive.adopt_orphans(tuple(own))
         for definition in own.values():
             definition.check()
             self._launch(definition)
@@ -150,8 +154,12 @@ class StreamManager:
                 promise = self.admission.promise
                 if promise(definition.options) > promise(stream.definition.options):
                     self.admission.check(definition, (one for one in self.all() if one is not stream))
-                stream.definition = definition  # from here on the room is taken
-            self._store.save(definition)
+                before, stream.definition = stream.definition, definition  # from here on the room is taken
+            try:
+                self._store.save(definition)
+            except StorageError:
+                stream.definition = before
+                raise
             self._stop(stream)
             changed = self._launch(definition)
             self.admission.divide(self.all())
@@ -169,7 +177,7 @@ class StreamManager:
         """
         if with_recordings:
             with self._adding:
-                if name not in self._streams and self._archive.files(name):
+                if name not in self._streams and self._archive.has(name):
                     self._archive.delete(name)
                     return
         with self._changed(name) as stream:

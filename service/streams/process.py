@@ -109,15 +109,7 @@ class _Stream:
         self._stamps = stamps()
 
     def run(self) -> None:
-        options = self._task.options
-        try:
-            options.check()
-            if options.labels is not None:
-                check_labels(options.labels, self._model.labels)
-        except ConfigurationError as error:
-            self._outlet.stand(StreamState.FAILED, str(error))
-            self._wait(None)
-            return
+        self._wait_for_labels()
         failures = 0
         began = time.monotonic()
         while self._outlet.pulse():
@@ -138,6 +130,20 @@ class _Stream:
             self._outlet.attempt = failures
             self._outlet.stand(state, reason, wait)
             self._wait(wait)
+
+    def _wait_for_labels(self) -> None:
+        """One that is learned may still follow to a new version of the model, or be learned once more."""
+        options = self._task.options
+        while self._outlet.pulse():
+            try:
+                options.check()
+                if options.labels is not None:
+                    check_labels(options.labels, self._model.labels)
+                return
+            except ConfigurationError as error:
+                wait = REFUSED.delay(1, random.random())
+                self._outlet.stand(StreamState.FAILED, str(error), wait)
+                self._wait(wait)
 
     def close(self) -> None:
         if self._recogniser:

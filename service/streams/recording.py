@@ -18,6 +18,7 @@ RING_BYTES: Final = 64 << 20
 DETECTION: Final = 3.0
 """Seconds that are kept beyond ``before``: an event is announced that much after its start, or less."""
 MOST_FPS: Final = 60.0
+MOST_WRITERS: Final = 3
 RETRY: Final = 10.0
 """Seconds of media time after which a continuous recording that was given up is tried again."""
 
@@ -41,25 +42,52 @@ class Recorder(Protocol):
         ...
 
 
+class _Files:
+    """The files of one recorder: at most ``MOST_WRITERS`` at a time, however long the disk holds them up."""
+
+    def __init__(self, folder: Path, fps: float, done: Done) -> None:
+        self._folder = folder
+        self._fps = min(fps, MOST_FPS)
+        self._done = done
+        self._writers: list[threading.Thread] = []
+
+    def open(self, name: str, event: str | None, shots: list[Shot]) -> RecordingFile | None:
+        """Begin a file with ``shots``, or return None while too many are not finished."""
+        self._writers = [thread for thread in self._writers if thread.is_alive()]
+        if len(self._writers) >= MOST_WRITERS:
+            return None
+        path = self._folder / (re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".") + SUFFIX)
+        recording = RecordingFile(path, self._fps, shots, lambda: self._done(event, path.name))
+        self._writers.append(recording.thread)
+        return recording
+
+    def join(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        for thread in self._writers:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
 class EventRecorder:
-    """A file for each event, named after it.
+    """A file for each event, named after it, and another for every further ``segment`` seconds of a long one.
 
     ``before`` and ``after`` are seconds, ``fps`` the rate of the video. One recording goes on at a time: an
     event that begins in the margin of another ends that one's file.
     """
 
-    def __init__(self, folder: Path, before: float, after: float, fps: float, done: Done) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: Path, before: float, after: float, segment: float, fps: float, done: Done
+    ) -> None:
+        self._files = _Files(folder, fps, done)
         self._before = before
         self._after = after
-        self._fps = min(fps, MOST_FPS)
-        self._done = done
+        self._segment = segment
         self._ring: deque[Shot] = deque()
         self._ring_bytes = 0
         self._recording: RecordingFile | None = None
         self._event: str | None = None
         self._until: float | None = None
-        self._threads: list[threading.Thread] = []
+        self._began = 0.0
+        self._part = 1
 
     def add(self, shot: Shot) -> None:
         self._ring.append(shot)
@@ -71,6 +99,10 @@ class EventRecorder:
                 break
         if self._recording and self._until is not None and shot.pts > self._until:
             self._finish()
+        if self._recording and self._event and shot.pts - self._began >= self._segment:
+            self._recording.finish()
+            self._part += 1
+            self._open(f"{self._event}.{self._part}", [], shot.pts)
         if self._recording:
             self._recording.put(shot)
 
@@ -84,16 +116,17 @@ class EventRecorder:
 
     def close(self, timeout: float = 0.0) -> None:
         self._finish()
-        _join(self._threads, timeout)
+        self._files.join(timeout)
 
     def _begin(self, event: Event) -> None:
         self._finish()
         shots = [shot for shot in self._ring if shot.pts >= event.start_pts - self._before]
-        path = self._folder / (re.sub(r"[^A-Za-z0-9._-]", "_", event.id).lstrip(".") + SUFFIX)
-        self._event, self._until = event.id, None
-        self._recording = RecordingFile(path, self._fps, shots, lambda: self._done(event.id, path.name))
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
-        self._threads.append(self._recording.thread)
+        self._event, self._until, self._part = event.id, None, 1
+        self._open(event.id, shots, event.start_pts)
+
+    def _open(self, name: str, shots: list[Shot], began: float) -> None:
+        self._began = began
+        self._recording = self._files.open(name, self._event, shots)
 
     def _finish(self) -> None:
         if self._recording:
@@ -104,7 +137,7 @@ class EventRecorder:
 class ContinuousRecorder:
     """All that a stream shows, in a new file every ``segment`` seconds, named after the time it begins (UTC).
 
-    What was given up, as the disk is full or too slow, is tried again in a new file after ``RETRY`` seconds.
+    What was given up, as the disk is full or too slow, goes on in a new file after ``RETRY`` seconds.
     """
 
     def __init__(
@@ -115,14 +148,11 @@ class ContinuousRecorder:
         done: Done,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._folder = folder
+        self._files = _Files(folder, fps, done)
         self._segment = segment
-        self._fps = min(fps, MOST_FPS)
-        self._done = done
         self._clock = clock
         self._recording: RecordingFile | None = None
         self._began = 0.0
-        self._threads: list[threading.Thread] = []
 
     def add(self, shot: Shot) -> None:
         length = shot.pts - self._began
@@ -138,25 +168,17 @@ class ContinuousRecorder:
 
     def close(self, timeout: float = 0.0) -> None:
         self._finish()
-        _join(self._threads, timeout)
+        self._files.join(timeout)
 
     def _longest(self, recording: RecordingFile) -> float:
         return min(self._segment, RETRY) if recording.is_given_up else self._segment
 
     def _begin(self, pts: float) -> None:
-        name = f"{datetime.fromtimestamp(self._clock(), UTC):%Y%m%dT%H%M%S.%fZ}{SUFFIX}"
         self._began = pts
-        self._recording = RecordingFile(self._folder / name, self._fps, [], lambda: self._done(None, name))
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
-        self._threads.append(self._recording.thread)
+        name = f"{datetime.fromtimestamp(self._clock(), UTC):%Y%m%dT%H%M%S.%fZ}"
+        self._recording = self._files.open(name, None, [])
 
     def _finish(self) -> None:
         if self._recording:
             self._recording.finish()
         self._recording = None
-
-
-def _join(threads: Sequence[threading.Thread], timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))

@@ -89,15 +89,15 @@ class RecordingFile:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
                 frames = self._write_all(file)
-            if frames and not self.is_given_up:
+            if frames:
                 os.replace(part, self._path)
                 self._done()
                 return
         except (OSError, AviTooLongError, ValueError, cv2.error) as error:
             self.is_given_up = True
             logger.warning("the recording %s is given up: %s", self._path, error)
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+        if _keep(part):  # what was written before
+            self._done()
 
     def _write_all(self, file: BinaryIO) -> int:
         timeline: _Timeline | None = None
@@ -127,17 +127,21 @@ def adopt(folder: Path) -> list[str]:
 
     To be called when nobody writes into ``folder``.
     """
-    adopted = []
-    for part in sorted(folder.glob(f"*{SUFFIX}{PART}")):
-        try:
-            if count_frames(part):
-                os.replace(part, part.with_suffix(""))
-                adopted.append(part.stem)
-            else:
-                part.unlink()
-        except OSError as error:
-            logger.warning("what is left of the recording %s stays as it is: %s", part, error)
-    return adopted
+    return [part.stem for part in sorted(folder.glob(f"*{SUFFIX}{PART}")) if _keep(part)]
+
+
+def _keep(part: Path) -> bool:
+    """Give an unfinished file its name, or remove it if it has no frame; returns whether it has."""
+    try:
+        if count_frames(part):
+            os.replace(part, part.with_suffix(""))
+            return True
+        part.unlink()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        logger.warning("what is left of the recording %s stays as it is: %s", part, error)
+    return False
 
 
 class _Timeline:

@@ -64,7 +64,7 @@ class StreamOptions:
     for ``blind_after`` seconds, or identical for ``frozen_after`` seconds, is one that cannot be seen;
     0 switches either off. ``view_rate`` bounds the frames per second of the live view. ``record`` keeps
     annotated video: of every event, with ``record_before`` and ``record_after`` seconds around it, or of
-    all, in files of ``record_segment`` seconds.
+    all, in files of at most ``record_segment`` seconds.
     """
 
     settings: RunSettings = field(default_factory=RunSettings)

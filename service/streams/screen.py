@@ -63,7 +63,9 @@ class Screen:
             self._outlet.tell(Recorded(event, file))
 
         if options.record is Record.EVENTS:
-            return EventRecorder(folder, options.record_before, options.record_after, fps, done)
+            return EventRecorder(
+                folder, options.record_before, options.record_after, options.record_segment, fps, done
+            )
         if options.record is Record.ALWAYS:
             return ContinuousRecorder(folder, options.record_segment, fps, done)
         return None

@@ -10,12 +10,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
-from service.errors import StorageError
 from service.event_log import EventLog
 from service.histogram import Durations
 from service.streams.broadcast import Broadcast
@@ -56,7 +56,7 @@ class Label:
     emitted_at: float
 
 
-TrialListener = Callable[[str, Tried | Weighed], None]
+TrialListener = Callable[[str, Tried | Weighed], "Future[None] | None"]
 """Hears, with the name of the stream, of labels on trial; may raise StorageError."""
 
 News = Label | StreamStatus
@@ -188,7 +188,7 @@ class Stream:
             event = replace(told.message.event, stream=self.definition.name)
             self._journal.append(replace(told.message, event=event), told.epoch)
         elif isinstance(told, Tried | Weighed):
-            self._try(told)
+            self._journal.enter(lambda: self._on_trial(self.definition.name, told))
         elif isinstance(told, Standing):
             next_try_at = None if told.wait is None else self._clock() + told.wait
             self._set(state=told.state, reason=told.reason, attempt=told.attempt, next_try_at=next_try_at)
@@ -200,14 +200,6 @@ class Stream:
         elif isinstance(told, Recorded):
             facts = {"stream": self.definition.name, "event": told.event, "file": told.file}
             logger.info("stream %s: recorded %s", self.definition.name, told.file, extra=facts)
-
-    def _try(self, told: Tried | Weighed) -> None:
-        try:
-            self._on_trial(self.definition.name, told)
-        except StorageError as error:
-            logger.warning(
-                "stream %s: the trial of a label misses something: %s", self.definition.name, error
-            )
 
     def _measure(self, told: Measured) -> None:
         self._note(
@@ -255,7 +247,8 @@ class Stream:
                 next_try_at=next_try_at,
                 restarts=was.restarts if restarts is None else restarts,
             )
-            if state not in (StreamState.LIVE, StreamState.STALLED):
+            waits = state is StreamState.LIVE and reason is not None  # for the network
+            if waits or state not in (StreamState.LIVE, StreamState.STALLED):
                 status = replace(status, label=None, confidence=None, frame_age=None)
             self._status = status
         if status != was:

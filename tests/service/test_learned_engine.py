@@ -163,6 +163,20 @@ def test_the_index_decides_and_nothing_else(store: LabelStore, caplog: pytest.Lo
     assert engine.labels[4:] == ()
 
 
+@pytest.mark.parametrize("content", [b"", bytes(400)], ids=["empty", "zeros"])
+def test_a_damaged_label_costs_only_itself(
+    store: LabelStore, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    """As a power cut leaves it: the network starts, and the other labels are served."""
+    jpegs, features = [b"jpeg"] * 5, ColourClassifier().embed(inputs(*["yellow"] * 5))[1]
+    for name in ("yellow", "amber"):
+        store.add(name, LabelState.SERVED, "colours 1", jpegs, features)
+    amber = store.load().find("amber")
+    (store.folder / amber.id / amber.features).write_bytes(content)
+    assert engine_of(store).labels[4:] == ("yellow",)
+    assert "learned label amber is left out" in caplog.text
+
+
 def test_a_label_that_cannot_be_stored_leaves_nothing(
     store: LabelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from service import supervisor
 from service.backoff import Backoff
 from service.errors import ConfigurationError
 from service.supervisor import ChildSpec, ChildState, ChildStatus, Supervisor
@@ -75,6 +76,33 @@ def test_backoff_doubles_up_to_a_limit(attempt: int, chance: float, expected: fl
     """Waits grow, never beyond the limit nor with the number of failures, and chance only shortens them."""
     backoff = Backoff(first=1.0, limit=5.0, jitter=0.5)
     assert backoff.delay(attempt, chance) == pytest.approx(expected)
+
+
+def test_no_descriptor_left_is_one_failure(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of descriptors a process is not started, but tried again, and the others are still looked after."""
+    watch.supervisor.start(ChildSpec("first", idle, backoff=QUICK))
+    pid = watch.pid("first")
+
+    def none_left(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(supervisor.socket, "socketpair", none_left)
+        watch.supervisor.start(ChildSpec("second", idle, backoff=QUICK))
+        wait_until(lambda: watch.failures("second"))
+    assert "Too many open files" in str(watch.failures("second")[0].reason)
+    watch.pid("second")
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: watch.failures("first"))
+    assert watch.pid("first") != pid
+
+
+def test_a_signal_without_a_name(watch: Watch) -> None:
+    """Real-time signals have none."""
+    watch.supervisor.start(ChildSpec("first", idle, backoff=QUICK))
+    os.kill(watch.pid("first"), 40)
+    wait_until(lambda: watch.failures("first"))
+    assert watch.failures("first")[0].reason == "killed by signal 40"
 
 
 def test_backoff_forgets_after_a_healthy_run() -> None:

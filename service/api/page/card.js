@@ -211,7 +211,7 @@ export class Card {
       const link = element("a", "", new Date(one.finished_at).toLocaleString([], { hourCycle: "h23" }));
       link.href = withToken(one.link);
       link.download = one.file;
-      const label = this.timeline.labelOf(one.file.replace(/\.avi$/, ""));
+      const label = this.timeline.labelOf(one.file.replace(/(\.\d+)?\.avi$/, ""));
       item.append(link, ` ${label ? `${label}, ` : ""}${size(one.bytes)}`);
       return item;
     }));

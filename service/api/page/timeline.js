@@ -64,7 +64,7 @@ export class Timeline {
     return known;
   }
 
-  // The name of a recording is the id of its event.
+  // The name of a recording is the id of its event, and a number from the second part on.
   labelOf(id) {
     return this.events.get(id)?.event.label;
   }

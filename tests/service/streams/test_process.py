@@ -23,11 +23,13 @@ import numpy as np
 import pytest
 
 from service.addresses import Pinned
+from service.backoff import Backoff
 from service.config import RunSettings
 from service.errors import ConfigurationError, SourceError
 from service.pipeline import run
 from service.sinks.avi import count_frames
 from service.sources import open_source
+from service.streams import process
 from service.streams.messages import (
     MAX_BYTES,
     Happened,
@@ -50,6 +52,7 @@ from tests.service.fakes import read_video
 from tests.service.streams.cameras import (
     LIMITS,
     QUICK,
+    BrightClassifier,
     BrightModel,
     Camera,
     Running,
@@ -284,6 +287,18 @@ def test_a_refused_address_is_not_opened(cam: Camera) -> None:
     assert stream.all(Standing)[at].reason == "addresses of this network are not allowed"
     stream.stop()
     assert cam.sent == 0
+
+
+def test_a_label_that_is_not_there_yet_is_waited_for(cam: Camera, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is learned may follow to a new version of the model only after the stream has started."""
+    monkeypatch.setattr(process, "REFUSED", Backoff(first=0.3, limit=0.3))
+    model = BrightModel(labels=("other", "background"))
+    stream = Running(task_of(cam.address, labels=("bright",)), model)
+    at = stream.wait_for_state(StreamState.FAILED)
+    assert "bright" in str(stream.all(Standing)[at].reason)
+    object.__setattr__(model, "labels", BrightClassifier.labels)
+    assert stream.wait_for_event().message.event.label == "bright"
+    stream.stop()
 
 
 def checked_task(resolve: Callable[[str], Pinned | str]) -> StreamTask:

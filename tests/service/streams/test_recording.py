@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from service.sinks.avi import AviWriter
-from service.streams import recording
+from service.streams import recording, recording_file
 from service.streams.recording import ContinuousRecorder, EventRecorder
 from service.streams.recording_file import Shot, adopt, encode_jpeg
 from service.types import EndReason, Event, EventMessage, EventPhase, Image
@@ -40,11 +41,11 @@ def no_space(self: AviWriter, jpeg: bytes) -> None:
 class Recorder:
     """An event recorder and what it has told."""
 
-    def __init__(self, folder: Path, before: float = 1.0, after: float = 0.5) -> None:
+    def __init__(self, folder: Path, before: float = 1.0, after: float = 0.5, segment: float = 600.0) -> None:
         self.folder = folder
         self.told: list[tuple[str | None, str]] = []
         self.recorder = EventRecorder(
-            folder, before, after, FPS, lambda event, file: self.told.append((event, file))
+            folder, before, after, segment, FPS, lambda event, file: self.told.append((event, file))
         )
 
     def add(self, first: int, last: int) -> None:
@@ -107,7 +108,7 @@ def test_holes_are_filled_and_haste_is_thinned(tmp_path: Path) -> None:
 
 def test_a_jump_of_the_clock_is_bounded(tmp_path: Path) -> None:
     """A time that leaps does not fill the disk with one picture."""
-    recorder = Recorder(tmp_path)
+    recorder = Recorder(tmp_path, segment=1e9)
     recorder.note(EventPhase.STARTED, 0.0)
     for number, pts in enumerate([0.0, 1e6, 1e6 + 0.1]):
         recorder.recorder.add(shot(number, pts=pts))
@@ -156,10 +157,8 @@ def test_what_cannot_be_written_costs_only_itself(
     assert recorder.told == [("cam.1-2", "cam.1-2.avi")]
 
 
-def test_a_disk_that_stands_still_holds_up_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Pictures wait for the disk up to a bound; then the recording is given up, and frames go on."""
+def stall(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Have the disk stand still until the event is set."""
     resume = threading.Event()
     original = AviWriter.write
 
@@ -168,13 +167,67 @@ def test_a_disk_that_stands_still_holds_up_nothing(
         original(self, jpeg)
 
     monkeypatch.setattr(AviWriter, "write", slow)
+    return resume
+
+
+def test_a_disk_that_stands_still_holds_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pictures wait for the disk up to a bound; then the recording ends, and keeps what it has."""
+    resume = stall(monkeypatch)
     recorder = Recorder(tmp_path)
     recorder.note(EventPhase.STARTED, 0.0)
     recorder.add(0, 100)
     resume.set()
     recorder.recorder.close(10.0)
-    assert (recorder.told, list(tmp_path.iterdir())) == ([], [])
     assert "too slow" in caplog.text
+    assert recorder.numbers()[0] == 0
+    assert len(recorder.numbers()) < 70
+
+
+def test_a_disk_that_stands_still_gathers_no_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one file cannot be written, no other is begun: an hour of it costs what a minute does."""
+    resume = stall(monkeypatch)
+    told: list[str] = []
+    recorder = continuous(tmp_path, told)
+    before = threading.active_count()
+    for number in range(3000):
+        recorder.add(Shot(number / FPS, 64, 48, b"jpeg"))
+    assert threading.active_count() <= before + recording.MOST_WRITERS
+    resume.set()
+    recorder.close(10.0)
+
+
+def test_a_disk_that_fills_up_costs_what_finds_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written before is a recording as any other."""
+    original = AviWriter.write
+
+    def filling(self: AviWriter, jpeg: bytes) -> None:
+        if self.frames == 20:
+            raise OSError(28, "No space left on device")
+        original(self, jpeg)
+
+    monkeypatch.setattr(AviWriter, "write", filling)
+    monkeypatch.setattr(recording_file, "FLUSH_SECONDS", 0.0)
+    recorder = Recorder(tmp_path)
+    recorder.note(EventPhase.STARTED, 0.0)
+    recorder.add(0, 40)
+    recorder.recorder.close(10.0)
+    assert recorder.numbers() == list(range(20))
+
+
+def test_a_long_event_has_several_files(tmp_path: Path) -> None:
+    """None grows without end; together they have every frame."""
+    recorder = Recorder(tmp_path, before=0.0, segment=2.0)
+    recorder.add(0, 10)
+    recorder.note(EventPhase.STARTED, 0.0)
+    recorder.add(10, 50)
+    recorder.recorder.close(10.0)
+    recorder.told.sort(key=lambda told: (len(told[1]), told[1]))
+    assert recorder.told == [("cam.1-1", f"cam.1-1{part}.avi") for part in ("", ".2", ".3")]
+    assert [number for part in range(3) for number in recorder.numbers(part)] == list(range(50))
 
 
 def test_a_name_stays_in_its_folder(tmp_path: Path) -> None:
@@ -188,7 +241,7 @@ def test_a_name_stays_in_its_folder(tmp_path: Path) -> None:
 
 
 def continuous(folder: Path, told: list[str], clock: float = 1_800_000_000.0) -> ContinuousRecorder:
-    seconds = iter(range(1000))
+    seconds = itertools.count()
     return ContinuousRecorder(
         folder, 3.0, FPS, lambda event, file: told.append(file), lambda: clock + next(seconds)
     )

@@ -191,3 +191,11 @@ def test_nonsense_of_a_process_gets_no_further(field: str, value: object) -> Non
     name, fields = "Happened", asdict(message)
     with pytest.raises((TypeError, ValueError)):
         decode(json.dumps([name, fields]).encode())
+
+
+def test_no_label_stands_while_the_network_is_away(stream: Stream) -> None:
+    """What was seen before says nothing of what is seen now."""
+    stream._hear(Labelled(7, 0.28, 1e9, 0.1, "red", 0.9, (("red", 0.9),), 2, None))
+    assert stream.status.label == "red"
+    stream._hear(Standing(StreamState.LIVE, "waiting for inference", 1, None))
+    assert (stream.status.label, stream.status.confidence) == (None, None)
