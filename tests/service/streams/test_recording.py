@@ -157,27 +157,30 @@ def test_what_cannot_be_written_costs_only_itself(
     assert recorder.told == [("cam.1-2", "cam.1-2.avi")]
 
 
-def stall(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Have the disk stand still until the event is set."""
-    resume = threading.Event()
+def stall(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Have the disk stand still: the first event is set when it does, the second lets it go on."""
+    stalled, resume = threading.Event(), threading.Event()
     original = AviWriter.write
 
     def slow(self: AviWriter, jpeg: bytes) -> None:
+        stalled.set()
         resume.wait(20)
         original(self, jpeg)
 
     monkeypatch.setattr(AviWriter, "write", slow)
-    return resume
+    return stalled, resume
 
 
 def test_a_disk_that_stands_still_holds_up_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Pictures wait for the disk up to a bound; then the recording ends, and keeps what it has."""
-    resume = stall(monkeypatch)
+    stalled, resume = stall(monkeypatch)
     recorder = Recorder(tmp_path)
     recorder.note(EventPhase.STARTED, 0.0)
-    recorder.add(0, 100)
+    recorder.add(0, 1)
+    assert stalled.wait(20)
+    recorder.add(1, 100)
     resume.set()
     recorder.recorder.close(10.0)
     assert "too slow" in caplog.text
@@ -187,7 +190,7 @@ def test_a_disk_that_stands_still_holds_up_nothing(
 
 def test_a_disk_that_stands_still_gathers_no_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one file cannot be written, no other is begun: an hour of it costs what a minute does."""
-    resume = stall(monkeypatch)
+    _, resume = stall(monkeypatch)
     told: list[str] = []
     recorder = continuous(tmp_path, told)
     before = threading.active_count()
