@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,9 +99,11 @@ class Artifact:
         """
         from safetensors.numpy import load_file
 
+        from models.architectures.imagenet_base import finalize_normalization
+
         arrays = load_file(self.folder / WEIGHTS)
         for variable in network.weights:
-            array = arrays.pop(variable.path, None)
+            array = arrays.pop(_key(variable), None)
             if array is None or array.shape != tuple(variable.shape):
                 found = "nothing" if array is None else f"shape {array.shape}"
                 raise ArtifactError(
@@ -110,6 +113,7 @@ class Artifact:
             variable.assign(array.astype(np.float32))
         if arrays:
             raise ArtifactError(f"{self.folder / WEIGHTS} holds arrays that the network lacks: {min(arrays)}")
+        finalize_normalization(network)
 
     def _calibrated(self, network: Any) -> Any:
         """``network`` with probabilities in place of its logits."""
@@ -210,7 +214,7 @@ def save_artifact(
 
     folder.mkdir(parents=True, exist_ok=True)
     save_file(
-        {variable.path: _stored(np.asarray(variable)) for variable in network.weights}, folder / WEIGHTS
+        {_key(variable): _stored(np.asarray(variable)) for variable in network.weights}, folder / WEIGHTS
     )
     for record, content in records.items():
         write_json(folder / f"{record}.json", content)
@@ -256,9 +260,15 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
+def _key(variable: Any) -> str:
+    """By what name a variable is stored: its path, without the count that Keras gives one that has no name
+    (such as ConvNeXt's scales), which hangs on what the process made before."""
+    return re.sub(r"/variable_\d+$", "/variable", variable.path)
+
+
 def _stored(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Half precision for kernels; vectors (biases, batch statistics) are small and need their range."""
-    return np.ascontiguousarray(array, np.float16 if array.ndim > 1 else np.float32)
+    return np.asarray(array, np.float16 if array.ndim > 1 else np.float32, order="C")
 
 
 def _verify(path: Path, expected: str) -> None:

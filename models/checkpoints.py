@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,22 +12,34 @@ from typing import Any, Self
 
 import keras
 
+from models.datasets import Sample
 from models.errors import ModelError
 from models.settings import TrainingSettings
 
 
-def hold_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Store the settings of a new run; raise ModelError where the run in ``folder`` has others."""
+def hold_settings(folder: Path, settings: Mapping[str, Any], begun_with: Mapping[str, Any]) -> None:
+    """Store what a new run is made of; raise ModelError where the run in ``folder`` is of something else.
+
+    ``begun_with`` is what earlier versions did not store (see ``origin``): a run of theirs goes on without.
+    """
     path = folder / "settings.json"
-    wanted = json.loads(json.dumps(settings))
+    wanted = json.loads(json.dumps({**settings, **begun_with}))
     if not path.is_file():
         path.write_text(json.dumps(wanted, indent=1) + "\n")
     found = json.loads(path.read_text())
-    other = ", ".join(name for name in wanted if found.get(name) != wanted[name])
+    unknown = begun_with.keys() - found.keys()
+    other = ", ".join(name for name in wanted if name not in unknown and found.get(name) != wanted[name])
     if other:
         raise ModelError(
             f"{folder} holds a run with another {other}; choose another folder or remove this one"
         )
+
+
+def origin(samples: Iterable[Sample], labels: tuple[str, ...], start_from: str | None) -> dict[str, Any]:
+    """What tells a run from another: ``data`` is the SHA-256 of paths, labels and splits of its images."""
+    rows = sorted(f"{one.path.absolute()}\t{one.label}\t{one.split}" for one in samples)
+    data = hashlib.sha256("\n".join(rows).encode(errors="surrogateescape")).hexdigest()
+    return {"data": data, "labels": labels, "start_from": start_from}
 
 
 def read_record(folder: Path) -> dict[str, Any]:

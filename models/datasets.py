@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.data.listing import BACKGROUND as BACKGROUND
-from models.data.listing import IMAGE_SUFFIXES, read_listing
+from models.data.listing import IMAGE_SUFFIXES, SPLITS, Entry, read_listing
+from models.data.split import add_splits
 from models.errors import DatasetError
 
 Image = npt.NDArray[np.uint8]
@@ -39,11 +41,13 @@ def load_folder(
     valid_fraction: float = 0.1,
     test_fraction: float = 0.2,
     seed: int = 1,
+    by_group: bool = False,
 ) -> list[Sample]:
     """Read ``root/<label>/<image>``, with the splits of a CSV (path, label, split) where there is one.
 
     ``splits`` defaults to ``root/splits.csv``. Without such a file each label is divided at random but
-    reproducibly by ``seed``. Raises DatasetError if nothing is found or a listed image is missing.
+    reproducibly by ``seed``, image by image or ``by_group``; a group is a folder below the label's. Raises
+    DatasetError if nothing is found or a listed image is missing.
     """
     if not root.is_dir():
         raise DatasetError(f"{root} is not a folder; expected <label>/<image> inside it")
@@ -58,10 +62,23 @@ def load_folder(
         valids = round(valid_fraction * len(paths))
         for rank, index in enumerate(order):
             split = "test" if rank < tests else "valid" if rank < tests + valids else "train"
-            samples.append(Sample(paths[index], folder.name, split))
+            group = paths[index].parent.relative_to(folder).as_posix()
+            samples.append(Sample(paths[index], folder.name, split, "" if group == "." else group))
     if not samples:
         raise DatasetError(f"{root} holds no images; expected <label>/<image> with {_suffixes()}")
+    if by_group:
+        shares = {"train": 1 - valid_fraction - test_fraction, "valid": valid_fraction, "test": test_fraction}
+        return divide(samples, shares, seed=seed, by_group=True)
     return samples
+
+
+def divide(
+    samples: Sequence[Sample], shares: Mapping[str, float], *, seed: int, by_group: bool
+) -> list[Sample]:
+    """``samples`` with new splits, of which each has about its share of every label (see ``add_splits``)."""
+    entries = [Entry(str(sample.path), sample.label, "", sample.group) for sample in samples]
+    divided = add_splits(entries, shares, seed=seed, by_group=by_group)
+    return [replace(sample, split=entry.split) for sample, entry in zip(samples, divided, strict=True)]
 
 
 def load_groups(
@@ -96,7 +113,9 @@ class Collection:
 
     ``data`` is a folder of labels (see ``load_folder``). ``background`` is a folder of groups that
     become the class ``background``, of which ``valid_groups`` and ``test_groups`` are kept apart (see
-    ``load_groups``). Every image of ``extra``, more folders of labels, is for training.
+    ``load_groups``). Every image of ``extra``, more folders of labels, is for training, except for those
+    that a list leaves out there. ``by_group`` is as for ``load_folder``. Images that are in ``division``,
+    that of an earlier run, are in its splits whatever else is said (see ``division_of``).
     """
 
     data: Path
@@ -105,6 +124,8 @@ class Collection:
     valid_groups: tuple[str, ...] = ()
     test_groups: tuple[str, ...] = ()
     extra: tuple[Path, ...] = ()
+    by_group: bool = False
+    division: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def divided_as(
@@ -114,26 +135,60 @@ class Collection:
         splits: Path | None = None,
         background: Path | None = None,
     ) -> Self:
-        """The images that a model was made from: its training record says which groups were kept apart."""
+        """The images that a model was made from, in the splits of its training record.
+
+        Records of earlier versions say only which groups of the background were kept apart.
+        """
         groups = training.get("groups", {})
         valid, test = (tuple(groups.get(split, ())) for split in ("valid", "test"))
-        return cls(data, splits, background, valid, test)
+        return cls(data, splits, background, valid, test, division=training.get("division", {}))
 
     def load(self, labels: Sequence[str] | None = None, seed: int = 1) -> list[Sample]:
         """All samples, or those of ``labels``. Raises DatasetError for what is missing."""
-        samples = load_folder(self.data, self.splits, seed=seed)
+        own, extra = self.load_apart(labels, seed)
+        return own + extra
+
+    def load_apart(
+        self, labels: Sequence[str] | None = None, seed: int = 1
+    ) -> tuple[list[Sample], list[Sample]]:
+        """As ``load``, those of ``extra`` apart: they are for training however the others are divided."""
+        own = load_folder(self.data, self.splits, seed=seed, by_group=self.by_group)
         if self.background is not None:
-            samples += load_groups(
+            own += load_groups(
                 self.background, BACKGROUND, valid_groups=self.valid_groups, test_groups=self.test_groups
             )
-        for folder in self.extra:
-            samples += [replace(sample, split="train") for sample in load_folder(folder)]
+        if self.division:
+            own = as_divided(own, self.division)
+        more = [sample for folder in self.extra for sample in load_folder(folder)]
+        extra = [replace(sample, split="train") for sample in more if sample.split in SPLITS]
         if labels is None:
-            return samples
-        missing = sorted(set(labels) - {sample.label for sample in samples})
+            return own, extra
+        missing = sorted(set(labels) - {sample.label for sample in (*own, *extra)})
         if missing:
             raise DatasetError(f"{self.data} has no images of {', '.join(missing)}")
-        return [sample for sample in samples if sample.label in labels]
+        return of_labels(own, labels), of_labels(extra, labels)
+
+
+def division_of(samples: Iterable[Sample]) -> dict[str, str]:
+    """Which images are in which split, to be stored: by split the digests of the files, spaces between."""
+    digests: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for sample in samples:
+        if sample.split in digests:
+            digests[sample.split].append(_digest(sample.path))
+    return {split: " ".join(found) for split, found in digests.items()}
+
+
+def as_divided(samples: Iterable[Sample], division: Mapping[str, str]) -> list[Sample]:
+    """``samples`` in the splits of ``division``, wherever their files lie now; others stay as they are.
+
+    A file that is in several splits there was trained on, or else validated.
+    """
+    split_of = {digest: split for split in reversed(SPLITS) for digest in division.get(split, "").split()}
+    return [replace(sample, split=split_of.get(_digest(sample.path), sample.split)) for sample in samples]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
 
 
 def _read_splits(root: Path, splits: Path) -> list[Sample]:
@@ -151,6 +206,10 @@ def _read_splits(root: Path, splits: Path) -> list[Sample]:
 
 def _suffixes() -> str:
     return ", ".join(sorted(IMAGE_SUFFIXES))
+
+
+def of_labels(samples: Iterable[Sample], labels: Sequence[str]) -> list[Sample]:
+    return [sample for sample in samples if sample.label in labels]
 
 
 def of_split(samples: Iterable[Sample], split: str) -> list[Sample]:

@@ -81,7 +81,7 @@ def export(
         evaluation = part.evaluation(temperature)
         metrics[split] = {"images": counts(part.samples), "all": evaluation.summary(enter)}
         sports = tuple(label for label in labels if label != BACKGROUND)
-        if sports != labels:
+        if sports != labels and any(sample.label in sports for sample in part.samples):
             metrics[split]["without_background"] = evaluation.restricted(sports).summary(enter)
     return save_artifact(
         folder,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from models.sequences import Window
+from models.sequences import Window, runs
 
 Floats = npt.NDArray[np.float32]
 SMOOTHING = (8, 32)
@@ -36,13 +37,8 @@ def flicker(probabilities: Floats, truth: npt.NDArray[np.int64], judged: Sequenc
 
 def stretches(judged: Sequence[Window]) -> list[slice]:
     """Where one window follows upon the other frame by frame."""
-    last = [window.frames[-1] for window in judged]
-    starts = [
-        place
-        for place, frame in enumerate(last)
-        if not place or (frame.video, frame.number) != (last[place - 1].video, last[place - 1].number + 1)
-    ]
-    return [slice(*ends) for ends in zip(starts, [*starts[1:], len(last)], strict=True)]
+    lengths = [len(run) for run in runs(window.frames[-1] for window in judged)]
+    return [slice(end - length, end) for length, end in zip(lengths, accumulate(lengths), strict=True)]
 
 
 def rolling_mean(rows: Floats, window: int) -> Floats:

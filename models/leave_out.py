@@ -40,8 +40,9 @@ def leave_out(
     """``samples`` with ``group`` for the test and a random share of each label of the rest to validate.
 
     What is left is for training, whatever the splits were before; samples that are in none of the three
-    splits stay out. Validation images have near neighbours in training then: they say when to stop, not
-    how good the model is. Raises DatasetError for a group that is not there.
+    splits stay out, and an image that is listed more than once is on one side. Validation images have near
+    neighbours in training then: they say when to stop, not how good the model is. Raises DatasetError for a
+    group that is not there.
     """
     groups = groups_of(samples)
     if group not in groups:
@@ -53,10 +54,8 @@ def leave_out(
             rest[sample.label].append(sample)
     divided = [replace(sample, split="test") for sample in used if sample.group == group]
     for label, members in sorted(rest.items()):
-        order = np.random.default_rng([seed, *label.encode()]).permutation(len(members))
-        valid = set(order[: max(1, round(valid_fraction * len(members)))].tolist())
-        divided += [
-            replace(sample, split="valid" if number in valid else "train")
-            for number, sample in enumerate(members)
-        ]
+        paths = list(dict.fromkeys(sample.path for sample in members))
+        order = np.random.default_rng([seed, *label.encode()]).permutation(len(paths))
+        valid = {paths[number] for number in order[: max(1, round(valid_fraction * len(paths)))]}
+        divided += [replace(sample, split="valid" if sample.path in valid else "train") for sample in members]
     return divided

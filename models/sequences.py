@@ -1,28 +1,27 @@
 """Windows of consecutive frames, to train and judge models that see clips.
 
-Frames lie in ``<root>/<video>/<frame>``, with ``<root>/labels.csv`` of the columns video, frame, label and
-split. The number at the end of a frame's name tells its place in the video.
+Frames lie in ``<root>/<video>/<frame>``, with ``<root>/labels.csv`` of the columns video, frame, label and,
+where there is one, split; a split that is not there is that of ``<root>/splits.csv``. The number at the end
+of a frame's name tells its place in the video.
 """
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
+from statistics import median_low
 
+from models.data.check import number_of
+from models.data.listing import LABELS_FILE, SPLITS_FILE, Entry, read_listing
 from models.datasets import Sample
 from models.errors import DatasetError
-
-LABELS = "labels.csv"
-_NUMBER = re.compile(r"(\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
 class VideoFrame:
-    """One labelled frame; ``number`` rises by one from frame to frame of a ``video`` without holes."""
+    """One labelled frame; ``number`` rises by one step from frame to frame of a ``video`` without holes."""
 
     path: Path
     video: str
@@ -58,7 +57,7 @@ class Window:
 
 def has_videos(root: Path) -> bool:
     """Whether ``root`` holds frames of videos rather than a folder for each label."""
-    return (root / LABELS).is_file()
+    return (root / LABELS_FILE).is_file()
 
 
 def load_frames(root: Path) -> list[VideoFrame]:
@@ -67,27 +66,24 @@ def load_frames(root: Path) -> list[VideoFrame]:
     Raises DatasetError if it is missing or not as it should be, lists a frame that is not there or twice,
     or one whose name does not end in a number.
     """
-    path = root / LABELS
-    try:
-        with path.open(newline="") as file:
-            frames = [
-                VideoFrame(
-                    root / row["video"] / row["frame"],
-                    row["video"],
-                    _number(path, row["frame"]),
-                    row["label"],
-                    row["split"],
-                )
-                for row in csv.DictReader(file)
-            ]
-    except (OSError, KeyError, TypeError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(
-            f"{path} is not a CSV with columns video, frame, label, split: {error!r}"
-        ) from error
+    path = root / LABELS_FILE
+    entries = read_listing(path, root).entries
+    splits = {}
+    if (root / SPLITS_FILE).is_file() and not all(entry.split for entry in entries):
+        splits = {entry.path: entry.split for entry in read_listing(root / SPLITS_FILE, root).entries}
+    frames = [
+        VideoFrame(
+            root / entry.path,
+            entry.group,
+            _number(path, entry),
+            entry.label,
+            entry.split or splits.get(entry.path, ""),
+        )
+        for entry in entries
+    ]
     missing = [frame.path for frame in frames if not frame.path.is_file()]
-    if missing or not frames:
-        what = f"{len(missing)} frames that are not there, {missing[0]} first" if missing else "no frame"
-        raise DatasetError(f"{path} lists {what}")
+    if missing:
+        raise DatasetError(f"{path} lists {len(missing)} frames that are not there, {missing[0]} first")
     frames.sort(key=lambda frame: (frame.video, frame.number))
     for one, other in pairwise(frames):
         if (one.video, one.number) == (other.video, other.number):
@@ -95,19 +91,20 @@ def load_frames(root: Path) -> list[VideoFrame]:
     return frames
 
 
-def _number(path: Path, name: str) -> int:
-    found = _NUMBER.search(Path(name).stem)
-    if found is None:
+def _number(path: Path, entry: Entry) -> int:
+    number = number_of(entry.path)
+    if number is None or not entry.group:
         raise DatasetError(
-            f"{path}: {name!r} does not end in a number, which would tell its place; rename it to …-00001.jpg"
+            f"{path}: {entry.path!r} has no video, or does not end in a number, which would tell its place; "
+            "rename it to <video>/…-00001.jpg"
         )
-    return int(found[1])
+    return number
 
 
 def windows(frames: Iterable[VideoFrame], length: int, stride: int = 1) -> list[Window]:
     """Every window of ``length`` frames of which each is ``stride`` after the one before it.
 
-    None reaches over a hole in the numbers, into another video or another split; so a video gives
+    None reaches over a hole in the numbers, into another video or another split (``runs``); so a video gives
     (length - 1) · stride windows fewer than frames. Raises DatasetError unless both are 1 or more.
     """
     if length < 1 or stride < 1:
@@ -120,14 +117,22 @@ def windows(frames: Iterable[VideoFrame], length: int, stride: int = 1) -> list[
 
 
 def runs(frames: Iterable[VideoFrame]) -> list[list[VideoFrame]]:
-    """The frames cut where a video or a split ends or a number is missing; expects them in order."""
-    place = enumerate(frames)
-    return [
-        [frame for _, frame in group]
-        for _, group in groupby(
-            place, key=lambda item: (item[1].video, item[1].split, item[1].number - item[0])
-        )
-    ]
+    """The frames cut where a video or a split ends or a number is missing; expects them in order.
+
+    Of every fifth frame of a video none is missing: its numbers are as far apart as they usually are, and
+    only a gap of twice that is a hole.
+    """
+    found: list[list[VideoFrame]] = []
+    for _, group in groupby(frames, key=lambda frame: frame.video):
+        video = list(group)
+        gaps = [later.number - frame.number for frame, later in pairwise(video)]
+        hole = 2 * median_low(gaps) if gaps else 0
+        found.append(video[:1])
+        for gap, (frame, later) in zip(gaps, pairwise(video), strict=True):
+            if gap >= hole or later.split != frame.split:
+                found.append([])
+            found[-1].append(later)
+    return found
 
 
 def of_split(items: Sequence[Window], split: str) -> list[Window]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ import keras
 
 from models import architectures
 from models.batches import Batches, View
-from models.checkpoints import Progress, epoch_callbacks, hold_settings, note_record, read_record
+from models.checkpoints import Progress, epoch_callbacks, hold_settings, note_record, origin, read_record
 from models.datasets import Sample, counts, of_split
 from models.errors import DatasetError, ModelError
 from models.frozen import Features, features_of, fit_head, split, unfreeze
@@ -36,7 +37,7 @@ class Training:
     ``samples`` must hold the splits ``train`` and ``valid``. ``fit`` returns the model of the epoch
     with the lowest validation loss, which lies in ``best.keras`` too. ``initialise`` fills the network
     with the weights to start from; without it they are what the settings say, with those of ImageNet
-    downloaded.
+    downloaded. ``start_from`` names the model whose weights these are, if they are those of a model.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Training:
         settings: TrainingSettings,
         *,
         initialise: Callable[[Any], None] | None = None,
+        start_from: str | None = None,
         verbose: int | str = "auto",
     ) -> None:
         self.train = of_split(samples, "train")
@@ -61,6 +63,7 @@ class Training:
         self.architecture = architectures.find(settings.architecture)
         self.counts = counts([*self.train, *self.valid])
         self._initialise = initialise
+        self._origin = origin([*self.train, *self.valid], self.labels, start_from)
         self._verbose = verbose
         self._train_view, self._valid_view = views(settings)
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,21 +77,20 @@ class Training:
         """Do what is left of the stages and return the best network (its output is logits)."""
         settings = self.settings
         keras.utils.set_random_seed(settings.seed)
-        hold_settings(self.folder, asdict(settings))
-        started = time.monotonic()
+        hold_settings(self.folder, asdict(settings), self._origin)
         best = self.folder / "best.keras"
-        if self.architecture.embedding_loss is not None:
-            self._fit_embedding(best)
-        elif settings.weights == "none":
-            self._fit_epochs(self.build)
-        else:
-            if not (self.folder / "head.keras").is_file():
-                self._fit_head()
-            if settings.unfreeze and settings.epochs:
-                self._fit_epochs(self._unfrozen)
+        with self._noted():
+            if self.architecture.embedding_loss is not None:
+                self._fit_embedding(best)
+            elif settings.weights == "none":
+                self._fit_epochs(self.build)
             else:
-                best = self.folder / "head.keras"
-        self._note(time.monotonic() - started)
+                if not (self.folder / "head.keras").is_file():
+                    self._fit_head()
+                if settings.unfreeze and settings.epochs:
+                    self._fit_epochs(self._unfrozen)
+                else:
+                    best = self.folder / "head.keras"
         return keras.models.load_model(best, compile=False)
 
     def refit(self, network: Any, preprocessing: Preprocessing) -> Any:
@@ -97,23 +99,13 @@ class Training:
         Random views at another size, from which the stages below have learnt, are not quite what the
         head gets in the end (Touvron et al., 2019, FixRes). Lies in ``refit.keras`` afterwards.
         """
-        settings, done = self.settings, self.folder / "refit.keras"
-        if not settings.refit_epochs:
+        done = self.folder / "refit.keras"
+        if not self.settings.refit_epochs:
             return network
         if not done.is_file():
-            started = time.monotonic()
-            base, head = split(network, self.architecture.features)
-            view = partial(plain_view, preprocessing)
-            train = self._features(base, self.train, view, label_smoothing=settings.label_smoothing)
-            valid = self._features(base, self.valid, view)
-            steps = settings.refit_epochs * -(-len(train[0]) // settings.batch_size)
-            optimizer = keras.optimizers.AdamW(
-                keras.optimizers.schedules.CosineDecay(settings.head_learning_rate / 2, steps),
-                weight_decay=settings.weight_decay,
-            )
-            self._fit_on_features(head, [train], valid, settings.refit_epochs, optimizer, "refit")
-            network.save(done)
-            self._note(time.monotonic() - started)
+            with self._noted():
+                self._refit_head(network, preprocessing)
+                network.save(done)
         return keras.models.load_model(done, compile=False)
 
     def record(self) -> dict[str, Any]:
@@ -230,6 +222,19 @@ class Training:
         unfreeze(model, stages[self.settings.unfreeze])
         return model
 
+    def _refit_head(self, network: Any, preprocessing: Preprocessing) -> None:
+        settings = self.settings
+        base, head = split(network, self.architecture.features)
+        view = partial(plain_view, preprocessing)
+        train = self._features(base, self.train, view, label_smoothing=settings.label_smoothing)
+        valid = self._features(base, self.valid, view)
+        steps = settings.refit_epochs * -(-len(train[0]) // settings.batch_size)
+        optimizer = keras.optimizers.AdamW(
+            keras.optimizers.schedules.CosineDecay(settings.head_learning_rate / 2, steps),
+            weight_decay=settings.weight_decay,
+        )
+        self._fit_on_features(head, [train], valid, settings.refit_epochs, optimizer, "refit")
+
     def _features(self, base: Any, samples: Sequence[Sample], view: View, **options: Any) -> Features:
         return features_of(base, self.batches(samples, view, **options), self._verbose)
 
@@ -259,10 +264,12 @@ class Training:
         share = len(self.train) / len(self.labels)
         return {index: share / number[label] for index, label in enumerate(self.labels)}
 
-    def _note(self, seconds: float) -> None:
-        facts = {
-            "settings": asdict(self.settings),
-            "labels": self.labels,
-            "images": self.counts,
-        }
-        note_record(self.folder, facts, seconds)
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Add the seconds that this takes to the training record, also when it is interrupted."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            facts = {"settings": asdict(self.settings), "labels": self.labels, "images": self.counts}
+            note_record(self.folder, facts, time.monotonic() - started)

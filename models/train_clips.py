@@ -20,7 +20,7 @@ import numpy.typing as npt
 from models import architectures
 from models.architectures.architecture import Kind
 from models.architectures.clips import STATISTICS, cut, encoder_of, set_statistics
-from models.checkpoints import Progress, epoch_callbacks, hold_settings, note_record, read_record
+from models.checkpoints import Progress, epoch_callbacks, hold_settings, note_record, origin, read_record
 from models.clip_batches import FeatureWindows, PixelWindows, targets
 from models.datasets import Sample, counts
 from models.errors import DatasetError, ModelError
@@ -37,7 +37,7 @@ class ClipTraining:
     """One run in ``folder`` on ``frames`` with the splits ``train`` and ``valid``.
 
     ``stride`` is the distance of a window's frames. ``features`` is the folder of kept features.
-    ``initialise`` fills the network with the weights to start from, as in ``train.Training``.
+    ``initialise`` and ``start_from`` are as in ``train.Training``.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class ClipTraining:
         stride: int = 1,
         features: Path | None = None,
         initialise: Callable[[Any], None] | None = None,
+        start_from: str | None = None,
         verbose: int | str = "auto",
     ) -> None:
         self.architecture = architectures.find(settings.architecture)
@@ -72,6 +73,9 @@ class ClipTraining:
         self.stride = stride
         self._features = features or folder / "features"
         self._initialise = initialise
+        self._origin = origin(
+            [window.sample for window in (*self.train, *self.valid)], self.labels, start_from
+        )
         self._verbose = verbose
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -79,19 +83,21 @@ class ClipTraining:
         """Do what is left and return the network of the lowest validation loss; its output is logits."""
         settings = self.settings
         keras.utils.set_random_seed(settings.seed)
-        hold_settings(self.folder, asdict(settings) | {"stride": self.stride})
+        hold_settings(self.folder, asdict(settings) | {"stride": self.stride}, self._origin)
         started = time.monotonic()
         best = self.folder / "best.keras"
-        if settings.weights == "none":
-            self._fit_whole(self.build)
-        else:
-            if not (self.folder / "head.keras").is_file():
-                self._fit_head()
-            if settings.unfreeze and settings.epochs:
-                self._fit_whole(self._unfrozen)
+        try:
+            if settings.weights == "none":
+                self._fit_whole(self.build)
             else:
-                best = self.folder / "head.keras"
-        self._note(time.monotonic() - started)
+                if not (self.folder / "head.keras").is_file():
+                    self._fit_head()
+                if settings.unfreeze and settings.epochs:
+                    self._fit_whole(self._unfrozen)
+                else:
+                    best = self.folder / "head.keras"
+        finally:
+            self._note(time.monotonic() - started)
         return keras.models.load_model(best, compile=False)
 
     def judge(self, network: Any, split: str) -> Judged:

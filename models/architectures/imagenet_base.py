@@ -5,6 +5,7 @@ Which paper each base comes from is told by https://keras.io/api/applications.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,8 @@ OWN = Preprocessing(channels="rgb", mean=(0.0, 0.0, 0.0))
 """For bases that bring layers of their own for it."""
 
 BASE = "base"
+STDDEV = (0.229, 0.224, 0.225)
+"""Of ImageNet's channels, in RGB and in units of 255."""
 
 FAMILIES = {
     "ConvNeXt": (OWN, 224),
@@ -61,20 +64,31 @@ def preprocessing_of(base: str) -> Preprocessing:
     return Preprocessing(height=side, width=side, channels=kind.channels, mean=kind.mean, scale=kind.scale)
 
 
-def named(base: Any) -> Any:
+def named(base: Any, *, divides_again: bool = False) -> Any:
     """A copy of ``base`` whose layers have names that hang on their places alone.
 
     Keras counts through the layers of some bases in the order in which a process made them, and stored
-    weights are found by name.
+    weights are found by name. ``divides_again`` is for EfficientNet: its ImageNet weights were trained on
+    what its Normalization gives divided by the root of the deviation, which Keras leaves out of a base
+    that it builds without them.
     """
     places = {layer.name: place for place, layer in enumerate(base.layers)}
 
     def copied(layer: Any) -> Any:
+        if layer.name not in places:  # an operation without weights, such as the sum of two outputs
+            return layer
         config = layer.get_config()
         config["name"] = f"base{places[layer.name]:03}_{type(layer).__name__.lower()}"
         return type(layer).from_config(config)
 
-    copy = keras.models.clone_model(base, clone_function=copied)
+    def called(layer: Any, *arguments: Any, **options: Any) -> Any:
+        result = layer(*arguments, **options)
+        if divides_again and isinstance(layer, keras.layers.Normalization):
+            scale = [1 / math.sqrt(stddev) for stddev in STDDEV]
+            return keras.layers.Rescaling(scale, name="base_divided_again")(result)
+        return result
+
+    copy = keras.models.clone_model(base, clone_function=copied, call_function=called)
     return keras.Model(copy.inputs, copy.outputs[0], name=BASE)
 
 
@@ -83,6 +97,19 @@ def fill(base: str, network: Any, folder: Path | None = None) -> None:
     if folder is not None:
         raise WeightsError(f"{folder} can hold weights for resnet50 alone; Keras downloads those of {base}")
     network.get_layer(BASE).set_weights(download(base).get_weights())
+    finalize_normalization(network)
+
+
+def finalize_normalization(network: Any) -> None:
+    """Let every Normalization in ``network`` use the mean and variance that have just become its weights.
+
+    Keras takes them up when it loads or adapts the layer itself, and not when they are assigned.
+    """
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
+        elif hasattr(layer, "layers"):
+            finalize_normalization(layer)
 
 
 def architecture(base: str) -> Architecture:
@@ -94,7 +121,8 @@ def architecture(base: str) -> Architecture:
         x: Any, classes: int, *, pooling: str = "avg", dense: Sequence[int] = (256,), dropout: float = 0.5
     ) -> Any:
         layer = named(
-            getattr(keras.applications, base)(include_top=False, weights=None, input_shape=x.shape[1:])
+            getattr(keras.applications, base)(include_top=False, weights=None, input_shape=x.shape[1:]),
+            divides_again=base.startswith("EfficientNetB"),
         )
         return dense_head(pooled(layer(x), pooling), classes, dense, dropout)
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.data.images import Image, write_image
-from models.data.listing import BACKGROUND, LABELS_FILE, as_label, refuse_to_overwrite, write_rows
+from models.data.listing import BACKGROUND, LABELS_FILE, as_label, read_rows, refuse_to_overwrite, write_rows
 from models.data.timestamps import Span, label_at
 from models.errors import DatasetError
+
+_COLUMNS = ("video", "frame", "label", "split")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,8 @@ def extract_frames(
     """Write ``output/<video>/<video>_<index>.jpg``; return rows of video, frame, label, split.
 
     ``index`` is that of the frame in the clip. Where a clip has spans the rows are written as
-    ``labels.csv`` too, and frames outside its spans are labelled ``outside``. ``progress`` is told the
-    number of frames read. Raises DatasetError.
+    ``labels.csv`` too, beside those of other videos that it has, and frames outside its spans are labelled
+    ``outside``. ``progress`` is told the number of frames read. Raises DatasetError.
     """
     choice = choice or Choice()
     choice.check()
@@ -69,10 +71,12 @@ def extract_frames(
     rows: list[tuple[str, str, str, str]] = []
     labelled = False
     done = 0
-    refuse_to_overwrite(output / LABELS_FILE, overwrite)
+    before = _rows_before(output / LABELS_FILE)
     for clip in clips:
         folder = output / as_label(clip.name)
         refuse_to_overwrite(folder, overwrite)
+        if not overwrite and any(row["video"] == clip.name for row in before):
+            raise DatasetError(f"{output / LABELS_FILE} has {clip.name} already; say --overwrite")
         labelled = labelled or clip.spans is not None
         ticks = -1
         for frame in clip.frames:
@@ -91,6 +95,21 @@ def extract_frames(
             label = "" if clip.spans is None else label_at(clip.spans, frame.pts, outside)
             rows.append((clip.name, name, label, split))
     if labelled:
-        known = [row for row in rows if row[2]]
-        write_rows(output / LABELS_FILE, ("video", "frame", "label", "split"), known, overwrite=overwrite)
+        _write_labels(output / LABELS_FILE, before, rows)
     return rows
+
+
+def _rows_before(file: Path) -> list[dict[str, str]]:
+    """What ``labels.csv`` has from earlier runs. Raises DatasetError if it is something else."""
+    return [row for _, row in read_rows(file, _COLUMNS[:3])] if file.exists() else []
+
+
+def _write_labels(
+    file: Path, before: Iterable[dict[str, str]], rows: Iterable[tuple[str, str, str, str]]
+) -> None:
+    """Write the ``rows`` that have a label after those of other videos, whose columns all stay."""
+    new = [dict(zip(_COLUMNS, row, strict=True)) for row in rows if row[2]]
+    videos = {row["video"] for row in new}
+    kept = [row for row in before if row["video"] not in videos] + new
+    columns = list(dict.fromkeys((*_COLUMNS, *(name for row in kept for name in row))))
+    write_rows(file, columns, [[row.get(name, "") for name in columns] for row in kept], overwrite=True)

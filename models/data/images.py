@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from models.errors import DatasetError
 Image = npt.NDArray[np.uint8]
 Result = TypeVar("Result")
 
-_ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
-"""What the files of JPEG and PNG end in, by what they begin with; some cameras pad after it."""
+_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+"""Of a JPEG, but those that stand among the pixels: escaped bytes and restarts."""
+_PNG_END = b"IEND\xaeB`\x82"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,7 @@ def read_image(path: Path, *, gray: bool = False) -> Image:
         data = path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
-    end = _ENDS.get(data[:2])
-    if end is not None and end not in data[-4096:]:
+    if _is_cut_off(data):
         raise DatasetError(f"{path} is cut off after {len(data)} bytes")
     try:
         image = cv2.imdecode(
@@ -58,6 +59,23 @@ def read_image(path: Path, *, gray: bool = False) -> Image:
     if image is None:
         raise DatasetError(f"{path} is not an image that OpenCV can read")
     return np.asarray(image, np.uint8)
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """Whether a JPEG or PNG lacks its end; cameras put padding, or a short video, after it."""
+    if data.startswith(b"\x89P"):
+        return _PNG_END not in data
+    return data.startswith(b"\xff\xd8") and not _has_jpeg_end(data)
+
+
+def _has_jpeg_end(data: bytes) -> bool:
+    """Go from segment to segment (ITU-T T.81, annex B): thumbnails within one have ends of their own."""
+    place = 2
+    while (marker := _MARKER.search(data, place)) is not None:
+        if marker[1] == b"\xd9":
+            return True
+        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
+    return False
 
 
 def write_image(path: Path, image: Image, *, quality: int = 95) -> None:

@@ -23,16 +23,26 @@ def add_splits(
     """Give every entry a split: about ``fractions`` of each label's images, in the order of ``entries``.
 
     A group goes into one split as a whole; an image without a group is a group of its own, and every
-    image is with ``by_group`` off. The largest groups are placed first, each where its labels are missing
-    most (after Sechidis et al., 2011, "On the Stratification of Multi-label Data"). A split whose
-    fraction is above 0 gets at least one group where there are enough. ``keep`` leaves entries alone that
-    have a split, and puts the rest of their group into it. The same input and ``seed`` give the same splits.
+    image is with ``by_group`` off, however often it is listed. Entries of any other split than train, valid
+    and test count for nothing and stay as they are. The largest groups are placed first, each where its
+    labels are missing most (after Sechidis et al., 2011, "On the Stratification of Multi-label Data"). A
+    split whose fraction is above 0 gets at least one group where there are enough. ``keep`` leaves entries
+    alone that have a split, and puts the rest of their group into it. The same input and ``seed`` give the
+    same splits.
 
     Raises DatasetError for fractions that are not between 0 and 1 or do not sum to 1, and, with
-    ``keep``, for a group that is divided already.
+    ``keep``, for a group, or an image that is listed more than once, that is divided already.
     """
     _check_fractions(fractions)
-    names = [_group_name(number, entry, by_group) for number, entry in enumerate(entries)]
+    used = [entry for entry in entries if entry.split in ("", *SPLITS)]
+    divided = iter(_divided(used, fractions, seed, by_group, keep))
+    return [next(divided) if entry.split in ("", *SPLITS) else entry for entry in entries]
+
+
+def _divided(
+    entries: Sequence[Entry], fractions: Mapping[str, float], seed: int, by_group: bool, keep: bool
+) -> list[Entry]:
+    names = _group_names(entries, by_group)
     members: dict[str, list[int]] = {}
     for number, name in enumerate(names):
         members.setdefault(name, []).append(number)
@@ -45,9 +55,11 @@ def add_splits(
     wanted = {split: {label: share * totals[label] for label in totals} for split, share in fractions.items()}
     for name, split in chosen.items():
         _take(wanted, split, entries, members[name])
+    possible = [split for split in fractions if fractions[split] > 0]
+    filled = set(chosen.values())
     for place, name in enumerate(queue):
-        empty = [split for split in fractions if fractions[split] > 0 and split not in chosen.values()]
-        candidates = empty if len(queue) - place <= len(empty) else [s for s in fractions if fractions[s] > 0]
+        empty = [split for split in possible if split not in filled]
+        candidates = empty if len(queue) - place <= len(empty) else possible
         counts = Counter(entries[number].label for number in members[name])
         split = max(
             candidates,
@@ -56,18 +68,26 @@ def add_splits(
             ),
         )
         chosen[name] = split
+        filled.add(split)
         _take(wanted, split, entries, members[name])
     return [replace(entry, split=chosen[name]) for entry, name in zip(entries, names, strict=True)]
 
 
-def _group_name(number: int, entry: Entry, by_group: bool) -> str:
-    return f"group {entry.group}" if by_group and entry.group else f"image {number:09d}"
+def _group_names(entries: Sequence[Entry], by_group: bool) -> list[str]:
+    """The name of what each entry may not be parted from; that of an image has its first place."""
+    places: dict[str, int] = {}
+    for number, entry in enumerate(entries):
+        places.setdefault(entry.path, number)
+    return [
+        f"group {entry.group}" if by_group and entry.group else f"image {places[entry.path]:09d}"
+        for entry in entries
+    ]
 
 
 def _take(
     wanted: dict[str, dict[str, float]], split: str, entries: Sequence[Entry], numbers: Sequence[int]
 ) -> None:
-    if split in wanted:  # not so for one that leaves images out
+    if split in wanted:  # not so for one that is kept but has no share
         for number in numbers:
             wanted[split][entries[number].label] -= 1
 
@@ -77,7 +97,8 @@ def _kept(entries: Sequence[Entry], members: Mapping[str, Sequence[int]]) -> dic
     for name, numbers in members.items():
         splits = sorted({entries[number].split for number in numbers} - {""})
         if len(splits) > 1:
-            raise DatasetError(f"{name} is divided already, among {', '.join(splits)}")
+            what = name if name.startswith("group ") else entries[numbers[0]].path
+            raise DatasetError(f"{what} is divided already, among {', '.join(splits)}")
         if splits:
             chosen[name] = splits[0]
     return chosen

@@ -109,16 +109,22 @@ def label_at(spans: Sequence[Span], seconds: float, outside: str = BACKGROUND) -
     return spans[place].label if place >= 0 and time < spans[place].end else outside
 
 
-def to_frames(spans: Sequence[Span], fps: float, count: int, outside: str = BACKGROUND) -> list[str]:
-    """The labels of ``count`` frames, of which frame i is at i/``fps`` seconds."""
-    return [label_at(spans, index / check_rate(fps), outside) for index in range(count)]
+def to_frames(
+    spans: Sequence[Span], fps: float, count: int, outside: str = BACKGROUND, times: Sequence[float] = ()
+) -> list[str]:
+    """The labels of ``count`` frames: i is at ``times[i]`` seconds, and after the last of them at ``fps``."""
+    check_rate(fps)
+    return [label_at(spans, _time_of(index, fps, times), outside) for index in range(count)]
 
 
-def from_frames(labels: Sequence[tuple[int, str]], fps: float, outside: str = BACKGROUND) -> tuple[Span, ...]:
+def from_frames(
+    labels: Sequence[tuple[int, str]], fps: float, outside: str = BACKGROUND, times: Sequence[float] = ()
+) -> tuple[Span, ...]:
     """Spans of equal labels, of frames (index, label) in rising order.
 
-    Frames may be every second or tenth of a clip; where one is missing between two, a span ends.
-    Raises DatasetError for frames in another order.
+    Frame i is at ``times[i]`` seconds, and after the last of them at ``fps``. Frames may be every second or
+    tenth of a clip; where one is missing between two, a span ends. Raises DatasetError for frames in
+    another order.
     """
     check_rate(fps)
     gaps = [later - index for (index, _), (later, _) in pairwise(labels)]
@@ -134,10 +140,17 @@ def from_frames(labels: Sequence[tuple[int, str]], fps: float, outside: str = BA
             following, end = None, index + step
         if following != label:
             if label != outside:
-                start, stop = (round(i / fps * _SECOND) for i in (labels[first][0], end))
+                start, stop = (round(_time_of(i, fps, times) * _SECOND) for i in (labels[first][0], end))
                 spans.append(Span(start, stop, label))
             first = place + 1
     return tuple(spans)
+
+
+def _time_of(index: int, fps: float, times: Sequence[float]) -> float:
+    """When a frame is, in seconds."""
+    if index < len(times):
+        return times[index]
+    return times[-1] + (index - len(times) + 1) / fps if times else index / fps
 
 
 def check_rate(fps: float) -> float:

@@ -45,7 +45,8 @@ def tabulate(
     """A row for each finished run, the best first.
 
     Columns: run, the parameters ``varied`` (default: what differs), figures of valid, train and test as
-    ``<split>_<figure>`` where there are such, epochs, parameters, seconds.
+    ``<split>_<figure>`` where there are such, epochs_done (of all stages), parameters (how many
+    weights), seconds.
     """
     if varied is None:
         varied = differing(run["parameters"] for run in runs.values())
@@ -60,7 +61,7 @@ def tabulate(
             for figure in FIGURES if split != "train" else FIGURES[:2]:
                 if figure in figures:
                     row[f"{split}_{figure}"] = figures[figure]
-        row["epochs"] = sum(run["epochs"].values())
+        row["epochs_done"] = sum(run["epochs"].values())
         row["parameters"] = run["parameter_count"]["total"]
         row["seconds"] = round(sum(run["seconds"].values()), 1)
         rows.append(row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,13 +11,13 @@ from typing import Any
 
 from models import architectures
 from models.artifact import load_artifact
-from models.datasets import Sample, of_split
+from models.datasets import Sample, counts, division_of, of_split
 from models.errors import ModelError
 from models.experiments.execute_clips import execute_clips
 from models.experiments.experiment import Experiment
 from models.experiments.finish import finish
 from models.experiments.results import Part
-from models.experiments.samples import load_samples
+from models.experiments.samples import check_test, load_samples
 from models.export import Judged, choose_fit, judge
 from models.presets import with_overrides
 from models.settings import TrainingSettings
@@ -40,13 +40,16 @@ def execute(
         return execute_clips(experiment, folder, settings, tell=tell)
     samples = load_samples(experiment, settings.seed)
     initialise, settings = _start(experiment, settings, samples)
-    training = Training(samples, folder, settings, initialise=initialise)
+    training = Training(samples, folder, settings, initialise=initialise, start_from=experiment.start_from)
+    if experiment.judges_test:
+        check_test(samples, training.labels)
     network = training.fit()
-    seconds = {"training": training.record()["seconds"]}
     began = time.monotonic()
     tell("choosing how to make images square, on the validation images")
     preprocessing, fits = choose_fit(network, training.labels, training.valid, settings.preprocessing)
+    judging = time.monotonic() - began
     network = training.refit(network, preprocessing)
+    began = time.monotonic()
     chosen = {"valid": training.valid, "train": evenly(training.train, MOST_TRAIN_IMAGES)}
     if experiment.judges_test:
         chosen["test"] = of_split(samples, "test")
@@ -54,24 +57,24 @@ def execute(
     for split, some in chosen.items():
         tell(f"judging {len(some)} images of {split}")
         judged[split] = judge(network, training.labels, some, preprocessing)
-    seconds["judging"] = time.monotonic() - began
+    judging += time.monotonic() - began
     groups = {"valid": experiment.valid_groups, "test": experiment.test_groups}
     return finish(
         training,
         experiment,
         network,
         judged,
-        lambda split, one, temperature: part_of(one, temperature, len(of_split(samples, split))),
+        lambda split, one, temperature: part_of(one, temperature, counts(samples)[split]),
         settings=replace(settings, preprocessing=preprocessing),
-        seconds=seconds,
-        record={"fit_accuracy_on_valid": fits, "groups": groups},
+        seconds={"training": training.record()["seconds"], "judging": judging},
+        record={"fit_accuracy_on_valid": fits, "groups": groups, "division": division_of(samples)},
         extra={"fit_accuracy_on_valid": fits},
     )
 
 
-def part_of(judged: Judged, temperature: float, count: int) -> Part:
-    """What a network said of a split that has ``count`` images, calibrated by ``temperature`` and raw."""
-    return Part(judged.samples, judged.evaluation(temperature), judged.evaluation(1.0), count)
+def part_of(judged: Judged, temperature: float, images: Mapping[str, int]) -> Part:
+    """What a network said of a split, calibrated by ``temperature`` and raw; see ``Part``."""
+    return Part(judged.samples, judged.evaluation(temperature), judged.evaluation(1.0), images)
 
 
 def evenly(samples: Sequence[Sample], most: int) -> list[Sample]:

@@ -10,10 +10,12 @@ from typing import Any
 
 from models.architectures.clips import fill_base, load_base_weights
 from models.artifact import load_artifact
+from models.datasets import counts
 from models.errors import ExperimentError
 from models.experiments.experiment import Experiment
 from models.experiments.finish import finish
 from models.experiments.results import Part
+from models.experiments.samples import check_test
 from models.export import Judged
 from models.flicker import flicker
 from models.sequences import load_frames, of_split
@@ -47,6 +49,7 @@ def execute_clips(
         stride=experiment.stride,
         features=experiment.features,
         initialise=_start(experiment, settings),
+        start_from=experiment.start_from,
     )
     return train_and_report(training, experiment, tell=tell)
 
@@ -56,6 +59,8 @@ def train_and_report(
 ) -> dict[str, Any]:
     """Do what is left of ``training``, judge, store and report as ``experiment`` says."""
     settings = training.settings
+    if experiment.judges_test:
+        check_test([window.sample for window in training.windows], training.labels)
     network = training.fit()
     seconds = {"training": training.record()["seconds"]}
     began = time.monotonic()
@@ -68,7 +73,8 @@ def train_and_report(
     def part_of(split: str, one: Judged, temperature: float) -> Part:
         evaluation = one.evaluation(temperature)
         steadiness = flicker(evaluation.probabilities, evaluation.truth, of_split(training.windows, split))
-        return Part(one.samples, evaluation, one.evaluation(1.0), len(one.samples), {"flicker": steadiness})
+        images = counts(one.samples)[split]
+        return Part(one.samples, evaluation, one.evaluation(1.0), images, {"flicker": steadiness})
 
     return finish(
         training,

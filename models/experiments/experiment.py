@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from models.artifact import CARD
 from models.errors import ExperimentError
 
 _PATHS = ("data", "splits", "background", "imagenet_weights", "features")
@@ -126,23 +127,30 @@ def read_parameters(file: Path) -> dict[str, Any]:
 
 
 def merge(parameters: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """``parameters`` with ``overrides`` over them, options of the architecture one by one."""
-    merged = {**parameters, **overrides}
+    """``parameters`` with ``overrides`` over them, options of the architecture one by one.
+
+    Paths in ``overrides`` are relative to the working directory, and absolute in what is returned: a run
+    of a grid reads them from another folder.
+    """
+    merged = {**parameters, **resolve_paths(overrides, Path.cwd())}
     if "options" in parameters and "options" in overrides:
         merged["options"] = {**parameters["options"], **overrides["options"]}
     return merged
 
 
 def resolve_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """``values`` with relative paths taken from ``folder``."""
+    """``values`` with relative paths taken from ``folder``.
+
+    ``start_from`` is a path where a model lies there, and else the name of one that ships.
+    """
     resolved = dict(values)
     for name in _PATHS:
-        if isinstance(resolved.get(name), str):
+        if isinstance(resolved.get(name), str | Path):
             resolved[name] = str((folder / resolved[name]).absolute())
     start = resolved.get("start_from")
-    if isinstance(start, str) and (folder / start).exists():
+    if isinstance(start, str) and (folder / start / CARD).is_file():
         resolved["start_from"] = str((folder / start).absolute())
-    if isinstance(resolved.get("extra"), list):
+    if isinstance(resolved.get("extra"), list | tuple):
         resolved["extra"] = [str((folder / str(path)).absolute()) for path in resolved["extra"]]
     return resolved
 

@@ -14,7 +14,7 @@ from typing import Any
 from models.data.listing import write_rows
 from models.errors import ExperimentError, ModelError
 from models.experiments.compare import as_page, columns_of, differing, flatten, tabulate
-from models.experiments.experiment import Experiment, merge, read_parameters
+from models.experiments.experiment import Experiment, merge, read_parameters, resolve_paths
 from models.experiments.page import write_comparison_page
 from models.experiments.results import read_results
 
@@ -51,9 +51,10 @@ def read_grid(
     """The runs that a file describes: the parameters of an experiment, and a table ``grid`` of ranges.
 
     ``[grid]`` gives a list of values for each parameter (``"options.dense" = [64, 128]`` for an option of
-    the architecture); every combination is a run. Several ranges that do not multiply are several
-    ``[[grid]]``. ``overrides`` come over the file's own parameters. ``leave_out = "each"``, in the grid or
-    outside, means every group of the data in turn (leave-one-group-out), as ``groups`` names them.
+    the architecture); every combination is a run. Paths in it are relative to the file. Several ranges
+    that do not multiply are several ``[[grid]]``. ``overrides`` come over the file's own parameters; their
+    paths are relative to the working directory. ``leave_out = "each"``, in the grid or outside, means every
+    group of the data in turn (leave-one-group-out), as ``groups`` names them.
 
     Raises ExperimentError before anything runs if one of the runs could not be.
     """
@@ -69,7 +70,7 @@ def read_grid(
     runs: dict[str, Planned] = {}
     for grid in grids:
         for chosen in _combinations(file, grid, base, groups):
-            experiment = Experiment.of(_with(base, chosen), str(file))
+            experiment = Experiment.of(_with(base, resolve_paths(chosen, file.parent)), str(file))
             planned = Planned(_name(chosen, experiment), experiment)
             runs.setdefault(planned.name, planned)
             if len(runs) > MOST_RUNS:
@@ -163,7 +164,8 @@ def _combinations(
     leave_out = ranges.get("leave_out", base.get("leave_out"))
     if leave_out in (EACH, [EACH]):
         plain = {name: values[0] for name, values in ranges.items() if isinstance(values, list) and values}
-        first = Experiment.of(_with(base, plain | {"leave_out": None}), str(file))
+        plain = resolve_paths(plain, file.parent) | {"leave_out": None}
+        first = Experiment.of(_with(base, plain), str(file))
         ranges["leave_out"] = list(groups(first))
         if not ranges["leave_out"]:
             raise ExperimentError(

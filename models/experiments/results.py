@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from models.charts import draw_learning_curves, read_history, save
-from models.datasets import Sample, counts
+from models.datasets import Sample
 from models.errors import ExperimentError
 from models.evaluate import Evaluation
 from models.report import write_report
@@ -30,14 +30,14 @@ LOGS = ("head_log.csv", "log.csv", "refit_log.csv")
 class Part:
     """How the model does on the images of a split; ``samples`` are those of ``evaluation``, in its order.
 
-    ``raw`` is the same with the probabilities before calibration, ``count`` the number of images that the
-    split has (of many training images only some are judged).
+    ``raw`` is the same with the probabilities before calibration, ``images`` the number of images by label
+    that the split has (of many training images only some are judged).
     """
 
     samples: Sequence[Sample]
     evaluation: Evaluation
     raw: Evaluation
-    count: int
+    images: Mapping[str, int]
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -83,8 +83,8 @@ def write_results(run: Run) -> dict[str, Any]:
         "architecture": run.settings.get("architecture"),
         "labels": list(run.labels),
         "parameter_count": count_parameters(run.network),
-        "data": {split: counts(part.samples).get(split, {}) for split, part in run.parts.items()},
-        "images": {split: part.count for split, part in run.parts.items()},
+        "data": {split: dict(part.images) for split, part in run.parts.items()},
+        "images": {split: sum(part.images.values()) for split, part in run.parts.items()},
         "seconds": {name: round(seconds, 1) for name, seconds in run.seconds.items()},
         "epochs": {stage: sum(row["stage"] == stage for row in history) for stage in stages(history)},
         "history": history,

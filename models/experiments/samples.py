@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 
-from models.data.listing import SPLITS, Entry
-from models.data.split import add_splits
+from models import datasets
+from models.data.listing import BACKGROUND, SPLITS
 from models.datasets import Collection, Sample
-from models.errors import ExperimentError
+from models.errors import DatasetError, ExperimentError
 from models.experiments.experiment import Experiment
 from models.leave_out import groups_of, leave_out, of_groups
 
@@ -18,33 +17,51 @@ DEFAULT_VALID = 0.1
 
 def load_samples(experiment: Experiment, seed: int) -> list[Sample]:
     """All images with their splits. Raises DatasetError or ExperimentError."""
-    samples = Collection(
+    by_group = experiment.split_by == "group"
+    own, extra = Collection(
         experiment.data,
         experiment.splits,
         experiment.background,
         experiment.valid_groups,
         experiment.test_groups,
         experiment.extra,
-    ).load(experiment.labels or None, seed=seed)
-    if experiment.groups:
-        samples = of_groups(samples, experiment.groups)
-    if experiment.leave_out is not None:
-        return blind(samples, experiment, seed)
-    if experiment.valid_fraction is None and experiment.test_fraction is None:
-        return samples
-    valid, test = experiment.valid_fraction or 0.0, experiment.test_fraction or 0.0
-    if valid + test >= 1:
+        by_group,
+    ).load_apart(experiment.labels or None, seed=seed)
+    if by_group and not any(sample.group for sample in own if sample.label != BACKGROUND):
         raise ExperimentError(
-            f"valid_fraction {valid:g} and test_fraction {test:g} leave nothing to train on"
+            f"no image of {experiment.data} has a group to be divided by; name them in the column group of "
+            "splits.csv, or in folders: <label>/<group>/<image>"
         )
-    shares = {"train": 1 - valid - test, "valid": valid, "test": test}
-    used = [sample for sample in samples if sample.split in SPLITS]
-    return divide(used, shares, experiment, seed)
+    if experiment.groups:
+        own = of_groups(own, experiment.groups)
+        extra = [sample for sample in extra if sample.group in experiment.groups]
+    if experiment.leave_out is not None:
+        unseen = [sample for sample in extra if sample.group != experiment.leave_out]
+        return blind(own, experiment, seed) + unseen
+    if experiment.valid_fraction is None and experiment.test_fraction is None:
+        return own + extra
+    return anew([sample for sample in own if sample.split in SPLITS], experiment, seed) + extra
+
+
+def anew(samples: Sequence[Sample], experiment: Experiment, seed: int) -> list[Sample]:
+    """``samples`` divided by the fractions that are given.
+
+    A split without a fraction stays as it is, and the fraction is one of the rest. Raises ExperimentError
+    for fractions that leave nothing to train on.
+    """
+    given = {"valid": experiment.valid_fraction, "test": experiment.test_fraction}
+    shares = {split: share for split, share in given.items() if share is not None}
+    if sum(shares.values()) >= 1:
+        said = " and ".join(f"{split}_fraction {share:g}" for split, share in shares.items())
+        raise ExperimentError(f"{said} leave nothing to train on")
+    kept = [sample for sample in samples if sample.split in given and sample.split not in shares]
+    rest = [sample for sample in samples if sample.split not in given or sample.split in shares]
+    return divide(rest, {"train": 1 - sum(shares.values()), **shares}, experiment, seed) + kept
 
 
 def load_groups(experiment: Experiment) -> tuple[str, ...]:
     """The groups that ``leave_out`` can name."""
-    whole = experiment.model_copy(update={"leave_out": None})
+    whole = experiment.model_copy(update={"leave_out": None, "extra": ()})
     return groups_of([one for one in load_samples(whole, experiment.seed or 1) if one.split in SPLITS])
 
 
@@ -62,6 +79,14 @@ def blind(samples: Sequence[Sample], experiment: Experiment, seed: int) -> list[
 def divide(
     samples: Sequence[Sample], shares: dict[str, float], experiment: Experiment, seed: int
 ) -> list[Sample]:
-    entries = [Entry(str(sample.path), sample.label, "", sample.group) for sample in samples]
-    divided = add_splits(entries, shares, seed=seed, by_group=experiment.split_by == "group")
-    return [replace(sample, split=entry.split) for sample, entry in zip(samples, divided, strict=True)]
+    return datasets.divide(samples, shares, seed=seed, by_group=experiment.split_by == "group")
+
+
+def check_test(samples: Iterable[Sample], labels: Sequence[str]) -> None:
+    """Raise DatasetError where a network of ``labels`` cannot be judged on the split ``test``."""
+    found = {sample.label for sample in samples if sample.split == "test"}
+    if not found:
+        raise DatasetError("the split test, which is to be judged, holds no image")
+    strangers = ", ".join(sorted(found - set(labels)))
+    if strangers:
+        raise DatasetError(f"test images have labels without training images: {strangers}")

@@ -6,14 +6,19 @@ Like ``cli``, this module imports nothing heavy until a command runs.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models.data.listing import BACKGROUND
 from service.commands.export import describe
 from service.commands.options import Background, Data, Groups, Labels, Splits, names
 from service.engines import Engine, open_engine
+
+if TYPE_CHECKING:
+    from models.datasets import Sample
 
 app = typer.Typer()
 models_app = typer.Typer(help="The models that there are.", no_args_is_help=True)
@@ -41,9 +46,11 @@ def evaluate(
 ) -> None:
     """Judge a model on labelled images: precision, recall and F1 by label, confusion, calibration.
 
-    With --labels only the images of these labels count, and probabilities are renormalised over them.
-    The groups of the background default to those that the model was trained with. A model that judges clips
-    is judged on the videos of DATA/labels.csv, window by window.
+    All labels of the model are judged; without images of the background, 'background' alone is left out. With
+    --labels only the images of these labels count. Probabilities are renormalised over what is left. Images
+    that the model's own training had are in the split that they were in there. The groups of the
+    background default to those that the model was trained with. A model that judges clips is judged on the
+    videos of DATA/labels.csv, window by window.
     """
     from dataclasses import replace
 
@@ -74,10 +81,7 @@ def evaluate(
         samples = of_split(collection.load(names(labels) or None), split)
         classifier = open_engine(artifact, engine, batch_size=16)
         evaluation = evaluate_shown(classifier, samples, "images")
-        if labels is not None:
-            evaluation = evaluation.restricted(names(labels))
-        elif background is None:
-            evaluation = evaluation.restricted(tuple(sorted({sample.label for sample in samples})))
+        evaluation = evaluation.restricted(names(labels) or judged_labels(artifact.labels, samples))
     if output is not None:
         write_report(output, evaluation, samples)
     summary = evaluation.summary(enter)
@@ -85,10 +89,18 @@ def evaluate(
         typer.echo(json.dumps({"model": artifact.name, "split": split, **summary}))
         return
     typer.echo(format_table(evaluation))
+    if labels is None and len(evaluation.labels) < len(artifact.labels):
+        typer.echo(f"{BACKGROUND} is left out, as there is no image of it; the other labels share its part")
     typer.echo(f"accuracy {summary['accuracy']:.4f} on {summary['n']} images of {split}")
     typer.echo(f"expected calibration error {summary['calibration_error']:.4f}")
     for name, rate in evaluation.event_rates(enter).items():
         typer.echo(f"share of images of {name} that would start an event at {enter}: {rate:.4f}")
+
+
+def judged_labels(labels: Sequence[str], samples: Sequence[Sample]) -> tuple[str, ...]:
+    """All of a model's ``labels``, but the background only where there are images of it."""
+    has_background = any(sample.label == BACKGROUND for sample in samples)
+    return tuple(label for label in labels if has_background or label != BACKGROUND)
 
 
 @models_app.command("list")
@@ -132,6 +144,7 @@ def show_model(
 
     artifact = load_artifact(model)
     metrics, training = artifact.record("metrics"), artifact.record("training")
+    training.pop("division", None)  # of use to programs that have the images, and long
     exports = artifact.record("export") if "export.json" in artifact.files else {}
     engines = [Engine.TENSORFLOW.value] + [Engine.OPENVINO.value] * bool(artifact.precisions)
     if as_json:

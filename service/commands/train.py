@@ -6,6 +6,7 @@ Like ``cli``, this module imports nothing heavy until the command runs.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,7 +84,8 @@ def train(
     valid_fraction: Annotated[
         float | None,
         typer.Option(
-            help="Divide the data anew: share for validation.", show_default="splits; 0.1 beside --leave-out"
+            help="Divide the data anew: share for validation; without --test-fraction the test stays.",
+            show_default="splits; 0.1 beside --leave-out",
         ),
     ] = None,
     test_fraction: Annotated[
@@ -253,12 +255,16 @@ def train(
         return
     planned = _planned(experiment, overrides)
     if by_group:
-        _run_by_group(planned, output)
+        from models.errors import ExperimentError
+
+        if failed := _run_by_group(planned, output):
+            raise ExperimentError(f"{len(failed)} groups could not be left out: {', '.join(failed)}")
         return
     results = _run(planned, output)
     if "stride" in results:
         return  # judges clips, which only TensorFlow runs yet
-    hint = f" --background {planned.background}" if planned.background else ""
+    named = {"--background": planned.background, "--splits": planned.splits}
+    hint = "".join(f" {option} {path}" for option, path in named.items() if path is not None)
     artifact = f"{output / 'artifact'} --data {planned.data}"
     typer.echo(f"faster on CPUs: video-events export {artifact}{hint}", err=True)
 
@@ -294,26 +300,50 @@ def _steadiness(flicker: dict[str, Any] | None) -> str:
     return f"; changes of the label per 100 frames: {changes}"
 
 
-def _run_by_group(experiment: Experiment, output: Path) -> None:
-    """A run for each group in a folder of its own, then a line for each and the mean; ``by_group.json``."""
-    from models.data.listing import file_name
+def _run_by_group(experiment: Experiment, output: Path) -> dict[str, str]:
+    """A run for each group in a folder of its own, then a line for each and the mean; ``by_group.json``.
+
+    Returns what went wrong by group. Raises ExperimentError where nothing can be begun.
+    """
+    from models.errors import ModelError
     from models.experiments.samples import load_groups
 
-    figures = {}
-    for group in load_groups(experiment):
+    figures, failed = {}, {}
+    for folder, group in folders_of(load_groups(experiment)).items():
         typer.echo(f"group {group} is left out", err=True)
-        results = _run(experiment.model_copy(update={"leave_out": group}), output / file_name(group))
+        try:
+            results = _run(experiment.model_copy(update={"leave_out": group}), output / folder)
+        except ModelError as error:
+            typer.echo(f"failed: {group}: {error}", err=True)
+            failed[group] = str(error)
+            continue
         test = results["splits"]["test"]
         figures[group] = {name: test[name] for name in ("n", *_MEANS)}
     mean = {}
     for name in _MEANS:
         known = [row[name] for row in figures.values() if row[name] is not None]
         mean[name] = round(sum(known) / len(known), 4) if known else None
-    (output / "by_group.json").write_text(json.dumps({"groups": figures, "mean": mean}, indent=1) + "\n")
+    summary = {"groups": figures, "mean": mean, "failed": failed}
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "by_group.json").write_text(json.dumps(summary, indent=1) + "\n")
     typer.echo(f"{'left out':<16} images " + " ".join(f"{name:>22}" for name in _MEANS))
     for group, row in {**figures, "mean": {"n": "", **mean}}.items():
         cells = ("" if row[name] is None else f"{row[name]:.4f}" for name in _MEANS)
         typer.echo(f"{group:<16} {row['n']!s:>6} " + " ".join(f"{cell:>22}" for cell in cells))
+    return failed
+
+
+def folders_of(groups: Iterable[str]) -> dict[str, str]:
+    """Groups by the names of their folders. Raises ExperimentError where two would have the same one."""
+    from models.data.listing import file_name
+    from models.errors import ExperimentError
+
+    folders: dict[str, str] = {}
+    for group in groups:
+        other = folders.setdefault(file_name(group), group)
+        if other != group:
+            raise ExperimentError(f"groups {other!r} and {group!r} would share a folder; rename one of them")
+    return folders
 
 
 def parsed_options(texts: tuple[str, ...] | list[str]) -> dict[str, Any]:

@@ -1,10 +1,14 @@
 """How far a run is, and when it is over."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from models.checkpoints import Progress
+import pytest
+
+from models.checkpoints import Progress, hold_settings, origin
+from models.datasets import Sample
+from models.errors import ModelError
 
 
 def test_patience_counts_from_the_best_epoch_across_sittings(tmp_path: Path) -> None:
@@ -33,3 +37,29 @@ def test_runs_of_earlier_versions_go_on(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     path.write_text('{"epoch": 3, "best": 0.2}')
     assert Progress.read(path) == Progress(3, 0.2, 3)
+
+
+SAMPLES = [Sample(Path(f"{label}/{n}.png"), label, "train") for label in "ab" for n in range(3)]
+
+
+def test_a_run_goes_on_with_its_own_images_alone(tmp_path: Path) -> None:
+    """Another division, label or start in the same folder is refused by its name; the order is no matter."""
+    begun = origin(SAMPLES, ("a", "b"), None)
+    hold_settings(tmp_path, {"seed": 1}, begun)
+    hold_settings(tmp_path, {"seed": 1}, origin(SAMPLES[::-1], ("a", "b"), None))
+    divided = [*SAMPLES[1:], replace(SAMPLES[0], split="valid")]
+    for other, name in [
+        (origin(divided, ("a", "b"), None), "data"),
+        (origin(SAMPLES[:3], ("a",), None), "data, labels"),
+        (origin(SAMPLES, ("a", "b"), "sports"), "start_from"),
+    ]:
+        with pytest.raises(ModelError, match=f"with another {name};"):
+            hold_settings(tmp_path, {"seed": 1}, other)
+
+
+def test_runs_begun_by_earlier_versions_hold_what_they_stored(tmp_path: Path) -> None:
+    """They know nothing of their images, and still refuse other settings."""
+    (tmp_path / "settings.json").write_text('{"seed": 1}')
+    hold_settings(tmp_path, {"seed": 1}, origin(SAMPLES, ("a", "b"), None))
+    with pytest.raises(ModelError, match="another seed;"):
+        hold_settings(tmp_path, {"seed": 2}, origin(SAMPLES, ("a", "b"), None))

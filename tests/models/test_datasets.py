@@ -7,7 +7,7 @@ import pytest
 
 from models.augmentation import mixed
 from models.batches import Batches
-from models.datasets import Collection, counts, load_folder, load_groups, of_split
+from models.datasets import Collection, Sample, counts, division_of, load_folder, load_groups, of_split
 from models.errors import DatasetError
 
 
@@ -91,6 +91,38 @@ def test_collection_joins_its_parts(color_folder: Path, group_folder: Path) -> N
     assert set(counts(collection.load(["red"]))["train"]) == {"red"}
     with pytest.raises(DatasetError, match="no images of pink"):
         collection.load(["pink"])
+
+
+def test_a_folder_below_a_label_is_a_group(tmp_path: Path) -> None:
+    """As for the commands about data; on request no group is divided."""
+    for label in ("blue", "red"):
+        for number in range(30):
+            path = tmp_path / label / f"cam{number % 10}" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    (tmp_path / "red" / "single.png").touch()
+    samples = load_folder(tmp_path, by_group=True)
+    assert {sample.group for sample in samples} == {"", *(f"cam{number}" for number in range(10))}
+    sides = {(sample.group, sample.split) for sample in samples if sample.group}
+    assert len(sides) == 10
+    assert {split for _, split in sides} == {"train", "valid", "test"}
+    assert len({(sample.group, sample.split) for sample in load_folder(tmp_path)}) > 20
+
+
+def test_images_are_in_the_splits_of_the_run_that_had_them(color_folder: Path, tmp_path: Path) -> None:
+    """Whatever another folder or list says, no training image gets into the test; new ones stay."""
+    splits = {"00": "train", "01": "valid", "02": "test"}
+    run = [Sample(color_folder / "red" / f"{number}.png", "red", split) for number, split in splits.items()]
+    (tmp_path / "red").mkdir()
+    for number in ("00", "01", "02", "03"):
+        copy = tmp_path / "red" / f"copy-{number}.png"
+        copy.write_bytes((color_folder / "red" / f"{number}.png").read_bytes())
+    rows = [f"red/copy-{number}.png,red,test" for number in ("00", "01", "02", "03")]
+    (tmp_path / "splits.csv").write_text("\n".join(["path,label,split", *rows]) + "\n")
+    record = {"division": division_of([*run, run[0], Sample(run[0].path, "red", "test")])}
+    samples = Collection.divided_as(record, tmp_path).load()
+    assert [sample.split for sample in samples] == ["train", "valid", "test", "test"]
+    assert {sample.split for sample in Collection.divided_as({}, tmp_path).load()} == {"test"}
 
 
 def test_batches_repeat_for_the_same_seed_and_epoch(color_folder: Path) -> None:

@@ -1,11 +1,16 @@
 """Figures of merit against values worked out by hand."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from models.datasets import Sample
 from models.evaluate import Evaluation, fit_temperature, renormalise, softmax
+from models.export import Judged, export
+from models.preprocessing import Preprocessing
 
 
 @pytest.fixture
@@ -82,3 +87,21 @@ def test_a_few_right_images_do_not_make_a_model_sure_of_everything() -> None:
 def test_renormalising_nothing_is_uniform() -> None:
     """A frame of which the chosen labels got no probability at all favours none of them."""
     np.testing.assert_allclose(renormalise(np.zeros((1, 4), np.float32)), 0.25)
+
+
+def test_figures_without_background_need_other_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A split that holds background alone does not end a run with a division by zero."""
+    stored: dict[str, Any] = {}
+    monkeypatch.setattr("models.export.save_artifact", lambda *_, **facts: stored.update(facts["records"]))
+    labels = ("background", "blue", "red")
+
+    def judged(*names: str) -> Judged:
+        samples = [Sample(Path(f"{n}.png"), name, "valid") for n, name in enumerate(names)]
+        return Judged(labels, samples, np.array([[2.0, 1.0, 0.0]] * len(names), np.float32))
+
+    facts: dict[str, Any] = {"name": "x", "version": "1", "architecture": "small_cnn", "options": {}}
+    facts |= {"labels": labels, "preprocessing": Preprocessing(), "training": {}}
+    export(None, Path("x"), **facts, valid=judged("blue", "background"), test=judged("background"))
+    assert stored["metrics"]["valid"]["without_background"]["n"] == 1
+    assert stored["metrics"]["test"]["all"]["accuracy"] == 1.0
+    assert "without_background" not in stored["metrics"]["test"]

@@ -35,6 +35,13 @@ def test_the_division_hangs_on_the_seed_alone() -> None:
     assert divided != leave_out(SAMPLES, "a", seed=4)
 
 
+def test_repeated_images_are_on_one_side() -> None:
+    """A balanced list repeats images, of which none may both train and validate."""
+    divided = leave_out([*SAMPLES, *SAMPLES], "a", valid_fraction=0.3)
+    assert len({(sample.path, sample.split) for sample in divided}) == len(SAMPLES)
+    assert counts(divided)["valid"] == {"key": 24, "other": 24}
+
+
 def test_excluded_images_stay_out() -> None:
     """What a splits file excludes does not come back through a new division."""
     excluded = Sample(Path("key/a_99.png"), "key", "excluded", "a")

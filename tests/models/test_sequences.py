@@ -1,7 +1,9 @@
 """Windows of frames: the right ones, causal, and never over a cut."""
 
 import csv
+from itertools import pairwise
 from pathlib import Path
+from statistics import median_low
 
 import pytest
 from hypothesis import given, settings
@@ -49,13 +51,20 @@ def test_no_window_reaches_over_a_cut(videos: list[set[int]], length: int, strid
         for window in windows(frames, length, stride)
     }
     reach = (length - 1) * stride
-    expected = {
-        (f"v{i}", tuple(range(last - reach, last + 1, stride)))
-        for i, numbers in enumerate(videos)
-        for last in numbers
-        if all(number in numbers for number in range(last - reach, last + 1))
-    }
+    expected = set()
+    for i, numbers in enumerate(map(sorted, videos)):
+        hole = 2 * median_low([b - a for a, b in pairwise(numbers)] or [0])
+        for last in range(reach, len(numbers)):
+            part = numbers[last - reach : last + 1]
+            if all(b - a < hole for a, b in pairwise(part)):
+                expected.add((f"v{i}", tuple(part[::stride])))
     assert found == expected
+
+
+def test_every_fifth_frame_of_a_video_is_a_video_of_its_own_pace() -> None:
+    """``data frames --fps`` keeps the numbers of the clip, not always in the same step."""
+    found = windows(frames_of("a", [0, 5, 10, 16, 21, 31, 36]) + frames_of("b", [7, 8, 9]), 3)
+    assert numbers_of(found) == [[0, 5, 10], [5, 10, 16], [10, 16, 21], [7, 8, 9]]
 
 
 def test_a_split_is_a_cut() -> None:
@@ -84,13 +93,27 @@ def test_frames_are_read_in_their_order(tmp_path: Path) -> None:
     assert numbers_of(windows(load_frames(tmp_path), 2)) == [[1, 2]]
 
 
+def test_lists_are_read_as_the_data_tools_write_them(tmp_path: Path) -> None:
+    """A spreadsheet's byte order mark and spaces do no harm; splits are also those of ``data split``."""
+    (tmp_path / "a").mkdir()
+    for number in (1, 2):
+        (tmp_path / "a" / f"f{number}.jpg").touch()
+    (tmp_path / "labels.csv").write_text("\ufeffvideo, frame, label\na, f1.jpg, x \na,f2.jpg,y\n", "utf-8")
+    assert [(frame.label, frame.split) for frame in load_frames(tmp_path)] == [("x", ""), ("y", "")]
+    (tmp_path / "splits.csv").write_text("path,label,split,group\na/f1.jpg,x,valid,a\na/f2.jpg,y,valid,a\n")
+    assert [frame.split for frame in load_frames(tmp_path)] == ["valid", "valid"]
+    write(tmp_path, [["a", "f1.jpg", "x", "test"], ["a", "f2.jpg", "y", ""]])
+    assert [frame.split for frame in load_frames(tmp_path)] == ["test", "valid"]
+
+
 @pytest.mark.parametrize(
     ("rows", "header", "message"),
     [
-        ([], "video,frame,label,split", "lists no frame"),
-        ([["a", "f1.jpg", "x", "train"]], "video,frame,label", "columns video, frame, label, split"),
+        ([], "video,frame,label,split", "lists no image"),
+        ([["a", "f1.jpg", "x"]], "video,frame,split", "columns .* video, frame, label"),
+        ([["f1.jpg", "x", "train"]], "path,label,split", "has no video"),
         ([["a", "f9.jpg", "x", "train"]], "video,frame,label,split", "1 frames that are not there"),
-        ([["a", "f.jpg", "x", "train"]], "video,frame,label,split", "'f.jpg' does not end in a number"),
+        ([["a", "f.jpg", "x", "train"]], "video,frame,label,split", "'a/f.jpg' .* does not end in a number"),
         ([["a", "f1.jpg", "x", "train"]] * 2, "video,frame,label,split", "frame 1 of a twice"),
     ],
 )

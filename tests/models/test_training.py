@@ -1,6 +1,7 @@
 """From a folder of images to a stored model and back, on a network of real depth and tiny images."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,6 +142,24 @@ def test_the_average_of_the_weights_is_kept_and_survives_a_stop(color_folder: Pa
     for mean, kept in zip(averaged, best.get_weights(), strict=True):
         np.testing.assert_array_equal(mean, kept)
     assert any(not np.array_equal(mean, own) for mean, own in zip(averaged, last.get_weights(), strict=True))
+
+
+def test_the_time_of_a_sitting_that_was_interrupted_counts(
+    color_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is stopped on the way has taken as long as all of its sittings."""
+
+    def interrupted(*_: object) -> None:
+        time.sleep(0.2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Training, "_fit_epochs", interrupted)
+    settings = with_overrides(architecture="small_cnn")
+    for sittings in (1, 2):
+        training = Training(load_folder(color_folder), tmp_path, settings, verbose=0)
+        with pytest.raises(KeyboardInterrupt):
+            training.fit()
+        assert training.record()["seconds"] >= 0.2 * sittings
 
 
 def test_only_batches_of_images_are_mixed() -> None:

@@ -40,6 +40,26 @@ def test_frames_are_those_of_the_clip_with_the_labels_of_their_times(labelled: P
         assert image.mean() == pytest.approx(8 * int(entry.path[-6:-4]), abs=3)
 
 
+def test_a_second_run_adds_its_videos_to_the_labels_of_the_first(
+    labelled: Path, write_video, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Training and validation videos are written one after the other; neither is lost, nor there twice."""
+    clip = str(write_video("three.avi", 4))
+    times = str(labelled.parent / "times" / "one.txt")
+    arguments = ["data", "frames", clip, "-o", str(labelled), "--labels", times, "--split", "valid"]
+    assert status_of(arguments) == 0
+    entries = open_listing(labelled).entries
+    assert Counter((e.group, e.split) for e in entries) == {
+        ("one", ""): 10,
+        ("two", ""): 10,
+        ("three", "valid"): 4,
+    }
+    assert status_of(arguments) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert status_of([*arguments, "--overwrite", "--every", "2"]) == 0
+    assert Counter(e.group for e in open_listing(labelled).entries) == {"one": 10, "two": 10, "three": 2}
+
+
 def test_a_rate_chooses_the_first_frame_of_each_tick(tmp_path: Path, write_video) -> None:
     """From 10 frames a second, 4 a second are the frames at or after 0, 0.25, 0.5 and 0.75 s."""
     out = tmp_path / "out"
@@ -74,8 +94,9 @@ def test_timestamps_to_frames_and_back(
             "serve": 5,
             'rally, "long"': 8,
         }
-    assert status_of(["data", "timestamps", str(labels), "--fps", "10"]) == 0
-    assert capsys.readouterr().out == times.read_text()
+    for frames in (["--fps", "10"], ["--clip", clip]):
+        assert status_of(["data", "timestamps", str(labels), *frames]) == 0
+        assert capsys.readouterr().out == times.read_text()
 
 
 def test_check_split_balance_and_sheets_work_on_what_frames_wrote(

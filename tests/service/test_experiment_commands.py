@@ -3,12 +3,16 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from models.errors import DatasetError, ExperimentError
+from models.experiments.experiment import Experiment
 from service.cli import status_of
+from service.commands import train
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +131,57 @@ def test_each_group_is_left_out_in_turn(
         found = {(row["split"], row["video"]) for row in csv.DictReader(lines)}
     assert found == {("test", "camera1"), ("train", "camera0"), ("valid", "camera0")}
     assert "mean" in capsys.readouterr().out
+
+
+def test_a_group_that_cannot_be_left_out_stops_no_other(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is noted, the mean is that of the others, and the exit status says that something is missing."""
+
+    def run(experiment: Experiment, output: Path) -> dict[str, Any]:
+        if experiment.leave_out == "camera1":
+            raise DatasetError("no such luck")
+        row = {"n": 8, "accuracy": 0.5, "mean_roc_auc": 0.5, "mean_average_precision": None}
+        return {"splits": {"test": row}}
+
+    monkeypatch.setattr(train, "_run", run)
+    assert status_of(["train", str(pictures), "-o", str(tmp_path), "--by-group"]) == 2
+    summary = json.loads((tmp_path / "by_group.json").read_text())
+    assert set(summary["groups"]) == {"camera0", "camera2", "camera3"}
+    assert summary["failed"] == {"camera1": "no such luck"}
+    assert summary["mean"]["accuracy"] == 0.5
+    assert "1 groups could not be left out: camera1" in capsys.readouterr().err
+
+
+def test_groups_never_share_a_folder() -> None:
+    """Or the second one would go on from the network that has seen it."""
+    assert train.folders_of(["cam 1", "cam-2"]) == {"cam-1": "cam 1", "cam-2": "cam-2"}
+    with pytest.raises(ExperimentError, match="'cam 1' and 'cam-1' would share a folder"):
+        train.folders_of(["cam 1", "cam-1"])
+
+
+def test_a_model_is_judged_on_the_images_that_its_run_kept_for_the_test(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Though nobody says again how they were divided; and another division in the folder is refused."""
+    run = tmp_path / "run"
+    arguments = ["train", str(pictures), "-o", str(run), "--architecture", "small_cnn", "--epochs", "1"]
+    arguments += ["--test", "--seed", "7", "--valid-fraction", "0.25"]
+    assert status_of([*arguments, "--test-fraction", "0.5"]) == 0
+    results = json.loads((run / "results.json").read_text())
+    assert results["data"] == {
+        split: {"blue": n, "red": n} for split, n in (("valid", 4), ("train", 4), ("test", 8))
+    }
+    capsys.readouterr()
+    for split in ("test", "valid"):
+        evaluate = ["evaluate", str(pictures), "--model", str(run / "artifact"), "--split", split, "--json"]
+        assert status_of(evaluate) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["confusion_matrix"] == results["splits"][split]["confusion_matrix"]
+    assert status_of(["models", "show", str(run / "artifact"), "--json"]) == 0
+    assert "division" not in json.loads(capsys.readouterr().out)["training"]
+    assert status_of([*arguments, "--test-fraction", "0.25"]) == 2
+    assert "another data" in capsys.readouterr().err
 
 
 def test_a_grid_is_not_run_twice_at_once(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from models import architectures
 from models.artifact import list_artifacts
+from models.datasets import Sample
 from service.cli import status_of
+from service.commands.models import judged_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,6 +91,14 @@ def test_mistakes_are_one_line_and_status_2(
         assert hint in captured.err
         assert len(captured.err.strip().splitlines()) == 1
         assert not captured.out
+
+
+def test_a_model_is_judged_over_all_its_labels() -> None:
+    """What it takes for a label that the images lack is a mistake; only the background may be left out."""
+    labels = ("background", "blue", "green", "red")
+    samples = [Sample(Path(f"{label}.png"), label, "test") for label in ("blue", "red")]
+    assert judged_labels(labels, samples) == ("blue", "green", "red")
+    assert judged_labels(labels, [Sample(Path("1.png"), "background", "test"), *samples]) == labels
 
 
 def test_the_models_that_ship_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,7 @@ def frames(
     """Write the frames of clips as DIR/<video>/<video>_<index>.jpg, with labels as DIR/labels.csv.
 
     A file of timestamps has lines like '01:20:05 - 01:20:34 label'. The index is that of the frame in
-    its clip. Exit status 3: a clip could be decoded only in part.
+    its clip. Labels of other videos that DIR has stay. Exit status 3: a clip could be decoded only in part.
     """
     from models.data import frames as tool
     from models.data.listing import Entry
@@ -121,9 +121,9 @@ def timestamps(
         typer.Option("--output", "-o", metavar="FILE", help="The result.", show_default="standard output"),
     ] = None,
     clip: Annotated[
-        str | None, typer.Option(help="Take frame rate, frame count and name from this clip.")
+        str | None, typer.Option(help="Take the time and the number of its frames from this clip.")
     ] = None,
-    fps: Annotated[float | None, typer.Option(help="Frame rate of the clip.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frame rate, if it is steady.")] = None,
     frame_count: Annotated[
         int | None, typer.Option("--frames", metavar="N", help="Number of frames of the clip.")
     ] = None,
@@ -136,25 +136,31 @@ def timestamps(
     """Turn timestamps into labels of frames, or, given a CSV, labels of frames into timestamps.
 
     Lines look like '01:20:05 - 01:20:34 label' (or mm:ss, with decimals; # comments). A label holds from
-    its first time to before its second.
+    its first time to before its second. Frames are where --clip has them, as for 'data frames', even if
+    its rate varies; --fps says that frame i is at i/fps.
     """
     from models.data import timestamps as tool
     from models.data.listing import refuse_to_overwrite
 
+    times: list[float] = []
     if clip is not None:
-        fps, frame_count = _rate_and_count(clip, fps, frame_count)
+        rate, times = _rate_and_times(clip)
+        frame_count = len(times) if frame_count is None else frame_count
+        if fps is not None:
+            times = []
+        fps = fps or rate
     if fps is None:
         raise typer.BadParameter("give the frame rate with --fps, or the clip with --clip")
     tool.check_rate(fps)
     if output is not None:
         refuse_to_overwrite(output, overwrite)
     if file.suffix.lower() == ".csv":
-        text = tool.format_timestamps(tool.from_frames(_frames_of(file, video), fps, outside))
+        text = tool.format_timestamps(tool.from_frames(_frames_of(file, video), fps, outside, times))
     else:
         if frame_count is None:
             raise typer.BadParameter("give the number of frames with --frames, or the clip with --clip")
         name = video or file.stem
-        labels = tool.to_frames(tool.read_timestamps(file), fps, frame_count, outside)
+        labels = tool.to_frames(tool.read_timestamps(file), fps, frame_count, outside, times)
         lines = io.StringIO()
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(["video", "frame", "label"])
@@ -163,16 +169,15 @@ def timestamps(
     _put(text, output)
 
 
-def _rate_and_count(clip: str, fps: float | None, count: int | None) -> tuple[float, int | None]:
+def _rate_and_times(clip: str) -> tuple[float, list[float]]:
+    """Frames a second as the container claims, and the time of each frame in seconds."""
     from service.sources import open_source
 
+    times = []
     with open_source(clip) as source:
-        rate = fps or source.properties.fps
-        if count is None:  # the container's claim may be wrong
-            while source.read() is not None:
-                pass
-            count = source.frames_read
-    return rate, count
+        while (frame := source.read()) is not None:
+            times.append(frame.pts)
+        return source.properties.fps, times
 
 
 def _frames_of(file: Path, video: str | None) -> list[tuple[int, str]]:

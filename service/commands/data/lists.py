@@ -100,7 +100,7 @@ def split(
 
     Groups that are named with --valid-groups and --test-groups go there, and all others into train.
     """
-    from models.data.listing import open_listing, write_listing
+    from models.data.listing import SPLITS, open_listing, write_listing
     from models.data.split import add_splits
     from models.errors import DatasetError
 
@@ -113,7 +113,12 @@ def split(
                 f"{listing.source} has no group {', '.join(sorted(set(named) - set(known)))}; "
                 f"there are {', '.join(known)}"
             )
-        entries = [replace(entry, split=named.get(entry.group, "train")) for entry in listing.entries]
+        entries = [
+            entry
+            if entry.split and entry.split not in SPLITS  # excluded, for instance
+            else replace(entry, split=named.get(entry.group, "train"))
+            for entry in listing.entries
+        ]
     else:
         fractions = {"train": 1 - valid - test, "valid": valid, "test": test}
         entries = add_splits(listing.entries, fractions, seed=seed, by_group=by_group, keep=keep)

@@ -8,6 +8,7 @@ import pytest
 
 from models import architectures
 from models.architectures import Kind
+from models.architectures.imagenet_base import finalize_normalization
 from models.artifact import load_artifact, save_artifact, with_features
 from models.errors import ModelError
 from models.preprocessing import Preprocessing
@@ -131,6 +132,46 @@ def test_weights_have_the_same_names_each_time() -> None:
     """Stored weights are found by name, which must not hang on what the process built before."""
     first, second = small("imagenet:MobileNetV2"), small("imagenet:MobileNetV2")
     assert [weight.path for weight in first.weights] == [weight.path for weight in second.weights]
+
+
+@pytest.mark.parametrize("base", ["ConvNeXtTiny", "EfficientNetB0", "MobileNetV3Small"])
+def test_bases_with_operations_and_statistics_are_stored_and_loaded(base: str, tmp_path: Path) -> None:
+    """Sums between layers, counts without a shape and nested statistics come back as they were."""
+    name, options = f"imagenet:{base}", {"dense": [4]}
+    preprocessing = Preprocessing(height=32, width=32, channels="rgb", mean=(0.0, 0.0, 0.0))
+    network = architectures.build(name, 2, preprocessing, **options)
+    rng = np.random.default_rng(7)
+    for variable in network.weights:
+        if variable.path.endswith(("/mean", "/variance")) and "normalization" in variable.path:
+            variable.assign(rng.uniform(0.2, 0.5, variable.shape))
+        elif len(variable.shape) > 1:  # kernels are stored in half precision
+            variable.assign(np.asarray(variable).astype(np.float16))
+    finalize_normalization(network)
+    artifact = save_artifact(
+        tmp_path,
+        network,
+        name="tiny",
+        version="1",
+        architecture=name,
+        options=architectures.find(name).complete(options),
+        labels=("a", "b"),
+        preprocessing=preprocessing,
+        temperature=1.0,
+        records={},
+    )
+    images = rng.integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
+    again = artifact.build_network()
+    np.testing.assert_array_equal(np.asarray(again(images)), np.asarray(network(images)))
+
+
+def test_efficientnet_sees_what_its_imagenet_weights_expect() -> None:
+    """Keras divides once more by the root of the deviation, but only where it loads the weights itself."""
+    base = architectures.build("imagenet:EfficientNetB0", 2, Preprocessing(height=32, width=32)).get_layer(
+        "base"
+    )
+    divided = base.get_layer("base_divided_again")
+    np.testing.assert_allclose(np.asarray(divided.scale), 1 / np.sqrt([0.229, 0.224, 0.225]))
+    assert isinstance(base.layers[base.layers.index(divided) - 1], keras.layers.Normalization)
 
 
 def test_grey_and_standardised_in_the_network() -> None:

@@ -116,6 +116,22 @@ def test_splits_that_are_there_can_be_kept(entries: list[Entry], seed: int) -> N
     assert all(len({e.split for e in after if e.group == g}) == 1 for g in {e.group for e in after} - {""})
 
 
+@given(st.lists(st.integers(0, 9), min_size=3, max_size=40), st.booleans())
+def test_an_image_that_is_listed_again_stays_on_its_side(numbers: list[int], by_group: bool) -> None:
+    """A balanced list repeats images: none is trained on and judged at once."""
+    entries = [Entry(f"{n}.png", "ab"[n % 2]) for n in numbers]
+    found = add_splits(entries, SHARES, by_group=by_group)
+    assert len({(entry.path, entry.split) for entry in found}) == len(set(numbers))
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_a_list_leaves_out_stays_out(keep: bool) -> None:
+    """Neither dividing anew nor filling in gives an excluded image, or takes its group along."""
+    entries = [Entry(f"{n}.png", "a", "excluded" if n == 3 else "", "cam") for n in range(6)]
+    found = [entry.split for entry in add_splits(entries, {"train": 1.0}, keep=keep)]
+    assert found == ["train", "train", "train", "excluded", "train", "train"]
+
+
 @pytest.mark.parametrize(
     "fractions", [{"train": 0.5}, {"train": 1.5, "test": -0.5}, {"train": 0.5, "exam": 0.5}]
 )
@@ -256,6 +272,21 @@ def test_cut_off_images_are_noticed(tmp_path: Path) -> None:
         path = tmp_path / f"a{suffix}"
         cv2.imwrite(str(path), photo)
         assert read_image(path).shape == (64, 64, 3)
-        path.write_bytes(path.read_bytes()[:-1000])
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1000])
         with pytest.raises(DatasetError, match="cut off"):
             read_image(path)
+        path.write_bytes(whole + bytes(10_000))  # a phone's motion photo: a short video after the picture
+        assert read_image(path).shape == (64, 64, 3)
+
+
+def test_the_end_of_a_thumbnail_is_not_that_of_the_photograph(tmp_path: Path) -> None:
+    """Cameras put a small JPEG into the first segments of a large one."""
+    path, small = tmp_path / "a.jpg", np.zeros((16, 16, 3), np.uint8)
+    photo, thumbnail = (cv2.imencode(".jpg", image)[1].tobytes() for image in (small.repeat(9, 0), small))
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2) + thumbnail
+    path.write_bytes(photo[:2] + segment + photo[2:])
+    assert read_image(path).shape == (144, 16, 3)
+    path.write_bytes(photo[:2] + segment + photo[2:-10])
+    with pytest.raises(DatasetError, match="cut off"):
+        read_image(path)

@@ -67,6 +67,19 @@ def test_frames_that_are_missing_end_a_span() -> None:
         from_frames([(3, "a"), (3, "b")], 10.0)
 
 
+def test_frames_of_an_unsteady_clip_are_where_they_were_shown() -> None:
+    """A phone's frames come when there is light enough; a rate alone would put labels on others."""
+    times = [0.0, 0.1, 0.5, 0.6, 1.4]
+    labels = to_frames(parse_timestamps("0:00.5 - 0:01 a\n"), 4.0, 5, times=times)
+    assert labels == ["background", "background", "a", "a", "background"]
+    spans = from_frames(list(enumerate(["a", "b", "b", "a", "a"])), 4.0, times=times)
+    assert [(s.start, s.end, s.label) for s in spans] == [
+        (0, 100_000, "a"),
+        (100_000, 600_000, "b"),
+        (600_000, 1_650_000, "a"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

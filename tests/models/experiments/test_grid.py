@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import models
+from models import architectures
 from models.datasets import Sample
 from models.errors import ExperimentError, ModelError
 from models.experiments.compare import differing, rank, tabulate
@@ -17,6 +19,7 @@ from models.experiments.experiment import Experiment, read_parameters
 from models.experiments.grid import PAGE, TABLE, Planned, read_grid, run_grid
 from models.experiments.results import FORMAT, RESULTS, find_runs, read_results
 from models.experiments.samples import blind, divide
+from models.preprocessing import Preprocessing
 
 GRID = """
 data = "pictures"
@@ -85,12 +88,44 @@ def test_every_combination_is_a_run_with_a_name_of_its_own(plan: list[Planned], 
     assert {p.experiment.epochs for p in plan} == {3}
 
 
+def test_the_example_in_the_documentation_can_be_run(tmp_path: Path) -> None:
+    """Somebody who copies it gets 64 runs, and networks that can be built."""
+    text = (Path(models.__file__).parent / "README.md").read_text()
+    (tmp_path / "g.toml").write_text(text.split("```toml\n")[1].split("```")[0])
+    plan = read_grid(tmp_path / "g.toml")
+    assert len(plan) == 64
+    options = plan[-1].experiment.options
+    assert options == {"dense": [256]}
+    network = architectures.build("alexnet", 3, Preprocessing(height=67, width=67), **options)
+    assert network.get_layer(architectures.FEATURES).units == 256
+
+
 def test_options_on_the_command_line_go_before_the_file(tmp_path: Path) -> None:
     """One option of the architecture that is given there leaves the others of the file alone."""
     (tmp_path / "g.toml").write_text('data = "x"\n[options]\na = 1\nb = 2\n[grid]\nepochs = [1]\n')
     (planned,) = read_grid(tmp_path / "g.toml", {"options": {"b": 3}, "seed": 7})
     assert planned.experiment.options == {"a": 1, "b": 3}
     assert planned.experiment.seed == 7
+
+
+def test_paths_hang_on_where_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run reads its parameters from a folder of its own, so none of them may be relative to that."""
+    (tmp_path / "grids").mkdir()
+    file = tmp_path / "grids" / "g.toml"
+    file.write_text(
+        'data = "x"\nstart_from = "sports"\n[grid]\nsplits = ["a.csv", "b.csv"]\nextra = [["more"]]\n'
+    )
+    (tmp_path / "sports").mkdir()
+    monkeypatch.chdir(tmp_path)
+    given = {"background": Path("empty"), "imagenet_weights": Path("w"), "start_from": "sports"}
+    first, second = (planned.experiment for planned in read_grid(file, given))
+    assert (first.splits, second.splits) == (file.with_name("a.csv"), file.with_name("b.csv"))
+    assert first.extra == (file.with_name("more"),)
+    assert (first.background, first.imagenet_weights) == (tmp_path / "empty", tmp_path / "w")
+    assert first.start_from == "sports"
+    (tmp_path / "sports" / "artifact.json").touch()
+    (planned,) = read_grid(file, {"start_from": "sports"})[:1]
+    assert planned.experiment.start_from == str(tmp_path / "sports")
 
 
 def test_several_ranges_do_not_multiply(tmp_path: Path) -> None:
@@ -158,6 +193,12 @@ def test_a_changed_experiment_is_not_taken_for_done(tmp_path: Path) -> None:
         recorder = Recorder()
         run_grid(read_grid(tmp_path / "g.toml"), tmp_path / "out", recorder)
         assert len(recorder.begun) == begun
+
+
+def test_a_range_of_epochs_stands_beside_the_epochs_done() -> None:
+    """A run that stopped early is still told from others by what it was asked for."""
+    runs = {str(n): results_of(Experiment(data=Path("x"), epochs=n), 0.5) for n in (2, 9)}
+    assert [(row["epochs"], row["epochs_done"]) for row in tabulate(runs)] == [(2, 1), (9, 1)]
 
 
 def test_validation_alone_decides_the_order() -> None:

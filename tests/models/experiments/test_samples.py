@@ -1,0 +1,96 @@
+"""The images of an experiment, in the splits that it asks for."""
+
+from pathlib import Path
+
+import pytest
+
+from models.datasets import Sample, counts, of_split
+from models.errors import DatasetError, ExperimentError
+from models.experiments.experiment import Experiment
+from models.experiments.samples import check_test, load_groups, load_samples
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two labels with twenty empty files each, of which a fifth is for the test; two cameras."""
+    return folder_of(tmp_path / "data", 20, ["train", "train", "train", "valid", "test"], ["cam1", "cam2"])
+
+
+@pytest.fixture
+def more(tmp_path: Path) -> Path:
+    """Ten more images of each label, some from the first camera, one of five left out by its list."""
+    return folder_of(tmp_path / "more", 10, ["test", "valid", "train", "train", "excluded"], ["cam1", "cam9"])
+
+
+def folder_of(root: Path, count: int, splits: list[str], groups: list[str]) -> Path:
+    rows = ["path,label,split,group"]
+    for label in ("blue", "red"):
+        (root / label).mkdir(parents=True)
+        for number in range(count):
+            (root / label / f"{number}.png").touch()
+            split, group = splits[number % len(splits)], groups[number % len(groups)]
+            rows.append(f"{label}/{number}.png,{label},{split},{group}")
+    (root / "splits.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+def test_a_share_for_validation_leaves_the_test_alone(data: Path) -> None:
+    """The images that judged an earlier run are no training images of the next."""
+    before = of_split(load_samples(Experiment(data=data), 1), "test")
+    samples = load_samples(Experiment(data=data, valid_fraction=0.25), 1)
+    assert sorted(of_split(samples, "test"), key=str) == sorted(before, key=str)
+    assert counts(samples)["valid"] == {"blue": 4, "red": 4}
+    samples = load_samples(Experiment(data=data, valid_fraction=0.25, test_fraction=0.25), 1)
+    assert {split: sum(row.values()) for split, row in counts(samples).items()} == {
+        "train": 20,
+        "valid": 10,
+        "test": 10,
+    }
+    with pytest.raises(ExperimentError, match="leave nothing to train on"):
+        load_samples(Experiment(data=data, valid_fraction=0.5, test_fraction=0.5), 1)
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"valid_fraction": 0.2}, {"valid_fraction": 0.2, "test_fraction": 0.2}, {"leave_out": "cam2"}]
+)
+def test_extra_images_are_for_training_however_the_rest_is_divided(
+    data: Path, more: Path, how: dict[str, object]
+) -> None:
+    """All but those that their list leaves out."""
+    samples = load_samples(Experiment.of({"data": data, "extra": [more], **how}), 1)
+    extra = [sample for sample in samples if sample.path.is_relative_to(more)]
+    assert {sample.split for sample in extra} == {"train"}
+    assert len(extra) == 16
+
+
+def test_a_blind_test_sees_no_extra_image_of_its_group(data: Path, more: Path) -> None:
+    """Nor are groups left out in turn that only the extra images have."""
+    experiment = Experiment(data=data, extra=(more,), leave_out="cam1")
+    seen = [sample for sample in load_samples(experiment, 1) if sample.split != "test"]
+    assert {sample.group for sample in seen} == {"cam2", "cam9"}
+    assert load_groups(experiment) == ("cam1", "cam2")
+
+
+def test_images_without_groups_cannot_be_divided_by_them(data: Path, tmp_path: Path) -> None:
+    """Rather than image by image without a word; folders below the labels are groups."""
+    (data / "splits.csv").unlink()
+    with pytest.raises(ExperimentError, match="<label>/<group>/<image>"):
+        load_samples(Experiment(data=data, split_by="group"), 1)
+    for label in ("blue", "red"):
+        for number in range(20):
+            path = tmp_path / "grouped" / label / f"cam{number % 5}" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    samples = load_samples(Experiment(data=tmp_path / "grouped", split_by="group"), 1)
+    assert len({(sample.group, sample.split) for sample in samples}) == 5
+
+
+@pytest.mark.parametrize(
+    ("label", "split", "message"),
+    [("red", "valid", "holds no image"), ("pink", "test", "without training images: pink")],
+)
+def test_what_cannot_be_judged_is_told_before_training(label: str, split: str, message: str) -> None:
+    """Hours later it would be too late."""
+    with pytest.raises(DatasetError, match=message):
+        check_test([Sample(Path("1.png"), label, split)], ["blue", "red"])
+    check_test([Sample(Path("1.png"), "red", "test")], ["blue", "red"])
