@@ -105,6 +105,11 @@ class Suite:
             finally:
                 self.note()
 
+    @property
+    def has_measured(self) -> bool:
+        """Whether ``result`` has any figure by now."""
+        return bool({"frames", "growth", "events", "streams", "subscribers"} & self.result.keys())
+
     def note(self) -> None:
         """Bring the figures of the rounds, and the time taken, up to date."""
         if self._rounds.readings:

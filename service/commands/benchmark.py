@@ -110,6 +110,8 @@ def benchmark(
         except KeyboardInterrupt:
             interrupted = True
         except (VideoEventsError, ModelError) as error:  # what was measured until then is told first
+            if not suite.has_measured:
+                raise
             failure = error
     suite.result["interrupted"] = interrupted
     line = json.dumps(suite.result, allow_nan=False)

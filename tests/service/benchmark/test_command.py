@@ -15,6 +15,7 @@ from service.benchmark.subjects import STAGES
 from service.benchmark.suite import Suite
 from service.cli import status_of
 from service.commands import benchmark
+from service.errors import BenchmarkError
 from tests.conftest import WriteVideo
 
 LABELS = ("red", "blue", "background")
@@ -151,6 +152,22 @@ def test_ctrl_c_keeps_what_was_measured(
     assert result["interrupted"] is True
     assert result["events"]["events"] == 1
     assert "interrupted" in captured.err
+
+
+def test_a_failure_keeps_what_was_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that cannot be measured costs none of those before it."""
+
+    def failing(suite: Suite, folder: Path) -> None:
+        suite.result["events"] = {"events": 1, "query_ms": {}}
+        raise BenchmarkError("no room")
+
+    monkeypatch.setattr(Suite, "_events", failing)
+    assert status_of(["benchmark", "--part", "events", "--json"]) == 2
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["events"]["events"] == 1
+    assert captured.err == "video-events: no room\n"
 
 
 @pytest.mark.parametrize(
