@@ -147,14 +147,19 @@ class _Observed(Collector):
             for name, status in streams:
                 counter.add_metric([name], float(getattr(status, figure)))
             yield counter
+        depth = GaugeMetricFamily(
+            "video_events_stream_queue_depth", "Steps of events that wait for the disk.", labels=["stream"]
+        )
         latency = HistogramMetricFamily(
             "video_events_stream_label_seconds",
             "Time from the capture of a frame to its label.",
             labels=["stream"],
         )
         for stream in self._services.streams.all():
+            depth.add_metric([stream.definition.name], float(stream.queue_depth))
             histogram = stream.latency.histogram()
             latency.add_metric([stream.definition.name], _buckets(histogram), histogram.total)
+        yield depth
         yield latency
 
     def describe(self) -> list[Metric]:

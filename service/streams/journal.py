@@ -42,6 +42,11 @@ class Journal:
         self._thread = threading.Thread(target=self._run, name=f"journal {stream}", daemon=True)
         self._thread.start()
 
+    @property
+    def depth(self) -> int:
+        """How many entries wait for the disk."""
+        return self._entries.qsize()
+
     def append(self, message: EventMessage, epoch: float | None) -> None:
         """Enter a step in the life of an event; ``epoch`` is the wall clock at ``pts`` 0, if there is one."""
         self._entries.put(lambda: self._log.append([message], model=self._model_name, epoch=epoch))

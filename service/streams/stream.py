@@ -102,6 +102,11 @@ class Stream:
     def status(self) -> StreamStatus:
         return self._status
 
+    @property
+    def queue_depth(self) -> int:
+        """How many steps of events, and the like, wait for the disk; pictures and labels never do."""
+        return self._journal.depth
+
     def grant(self, asked: float | None, granted: float, pace: float | None) -> None:
         """Show the rate that the stream asks for and has; ``pace`` is what to tell its process to keep to."""
         self._note(asked_rate=asked, granted_rate=granted)

@@ -260,6 +260,7 @@ def test_own_streams_are_always_admitted_and_lowered_alike(serve: Serve, tmp_pat
         assert "video_events_inference_batch_seconds_count" in text
         assert 'video_events_stream_label_seconds_count{stream="a"}' in text
         assert 'video_events_stream_dropped_total{stream="a"}' in text
+        assert 'video_events_stream_queue_depth{stream="a"} 0.0' in text
         assert capacity > 0
 
 
