@@ -99,7 +99,7 @@ class Artifact:
         """
         from safetensors.numpy import load_file
 
-        from models.architectures.imagenet_base import finalize_normalization
+        from models.architectures.normalisation import finalize_normalization
 
         arrays = load_file(self.folder / WEIGHTS)
         for variable in network.weights:

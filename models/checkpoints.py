@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -48,8 +49,18 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def note_record(folder: Path, facts: Mapping[str, Any], seconds: float) -> None:
-    """Write the training record: ``facts``, versions, and ``seconds`` added to those of earlier sittings."""
+@contextmanager
+def noted(folder: Path, facts: Mapping[str, Any]) -> Iterator[None]:
+    """Write the training record when this ends or is interrupted: ``facts``, versions, and the seconds that
+    it took, added to those of earlier sittings."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        _note(folder, facts, time.monotonic() - started)
+
+
+def _note(folder: Path, facts: Mapping[str, Any], seconds: float) -> None:
     path = folder / "training.json"
     if path.is_file():
         seconds += read_record(folder)["seconds"]

@@ -7,10 +7,9 @@ TensorFlow and the JAX backend (``KERAS_BACKEND``), on a GPU when there is one.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ import keras
 
 from models import architectures
 from models.batches import Batches, View
-from models.checkpoints import Progress, epoch_callbacks, hold_settings, note_record, origin, read_record
+from models.checkpoints import Progress, epoch_callbacks, hold_settings, noted, origin, read_record
 from models.datasets import Sample, counts, of_split
 from models.errors import DatasetError, ModelError
 from models.frozen import Features, features_of, fit_head, split, unfreeze
@@ -264,12 +263,7 @@ class Training:
         share = len(self.train) / len(self.labels)
         return {index: share / number[label] for index, label in enumerate(self.labels)}
 
-    @contextmanager
-    def _noted(self) -> Iterator[None]:
-        """Add the seconds that this takes to the training record, also when it is interrupted."""
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            facts = {"settings": asdict(self.settings), "labels": self.labels, "images": self.counts}
-            note_record(self.folder, facts, time.monotonic() - started)
+    def _noted(self) -> AbstractContextManager[None]:
+        """Counts the time that is spent in it."""
+        facts = {"settings": asdict(self.settings), "labels": self.labels, "images": self.counts}
+        return noted(self.folder, facts)

@@ -6,7 +6,6 @@ With a frozen base every frame goes through it once per view, whatever heads are
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -20,7 +19,7 @@ import numpy.typing as npt
 from models import architectures
 from models.architectures.architecture import Kind
 from models.architectures.clips import STATISTICS, cut, encoder_of, set_statistics
-from models.checkpoints import Progress, epoch_callbacks, hold_settings, note_record, origin, read_record
+from models.checkpoints import Progress, epoch_callbacks, hold_settings, noted, origin, read_record
 from models.clip_batches import FeatureWindows, PixelWindows, targets
 from models.datasets import Sample, counts
 from models.errors import DatasetError, ModelError
@@ -84,9 +83,8 @@ class ClipTraining:
         settings = self.settings
         keras.utils.set_random_seed(settings.seed)
         hold_settings(self.folder, asdict(settings) | {"stride": self.stride}, self._origin)
-        started = time.monotonic()
         best = self.folder / "best.keras"
-        try:
+        with noted(self.folder, self._facts()):
             if settings.weights == "none":
                 self._fit_whole(self.build)
             else:
@@ -96,8 +94,6 @@ class ClipTraining:
                     self._fit_whole(self._unfrozen)
                 else:
                     best = self.folder / "head.keras"
-        finally:
-            self._note(time.monotonic() - started)
         return keras.models.load_model(best, compile=False)
 
     def judge(self, network: Any, split: str) -> Judged:
@@ -243,12 +239,12 @@ class ClipTraining:
         share = len(self.train) / len(self.labels)
         return {index: share / number[label] for index, label in enumerate(self.labels)}
 
-    def _note(self, seconds: float) -> None:
+    def _facts(self) -> dict[str, Any]:
+        """What the training record tells of this run."""
         samples: list[Sample] = [window.sample for window in (*self.train, *self.valid)]
-        facts = {
+        return {
             "settings": asdict(self.settings),
             "stride": self.stride,
             "labels": self.labels,
             "windows": counts(samples),
         }
-        note_record(self.folder, facts, seconds)

@@ -19,11 +19,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from service.types import Classifier
-
 if TYPE_CHECKING:
     from models.datasets import Sample
     from models.evaluate import Evaluation
+    from service.types import Classifier
 
 
 class SpeedColumn(ProgressColumn):

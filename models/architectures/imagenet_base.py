@@ -15,6 +15,7 @@ import keras
 
 from models.architectures.architecture import Architecture, Kind
 from models.architectures.dense_head import dense_head, pooled
+from models.architectures.normalisation import finalize_normalization
 from models.errors import ModelError, WeightsError
 from models.imagenet import download
 from models.preprocessing import Preprocessing
@@ -98,18 +99,6 @@ def fill(base: str, network: Any, folder: Path | None = None) -> None:
         raise WeightsError(f"{folder} can hold weights for resnet50 alone; Keras downloads those of {base}")
     network.get_layer(BASE).set_weights(download(base).get_weights())
     finalize_normalization(network)
-
-
-def finalize_normalization(network: Any) -> None:
-    """Let every Normalization in ``network`` use the mean and variance that have just become its weights.
-
-    Keras takes them up when it loads or adapts the layer itself, and not when they are assigned.
-    """
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()
-        elif hasattr(layer, "layers"):
-            finalize_normalization(layer)
 
 
 def architecture(base: str) -> Architecture:

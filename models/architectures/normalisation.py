@@ -31,6 +31,18 @@ def normalise(images: Any, preprocessing: Preprocessing) -> Any:
     return x
 
 
+def finalize_normalization(network: Any) -> None:
+    """Let every Normalization in ``network`` use the mean and variance that have just become its weights.
+
+    Keras takes them up when it loads or adapts the layer itself, and not when they are assigned.
+    """
+    for layer in network.layers:
+        if isinstance(layer, layers.Normalization):
+            layer.finalize_state()
+        elif hasattr(layer, "layers"):
+            finalize_normalization(layer)
+
+
 @keras.saving.register_keras_serializable(package="video_events")
 class Grey(layers.Layer):  # type: ignore[misc]
     """The luma of (…, h, w, 3) BGR images, as (…, h, w, 1)."""

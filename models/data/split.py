@@ -34,9 +34,13 @@ def add_splits(
     ``keep``, for a group, or an image that is listed more than once, that is divided already.
     """
     _check_fractions(fractions)
-    used = [entry for entry in entries if entry.split in ("", *SPLITS)]
-    divided = iter(_divided(used, fractions, seed, by_group, keep))
-    return [next(divided) if entry.split in ("", *SPLITS) else entry for entry in entries]
+    divided = iter(_divided([one for one in entries if takes_part(one)], fractions, seed, by_group, keep))
+    return [next(divided) if takes_part(entry) else entry for entry in entries]
+
+
+def takes_part(entry: Entry) -> bool:
+    """Whether an entry may be divided: not one of any other split, such as ``excluded``."""
+    return entry.split in ("", *SPLITS)
 
 
 def _divided(

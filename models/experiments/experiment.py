@@ -15,20 +15,10 @@ from models.errors import ExperimentError
 
 _PATHS = ("data", "splits", "background", "imagenet_weights", "features")
 _SETTINGS = (
-    *(
-        "architecture",
-        "weights",
-        "height",
-        "width",
-        "train_size",
-        "batch_size",
-        "seed",
-        "augmentation",
-        "mix",
-    ),
+    *("architecture", "weights", "height", "width", "train_size", "batch_size", "seed"),
     *("head_epochs", "head_views", "head_learning_rate", "epochs", "patience", "unfreeze", "refit_epochs"),
     *("optimizer", "learning_rate", "schedule", "weight_decay", "weight_average"),
-    *("label_smoothing", "class_weights"),
+    *("label_smoothing", "class_weights", "augmentation", "mix"),
 )
 
 

@@ -123,5 +123,6 @@ class Guard:
         if route == "/clips" and scope["method"] == "POST" and status >= HTTPStatus.BAD_REQUEST:
             self._metrics.refused.labels(str(status)).inc()
         # Without the query: there may be a token in it.
-        facts = {"method": scope["method"], "path": scope["path"], "status": status, "seconds": seconds}
-        access.info("%s %s %d %.0f ms", *(*facts.values(),)[:3], seconds * 1000, extra=facts)
+        verb, path = scope["method"], scope["path"]
+        facts = {"method": verb, "path": path, "status": status, "seconds": seconds}
+        access.info("%s %s %d %.0f ms", verb, path, status, seconds * 1000, extra=facts)

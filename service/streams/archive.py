@@ -53,12 +53,6 @@ class Archive:
         """Whether there is anything of a stream, finished or not."""
         return self.folder(name).is_dir()
 
-    def adopt_orphans(self, streams: Collection[str]) -> None:
-        """Finish what killed processes left of streams that are not there any more."""
-        for folder in self._folder.glob("*/"):
-            if folder.name not in streams:
-                adopt(folder)
-
     def delete(self, name: str) -> None:
         """Remove all recordings of a stream that is not there any more. Raises ``StorageError``."""
         try:
@@ -71,9 +65,12 @@ class Archive:
     def tidy(self, now: float, streams: Collection[str]) -> None:
         """Remove what is too old, the oldest of what is too much, and empty folders of none of ``streams``.
 
-        What ``streams`` are still writing neither counts nor goes. What cannot be removed is logged.
+        What killed processes left of other streams is finished first. What ``streams`` are still writing
+        neither counts nor goes. What cannot be removed is logged.
         """
-        self.adopt_orphans(streams)
+        for folder in self._folder.glob("*/"):
+            if folder.name not in streams:
+                adopt(folder)
         finished = _found(self._folder, f"*/*{SUFFIX}")
         kept, free = 0, shutil.disk_usage(self._folder).free if finished else 0
         for file in finished:

@@ -101,7 +101,6 @@ class StreamManager:
         for definition in self._store.load():
             if not definition.trusted:  # what the operator has taken back does not live on
                 own.setdefault(definition.name, definition)
-        self._archive.adopt_orphans(tuple(own))
         for definition in own.values():
             definition.check()
             self._launch(definition)

@@ -88,18 +88,14 @@ class RecordingFile:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
-                frames = self._write_all(file)
-            if frames:
-                os.replace(part, self._path)
-                self._done()
-                return
+                self._write_all(file)
         except (OSError, AviTooLongError, ValueError, cv2.error) as error:
             self.is_given_up = True
             logger.warning("the recording %s is given up: %s", self._path, error)
-        if _keep(part):  # what was written before
+        if _keep(part):  # after a failure too: what was written before
             self._done()
 
-    def _write_all(self, file: BinaryIO) -> int:
+    def _write_all(self, file: BinaryIO) -> None:
         timeline: _Timeline | None = None
         flushed = time.monotonic()
         while (shot := self._next()) is not None:
@@ -109,10 +105,8 @@ class RecordingFile:
             if time.monotonic() - flushed > FLUSH_SECONDS:
                 timeline.writer.flush()
                 flushed = time.monotonic()
-        if timeline is None:
-            return 0
-        timeline.writer.close()
-        return timeline.writer.frames
+        if timeline is not None:
+            timeline.writer.close()
 
     def _next(self) -> Shot | None:
         if self.is_given_up:

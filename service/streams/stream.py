@@ -57,7 +57,7 @@ class Label:
 
 
 TrialListener = Callable[[str, Tried | Weighed], "Future[None] | None"]
-"""Hears, with the name of the stream, of labels on trial; may raise StorageError."""
+"""Hears, with the name of the stream, of labels on trial, and begins to store it (see ``journal.Entry``)."""
 
 News = Label | StreamStatus
 """What subscribers to labels hear: labels, and the status whenever the state has changed."""

@@ -100,8 +100,8 @@ def split(
 
     Groups that are named with --valid-groups and --test-groups go there, and all others into train.
     """
-    from models.data.listing import SPLITS, open_listing, write_listing
-    from models.data.split import add_splits
+    from models.data.listing import open_listing, write_listing
+    from models.data.split import add_splits, takes_part
     from models.errors import DatasetError
 
     listing = open_listing(data, list_file, group_column=group_column)
@@ -114,9 +114,7 @@ def split(
                 f"there are {', '.join(known)}"
             )
         entries = [
-            entry
-            if entry.split and entry.split not in SPLITS  # excluded, for instance
-            else replace(entry, split=named.get(entry.group, "train"))
+            replace(entry, split=named.get(entry.group, "train")) if takes_part(entry) else entry
             for entry in listing.entries
         ]
     else:

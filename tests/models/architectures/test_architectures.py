@@ -1,6 +1,7 @@
 """Every network: its size as published, its place in an artifact, and that it learns."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 
 from models import architectures
 from models.architectures import Kind
-from models.architectures.imagenet_base import finalize_normalization
-from models.artifact import load_artifact, save_artifact, with_features
+from models.architectures.normalisation import finalize_normalization
+from models.artifact import Artifact, load_artifact, save_artifact, with_features
 from models.errors import ModelError
 from models.preprocessing import Preprocessing
 from service.engines import Engine, open_engine
@@ -91,23 +92,37 @@ def test_one_step_lowers_the_loss(name: str) -> None:
     assert float(loss(targets, network(images, training=True))) < before
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_stored_networks_are_served(name: str, tmp_path: Path) -> None:
-    """What was trained is what the service runs: same probabilities, and features of the same width."""
-    network = small(name)
-    preprocessing, options = SMALL[name]
-    save_artifact(
-        tmp_path,
+def stored(
+    folder: Path,
+    network: Any,
+    name: str,
+    options: dict[str, Any],
+    preprocessing: Preprocessing,
+    *,
+    labels: tuple[str, ...],
+    temperature: float,
+) -> Artifact:
+    return save_artifact(
+        folder,
         network,
         name="tiny",
         version="1",
         architecture=name,
         options=architectures.find(name).complete(options),
-        labels=("a", "b", "background"),
+        labels=labels,
         preprocessing=preprocessing,
-        temperature=2.0,
+        temperature=temperature,
         records={},
     )
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_stored_networks_are_served(name: str, tmp_path: Path) -> None:
+    """What was trained is what the service runs: same probabilities, and features of the same width."""
+    network = small(name)
+    preprocessing, options = SMALL[name]
+    labels = ("a", "b", "background")
+    stored(tmp_path, network, name, options, preprocessing, labels=labels, temperature=2.0)
     artifact = load_artifact(tmp_path)
     images = np.random.default_rng(2).integers(0, 256, (3, *network.input_shape[1:]), np.uint8)
     logits = np.asarray(network(images.astype(np.float32), training=False)) / 2.0
@@ -147,18 +162,7 @@ def test_bases_with_operations_and_statistics_are_stored_and_loaded(base: str, t
         elif len(variable.shape) > 1:  # kernels are stored in half precision
             variable.assign(np.asarray(variable).astype(np.float16))
     finalize_normalization(network)
-    artifact = save_artifact(
-        tmp_path,
-        network,
-        name="tiny",
-        version="1",
-        architecture=name,
-        options=architectures.find(name).complete(options),
-        labels=("a", "b"),
-        preprocessing=preprocessing,
-        temperature=1.0,
-        records={},
-    )
+    artifact = stored(tmp_path, network, name, options, preprocessing, labels=("a", "b"), temperature=1.0)
     images = rng.integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
     again = artifact.build_network()
     np.testing.assert_array_equal(np.asarray(again(images)), np.asarray(network(images)))
