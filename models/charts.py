@@ -27,8 +27,8 @@ def draw_confusion(evaluation: Evaluation) -> Any:
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(evaluation.labels))
     axes.set(xlabel="predicted", ylabel="true", title=f"accuracy {evaluation.accuracy:.2%}")
-    axes.set_xticks(ticks, evaluation.labels, rotation=90)
-    axes.set_yticks(ticks, evaluation.labels)
+    axes.set_xticks(ticks, evaluation.labels, rotation=90, parse_math=False)
+    axes.set_yticks(ticks, evaluation.labels, parse_math=False)
     for row, column in zip(*np.nonzero(matrix), strict=True):
         color = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, matrix[row, column], ha="center", va="center", color=color, fontsize=7)
@@ -148,7 +148,8 @@ def _count_epochs(axes: Any) -> None:
 
 def _legend(axes: Any) -> None:
     if axes.lines:
-        axes.legend(fontsize=7, ncols=2, framealpha=0)
+        for text in axes.legend(fontsize=7, ncols=2, framealpha=0).get_texts():
+            text.set_parse_math(False)  # a label may have a $ in it
 
 
 def _figure(width: float, height: float) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any, Self
 import keras
 
 from models.datasets import Sample
-from models.errors import ModelError
+from models.errors import DivergedError, ModelError
 from models.settings import TrainingSettings
 
 
@@ -26,7 +27,7 @@ def hold_settings(folder: Path, settings: Mapping[str, Any], begun_with: Mapping
     path = folder / "settings.json"
     wanted = json.loads(json.dumps({**settings, **begun_with}))
     if not path.is_file():
-        path.write_text(json.dumps(wanted, indent=1) + "\n")
+        write_whole(path, json.dumps(wanted, indent=1) + "\n")
     found = json.loads(path.read_text())
     unknown = begun_with.keys() - found.keys()
     other = ", ".join(name for name in wanted if name not in unknown and found.get(name) != wanted[name])
@@ -65,7 +66,28 @@ def _note(folder: Path, facts: Mapping[str, Any], seconds: float) -> None:
     if path.is_file():
         seconds += read_record(folder)["seconds"]
     versions = {"backend": keras.backend.backend(), "keras": keras.__version__}
-    path.write_text(json.dumps({**facts, **versions, "seconds": round(seconds, 1)}, indent=1) + "\n")
+    write_whole(path, json.dumps({**facts, **versions, "seconds": round(seconds, 1)}, indent=1) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file as a whole or not at all, whenever the process is killed."""
+    unfinished = path.with_name(f"{path.name}.new")
+    unfinished.write_text(text)
+    unfinished.replace(path)
+
+
+def save_whole(model: Any, path: Path) -> None:
+    """Store a Keras model at ``path``, which ends in ``.keras``, as a whole or not at all."""
+    unfinished = path.with_suffix(".new.keras")
+    model.save(unfinished)
+    unfinished.replace(path)
+
+
+def load_best(path: Path) -> Any:
+    """The network that a training has kept. Raises ModelError where it never had a loss."""
+    if not path.is_file():
+        raise DivergedError(path.parent)
+    return keras.models.load_model(path, compile=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +104,7 @@ class Progress:
         return cls(fields["epoch"], fields["best"], fields.get("best_epoch", fields["epoch"]))
 
     def after(self, loss: float) -> Progress:
-        if self.best is None or loss < self.best:
+        if math.isfinite(loss) and (self.best is None or loss < self.best):
             return Progress(self.epoch + 1, loss, self.epoch + 1)
         return Progress(self.epoch + 1, self.best, self.best_epoch)
 
@@ -104,6 +126,7 @@ def epoch_callbacks(folder: Path, progress: Progress, settings: TrainingSettings
 class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
     """Stores the best model, the last one with its optimizer, then how far the run is.
 
+    A loss that is no number ends the training: the weights that make it are lost.
     The best one has the moving average of the weights where the optimizer keeps one.
     """
 
@@ -115,20 +138,16 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         self._patience = patience
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        progress = self._progress.after(float((logs or {})["val_loss"]))
+        loss = float((logs or {})["val_loss"])
+        progress = self._progress.after(loss)
         if progress.best_epoch == progress.epoch:
             with averaged_weights(self.model):
-                self._save("best")
-        self._save("last")
-        (self._folder / "state.json").write_text(json.dumps(asdict(progress)))
+                save_whole(self.model, self._folder / "best.keras")
+        save_whole(self.model, self._folder / "last.keras")
+        write_whole(self._folder / "state.json", json.dumps(asdict(progress)))
         self._progress = progress
-        if progress.over(self._epochs, self._patience):
+        if progress.over(self._epochs, self._patience) or not math.isfinite(loss):
             self.model.stop_training = True
-
-    def _save(self, name: str) -> None:
-        unfinished = self._folder / f"{name}.new.keras"
-        self.model.save(unfinished)
-        unfinished.replace(self._folder / f"{name}.keras")
 
 
 @contextmanager

@@ -62,9 +62,10 @@ class FeatureWindows(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 class PixelWindows(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of (N, t, h, w, 3) pixels of 0 to 255 and targets; with ``is_random`` shuffled and changed.
+    """Batches of (N, t, h, w, 3) pixels of 0 to 255 and targets; with ``is_random`` changed.
 
-    All frames of a window are changed alike. Decoded frames are kept in memory while they fit.
+    All frames of a window are changed alike, in another way in each epoch. Decoded frames are kept in memory
+    while they fit.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class PixelWindows(keras.utils.PyDataset):  # type: ignore[misc]
         *,
         batch_size: int = 8,
         seed: int = 1,
+        shuffle: bool = False,
         is_random: bool = False,
         label_smoothing: float = 0.0,
     ) -> None:
@@ -84,6 +86,7 @@ class PixelWindows(keras.utils.PyDataset):  # type: ignore[misc]
         self._preprocessing = preprocessing
         self._batch_size = batch_size
         self._seed = seed
+        self._shuffle = shuffle
         self._is_random = is_random
         self._images: dict[Path, Image] = {}
         self._bytes = 0
@@ -94,7 +97,7 @@ class PixelWindows(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, batch: int) -> tuple[Floats, Floats]:
         order = np.arange(len(self._windows))
-        if self._is_random:
+        if self._shuffle:
             order = np.random.default_rng([self._seed, self.epoch]).permutation(order)
         chosen = order[batch * self._batch_size : (batch + 1) * self._batch_size]
         clips = np.stack([self._clip(int(index)) for index in chosen])

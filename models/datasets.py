@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,14 +12,22 @@ from typing import Any, Self
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from models.data import images
 from models.data.listing import BACKGROUND as BACKGROUND
-from models.data.listing import IMAGE_SUFFIXES, SPLITS, Entry, read_listing
+from models.data.listing import (
+    IMAGE_SUFFIXES,
+    LABELS_FILE,
+    SPLITS,
+    SPLITS_FILE,
+    Entry,
+    images_in,
+    read_listing,
+)
 from models.data.split import add_splits
 from models.errors import DatasetError
 
-Image = npt.NDArray[np.uint8]
+Image = images.Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +52,23 @@ def load_folder(
     seed: int = 1,
     by_group: bool = False,
 ) -> list[Sample]:
-    """Read ``root/<label>/<image>``, with the splits of a CSV (path, label, split) where there is one.
+    """Read ``root/<label>/<image>``, or what a CSV lists (see ``read_listing``) where there is one.
 
-    ``splits`` defaults to ``root/splits.csv``. Without such a file each label is divided at random but
-    reproducibly by ``seed``, image by image or ``by_group``; a group is a folder below the label's. Raises
-    DatasetError if nothing is found or a listed image is missing.
+    ``splits`` defaults to ``root/splits.csv``, or else to ``root/labels.csv`` of videos' frames. Without such
+    a file each label is divided at random but reproducibly by ``seed``, image by image or ``by_group``; a
+    group is a folder below the label's. Raises DatasetError if nothing is found, a listed image is missing
+    or a list has no splits.
     """
     if not root.is_dir():
         raise DatasetError(f"{root} is not a folder; expected <label>/<image> inside it")
-    splits = splits or (root / "splits.csv" if (root / "splits.csv").is_file() else None)
+    lists = (root / SPLITS_FILE, root / LABELS_FILE)
+    splits = splits or next((file for file in lists if file.is_file()), None)
     if splits is not None:
         return _read_splits(root, splits)
     samples = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-        order = np.random.default_rng([seed, *folder.name.encode()]).permutation(len(paths))
+        paths = images_in(folder)
+        order = np.random.default_rng([seed, *os.fsencode(folder.name)]).permutation(len(paths))
         tests = round(test_fraction * len(paths))
         valids = round(valid_fraction * len(paths))
         for rank, index in enumerate(order):
@@ -99,8 +110,7 @@ def load_groups(
     samples = [
         Sample(path, label, split_of.get(name, "train"), name)
         for name, folder in groups.items()
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES
+        for path in images_in(folder)
     ]
     if not samples:
         raise DatasetError(f"{root} holds no images; expected <group>/<image> with {_suffixes()}")
@@ -187,6 +197,12 @@ def as_divided(samples: Iterable[Sample], division: Mapping[str, str]) -> list[S
     return [replace(sample, split=split_of.get(_digest(sample.path), sample.split)) for sample in samples]
 
 
+def trained_on(samples: Iterable[Sample], division: Mapping[str, str]) -> list[Sample]:
+    """Those of ``samples`` that are in the split ``train`` of ``division``."""
+    digests = set(division.get("train", "").split())
+    return [sample for sample in samples if _digest(sample.path) in digests] if digests else []
+
+
 def _digest(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
 
@@ -194,7 +210,9 @@ def _digest(path: Path) -> str:
 def _read_splits(root: Path, splits: Path) -> list[Sample]:
     listing = read_listing(splits, root)
     if not any(entry.split for entry in listing.entries):
-        raise DatasetError(f"{splits} has no splits; expected columns path, label, split")
+        raise DatasetError(
+            f"{splits} puts no image into a split; add a column split, or let 'video-events data split' do it"
+        )
     samples = [
         Sample(listing.file(entry), entry.label, entry.split, entry.group) for entry in listing.entries
     ]
@@ -225,8 +243,14 @@ def counts(samples: Iterable[Sample]) -> dict[str, dict[str, int]]:
 
 
 def read_image(path: Path) -> Image:
-    """Read an image as H×W×3 ``uint8`` BGR; raises DatasetError where that fails."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    """Read an image, also one that is cut off, as H×W×3 ``uint8`` BGR; raises DatasetError."""
+    try:
+        str(path).encode()
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except UnicodeEncodeError:  # a name of which ``imread`` dies
+        return images.read_image(path)
+    except cv2.error:  # it claims to be larger than OpenCV takes
+        image = None
     if image is None:
         raise DatasetError(f"{path} is not an image that OpenCV can read")
     return np.asarray(image, np.uint8)

@@ -1,5 +1,7 @@
 """What can go wrong with models and their data in a way a user can act upon."""
 
+from pathlib import Path
+
 
 class ModelError(Exception):
     """Base of all errors that this package raises on purpose."""
@@ -19,3 +21,13 @@ class WeightsError(ModelError):
 
 class ExperimentError(ModelError):
     """An experiment or a grid of them is not described as it should be."""
+
+
+class DivergedError(ModelError):
+    """A training whose loss is no number from its first epoch on; ``folder`` is its run's."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"the loss was no number from the first epoch on; take a lower learning rate and another folder "
+            f"than {folder}"
+        )

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.artifact import Artifact
-from models.datasets import read_image
+from models.datasets import read_image, trained_on
 from models.errors import DatasetError
 from models.evaluate import Evaluation
 from models.preprocessing import Image
@@ -28,12 +28,21 @@ class Engine(Protocol):
 def windows_of(artifact: Artifact, data: Path, split: str) -> list[Window]:
     """The windows of the videos in ``data`` as the model was trained on them.
 
-    Raises DatasetError if there is none in ``split``.
+    Raises DatasetError if there is none in ``split``, or if it was trained on some of them.
     """
-    frames, stride = artifact.options["frames"], artifact.record("training").get("stride", 1)
+    record = artifact.record("training")
+    frames, stride = artifact.options["frames"], record.get("stride", 1)
     found = of_split(windows(load_frames(data), frames, stride), split)
     if not found:
         raise DatasetError(f"{data} has no {frames} consecutive frames of split {split!r}")
+    if split != "train":
+        samples = [window.sample for window in found]
+        seen = trained_on(samples, record.get("division", {}))
+        if seen:
+            raise DatasetError(
+                f"{artifact.name} was trained on {len(seen)} of the {len(found)} windows of split {split!r}, "
+                f"the one that ends with {seen[0].path} first: {data} has been divided anew since"
+            )
     return found
 
 

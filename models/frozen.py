@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.batches import Batches
+from models.errors import DivergedError
 
 Features = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 """(N, features) that the base makes of N images, and their (N, classes) targets."""
@@ -63,15 +64,18 @@ def fit_head(
 ) -> None:
     """Fit ``head``, one view of the images after the other; ends with its best weights.
 
-    ``folder`` gets ``<name>_only.weights.h5`` and ``<name>_log.csv``.
+    ``folder`` gets ``<name>_only.weights.h5`` and ``<name>_log.csv``. Raises DivergedError where no epoch
+    has a loss.
     """
+    kept = folder / f"{name}_only.weights.h5"
+    kept.unlink(missing_ok=True)
     head.compile(
         optimizer=optimizer,
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
     best = keras.callbacks.ModelCheckpoint(
-        folder / f"{name}_only.weights.h5", monitor="val_loss", save_best_only=True, save_weights_only=True
+        kept, monitor="val_loss", save_best_only=True, save_weights_only=True
     )
     for epoch in range(epochs):
         features, targets = views[epoch % len(views)]
@@ -86,4 +90,6 @@ def fit_head(
             callbacks=[best, keras.callbacks.CSVLogger(folder / f"{name}_log.csv", append=epoch > 0)],
             verbose=verbose,
         )
-    head.load_weights(folder / f"{name}_only.weights.h5")
+    if not kept.is_file():
+        raise DivergedError(folder)
+    head.load_weights(kept)

@@ -49,10 +49,11 @@ def leave_out(
         raise DatasetError(f"no group {group!r} to leave out; there are {', '.join(groups)}")
     used = sorted((sample for sample in samples if sample.split in USED), key=lambda sample: sample.path)
     rest: dict[str, list[Sample]] = defaultdict(list)
-    for sample in used:
-        if sample.group != group:
-            rest[sample.label].append(sample)
     divided = [replace(sample, split="test") for sample in used if sample.group == group]
+    unseen = {sample.path for sample in divided}
+    for sample in used:
+        if sample.path not in unseen:
+            rest[sample.label].append(sample)
     for label, members in sorted(rest.items()):
         paths = list(dict.fromkeys(sample.path for sample in members))
         order = np.random.default_rng([seed, *label.encode()]).permutation(len(paths))

@@ -15,6 +15,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from models.errors import DivergedError
+
 if TYPE_CHECKING:
     from models.batches import Batches
 
@@ -72,11 +74,13 @@ def fit_embedding(
 ) -> None:
     """Fit ``network`` up to its layer ``features``; then make its last layer the labels' prototypes.
 
-    Ends with the weights of the lowest validation loss. ``folder`` gets ``log.csv``.
+    Ends with the weights of the lowest validation loss. ``folder`` gets ``log.csv``. Raises DivergedError
+    where no epoch has a loss.
     """
     embedder = keras.Model(network.input, network.get_layer(features).output)
     embedder.compile(optimizer=optimizer, loss=loss, jit_compile=False)
     best = folder / "embedding.weights.h5"
+    best.unlink(missing_ok=True)
     callbacks = [
         keras.callbacks.ModelCheckpoint(
             best, monitor="val_loss", save_best_only=True, save_weights_only=True
@@ -86,6 +90,8 @@ def fit_embedding(
     if patience:
         callbacks.append(keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience))
     embedder.fit(train, validation_data=valid, epochs=epochs, callbacks=callbacks, verbose=verbose)
+    if not best.is_file():
+        raise DivergedError(folder)
     embedder.load_weights(best)
     set_prototypes(network, embedder, train)
 

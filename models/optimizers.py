@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -62,17 +64,39 @@ def make_optimizer(settings: TrainingSettings, steps: int) -> Any:
         return LayeredAdam(rate, **options)
     if settings.optimizer == "sgd":
         return LayeredSGD(rate, momentum=MOMENTUM, nesterov=True, **options)
-    raise ModelError(f"no optimizer {settings.optimizer!r}; there are sgd, adam, adamw")
+    raise _unknown_optimizer(settings.optimizer)
 
 
 def make_head_optimizer(settings: TrainingSettings) -> Any:
-    """The optimizer of stage one."""
+    """The optimizer of stage one, or of a head on a base that stays frozen."""
     rate = settings.head_learning_rate
     if settings.head_optimizer == "lecture_sgd":
         # Keras 2's ``decay``: the rate at step t is rate / (1 + decay · t)
         schedule = keras.optimizers.schedules.InverseTimeDecay(rate, 1, rate / settings.head_epochs)
         return keras.optimizers.SGD(schedule, momentum=MOMENTUM)
-    return keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
+    if settings.head_optimizer == "adamw":
+        return keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
+    if settings.head_optimizer == "adam":
+        return keras.optimizers.Adam(rate)
+    if settings.head_optimizer == "sgd":
+        return keras.optimizers.SGD(rate, momentum=MOMENTUM, nesterov=True)
+    raise _unknown_optimizer(settings.head_optimizer)
+
+
+def class_weight(
+    settings: TrainingSettings, labels: Sequence[str], given: Sequence[str]
+) -> dict[int, float] | None:
+    """Weights by index in ``labels`` with which each label of ``given`` counts alike in the loss, or None."""
+    if settings.class_weights == "none":
+        return None
+    if settings.class_weights != "balanced":
+        raise ModelError(f"no class weights {settings.class_weights!r}; there are none, balanced")
+    number = Counter(given)
+    return {index: len(given) / len(labels) / number[label] for index, label in enumerate(labels)}
+
+
+def _unknown_optimizer(name: str) -> ModelError:
+    return ModelError(f"no optimizer {name!r}; there are sgd, adam, adamw")
 
 
 def _rate(settings: TrainingSettings, steps: int) -> Any:

@@ -31,6 +31,9 @@ PRESETS = {
 """Recipes for ``resnet50``; other architectures come with settings of their own."""
 
 
+_OF_BOTH = ("optimizer", "learning_rate", "epochs")
+
+
 def with_overrides(
     preset: str | None = None,
     *,
@@ -66,15 +69,20 @@ def with_overrides(
         height=height or settings.preprocessing.height,
         width=width or settings.preprocessing.width,
     )
+    given = {name: value for name, value in values.items() if value is not None}
+    if given.get("mix") and (network.kind is not Kind.FRAME or network.embedding_loss is not None):
+        raise ModelError(f"mix is for networks that classify single images, which {architecture} does not")
+    if settings.weights != "none" and not given.get("unfreeze", settings.unfreeze):
+        given = _of_head(given)
     settings = replace(
         settings,
         options={**settings.options, **(options or {})},
         preprocessing=preprocessing,
-        **{name: value for name, value in values.items() if value is not None},
+        **given,
     )
     network.complete(settings.options)
-    if settings.mix and (network.kind is not Kind.FRAME or network.embedding_loss is not None):
-        raise ModelError(f"mix is for networks that classify single images, which {architecture} does not")
+    if settings.weights == "none" and not settings.epochs:
+        raise ModelError("without epochs a network of random weights learns nothing; leave --epochs 0 out")
     if settings.train_size and not network.any_size:
         wanted = (preprocessing.height, preprocessing.width)
         if wanted != (settings.train_size, settings.train_size):
@@ -83,3 +91,15 @@ def with_overrides(
                 f"of {settings.train_size}; leave --train-size out, or choose --height and --width"
             )
     return settings
+
+
+def _of_head(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of the training where the base stays frozen: then it is that of the head.
+
+    Raises ModelError for what a head on kept features cannot have.
+    """
+    useless = [name for name in ("schedule", "weight_average", "mix") if given.get(name)]
+    if useless:
+        raise ModelError(f"{', '.join(useless)}: of no use while the base stays frozen; say --unfreeze STAGE")
+    moved = {f"head_{name}": given[name] for name in _OF_BOTH if name in given}
+    return moved | {name: value for name, value in given.items() if name not in _OF_BOTH}

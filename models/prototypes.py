@@ -14,6 +14,7 @@ Pure NumPy; no state.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,7 @@ class Reference:
                 return cls(
                     labels, means, np.asarray(means.mean(axis=0), np.float32), directions, file["damping"]
                 )
-        except (OSError, KeyError, ValueError, BadZipFile) as error:
+        except (OSError, KeyError, ValueError, BadZipFile, zlib.error) as error:
             raise ModelError(f"{path} cannot be read: {error}") from error
 
 

@@ -26,25 +26,29 @@ TILE_PIXELS = 160
 
 
 def format_table(evaluation: Evaluation) -> str:
-    """The table of precision, recall, F1 and support by label, then the confusion matrix, as text."""
+    """The table of precision, recall, F1 and support by label, then the confusion matrix, as text.
+
+    Labels of which there is no image, and for which none was taken, are named instead: they have no F1 that
+    could count in a mean.
+    """
     from sklearn.metrics import classification_report
 
-    width = max(map(len, evaluation.labels))
+    met = np.union1d(evaluation.truth, evaluation.predicted)
+    names = [evaluation.labels[i] for i in met]
     report = classification_report(
-        evaluation.truth,
-        evaluation.predicted,
-        labels=np.arange(len(evaluation.labels)),
-        target_names=evaluation.labels,
-        digits=4,
-        zero_division=0.0,
+        evaluation.truth, evaluation.predicted, labels=met, target_names=names, digits=4, zero_division=0.0
     )
-    matrix = evaluation.confusion_matrix()
-    digits = max(len(str(max(map(max, matrix)))), 3) + 1
-    rows = [
+    matrix = np.array(evaluation.confusion_matrix())[np.ix_(met, met)]
+    width, digits = max(map(len, names)), max(len(str(matrix.max())), 3) + 1
+    lines = [str(report), "confusion matrix (rows true, columns predicted, same order)"]
+    lines += [
         f"{label:>{width}} {''.join(f'{count:{digits}d}' for count in row)}"
-        for label, row in zip(evaluation.labels, matrix, strict=True)
+        for label, row in zip(names, matrix, strict=True)
     ]
-    return "\n".join([str(report), "confusion matrix (rows true, columns predicted, same order)", *rows])
+    rest = [label for label in evaluation.labels if label not in names]
+    if rest:
+        lines.append(f"no image, and none taken for it: {', '.join(rest)}")
+    return "\n".join(lines)
 
 
 def write_report(folder: Path, evaluation: Evaluation, samples: Sequence[Sample]) -> None:

@@ -22,7 +22,8 @@ class TrainingSettings:
 
     ``epochs``, ``optimizer`` (``sgd``, ``adam``, ``adamw``), ``learning_rate``, ``schedule`` (``constant``
     or ``cosine``, with a warm-up) and ``patience`` (epochs without a better validation loss after which
-    training stops; 0 never stops early) are those of stage two or of training from scratch.
+    training stops; 0 never stops early) are those of stage two or of training from scratch; what a user
+    says of them is the head's where the base stays frozen (see ``models.presets``).
     ``class_weights`` is ``none`` or ``balanced`` (each label counts alike in the loss).
 
     Without ``head_epochs`` stage two goes on from the weights that the network starts with.

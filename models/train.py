@@ -7,7 +7,6 @@ TensorFlow and the JAX backend (``KERAS_BACKEND``), on a GPU when there is one.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -19,12 +18,21 @@ import keras
 
 from models import architectures
 from models.batches import Batches, View
-from models.checkpoints import Progress, epoch_callbacks, hold_settings, noted, origin, read_record
+from models.checkpoints import (
+    Progress,
+    epoch_callbacks,
+    hold_settings,
+    load_best,
+    noted,
+    origin,
+    read_record,
+    save_whole,
+)
 from models.datasets import Sample, counts, of_split
 from models.errors import DatasetError, ModelError
 from models.frozen import Features, features_of, fit_head, split, unfreeze
 from models.metric_learning import fit_embedding
-from models.optimizers import make_head_optimizer, make_optimizer
+from models.optimizers import class_weight, make_head_optimizer, make_optimizer
 from models.preprocessing import Preprocessing
 from models.settings import TrainingSettings
 from models.views import plain_view, views
@@ -90,7 +98,7 @@ class Training:
                     self._fit_epochs(self._unfrozen)
                 else:
                     best = self.folder / "head.keras"
-        return keras.models.load_model(best, compile=False)
+        return load_best(best)
 
     def refit(self, network: Any, preprocessing: Preprocessing) -> Any:
         """Stage three: fit the head of ``network`` to the training images as serving will see them.
@@ -104,7 +112,7 @@ class Training:
         if not done.is_file():
             with self._noted():
                 self._refit_head(network, preprocessing)
-                network.save(done)
+                save_whole(network, done)
         return keras.models.load_model(done, compile=False)
 
     def record(self) -> dict[str, Any]:
@@ -154,7 +162,8 @@ class Training:
             self._fit_on_features(
                 head, seen, valid, settings.head_epochs, make_head_optimizer(settings), "head"
             )
-        model.save(self.folder / "head.keras")
+            base.trainable = False
+        save_whole(model, self.folder / "head.keras")
 
     def _fit_embedding(self, best: Path) -> None:
         """Train distances, which is short: what was stopped on the way begins anew."""
@@ -175,7 +184,7 @@ class Training:
             folder=self.folder,
             verbose=self._verbose,
         )
-        network.save(best)
+        save_whole(network, best)
 
     def _fit_epochs(self, start: Callable[[], Any]) -> None:
         """Stage two, or all of training from scratch: fit what ``start`` returns until it gets no better."""
@@ -254,14 +263,7 @@ class Training:
         )
 
     def _class_weight(self) -> dict[int, float] | None:
-        """Weights by index of the label with which each label counts alike, or None."""
-        if self.settings.class_weights == "none":
-            return None
-        if self.settings.class_weights != "balanced":
-            raise ModelError(f"no class weights {self.settings.class_weights!r}; there are none, balanced")
-        number = Counter(sample.label for sample in self.train)
-        share = len(self.train) / len(self.labels)
-        return {index: share / number[label] for index, label in enumerate(self.labels)}
+        return class_weight(self.settings, self.labels, [sample.label for sample in self.train])
 
     def _noted(self) -> AbstractContextManager[None]:
         """Counts the time that is spent in it."""

@@ -6,7 +6,6 @@ With a frozen base every frame goes through it once per view, whatever heads are
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,17 +18,28 @@ import numpy.typing as npt
 from models import architectures
 from models.architectures.architecture import Kind
 from models.architectures.clips import STATISTICS, cut, encoder_of, set_statistics
-from models.checkpoints import Progress, epoch_callbacks, hold_settings, noted, origin, read_record
+from models.checkpoints import (
+    Progress,
+    epoch_callbacks,
+    hold_settings,
+    load_best,
+    noted,
+    origin,
+    read_record,
+    save_whole,
+)
 from models.clip_batches import FeatureWindows, PixelWindows, targets
 from models.datasets import Sample, counts
-from models.errors import DatasetError, ModelError
+from models.errors import DatasetError, DivergedError, ModelError
 from models.export import Judged
 from models.features import FrameFeatures
-from models.optimizers import make_head_optimizer, make_optimizer
+from models.optimizers import class_weight, make_head_optimizer, make_optimizer
 from models.sequences import VideoFrame, Window, of_split, windows
 from models.settings import TrainingSettings
 
 Floats = npt.NDArray[np.float32]
+AUGMENTATIONS = ("none", "clip")
+"""``clip`` changes all frames of a window alike."""
 
 
 class ClipTraining:
@@ -54,6 +64,10 @@ class ClipTraining:
         self.architecture = architectures.find(settings.architecture)
         if self.architecture.kind is not Kind.CLIP:
             raise ModelError(f"{settings.architecture} judges single frames; clips need a clip network")
+        if settings.augmentation not in AUGMENTATIONS:
+            raise ModelError(
+                f"no augmentation {settings.augmentation!r} of clips; there are {', '.join(AUGMENTATIONS)}"
+            )
         self.options = self.architecture.complete(settings.options)
         self.windows = windows(frames, self.options["frames"], stride)
         self.train = of_split(self.windows, "train")
@@ -94,7 +108,7 @@ class ClipTraining:
                     self._fit_whole(self._unfrozen)
                 else:
                     best = self.folder / "head.keras"
-        return keras.models.load_model(best, compile=False)
+        return load_best(best)
 
     def judge(self, network: Any, split: str) -> Judged:
         """Logits of ``network`` for every window of ``split``, which its last frame stands for."""
@@ -130,7 +144,8 @@ class ClipTraining:
         settings = self.settings
         network = self.build()
         parts = cut(network, settings.preprocessing)
-        features, table = self._gathered(parts.encode, self.train, views=max(1, settings.head_views))
+        views = 1 if settings.augmentation == "none" else max(1, settings.head_views)
+        features, table = self._gathered(parts.encode, self.train, views=views)
         set_statistics(network, features)
         valid_features, valid_table = self._gathered(parts.encode, self.valid, views=1)
         parts.decide.compile(
@@ -139,6 +154,7 @@ class ClipTraining:
             metrics=["accuracy"],
         )
         best = self.folder / "head_only.weights.h5"
+        best.unlink(missing_ok=True)
         callbacks = [
             keras.callbacks.ModelCheckpoint(
                 best, monitor="val_loss", save_best_only=True, save_weights_only=True
@@ -161,8 +177,11 @@ class ClipTraining:
             callbacks=callbacks,
             verbose=self._verbose,
         )
+        if not best.is_file():
+            raise DivergedError(self.folder)
         parts.decide.load_weights(best)
-        network.save(self.folder / "head.keras")
+        encoder_of(network).trainable = False
+        save_whole(network, self.folder / "head.keras")
 
     def _fit_whole(self, start: Callable[[], Any]) -> None:
         """Train on windows of pixels until it gets no better."""
@@ -174,6 +193,7 @@ class ClipTraining:
             settings.preprocessing,
             batch_size=settings.batch_size,
             seed=settings.seed,
+            shuffle=True,
             is_random=settings.augmentation != "none",
             label_smoothing=settings.label_smoothing,
         )
@@ -233,11 +253,7 @@ class ClipTraining:
         return targets(chosen, self.labels, smoothing)
 
     def _class_weight(self) -> dict[int, float] | None:
-        if self.settings.class_weights == "none":
-            return None
-        number = Counter(window.label for window in self.train)
-        share = len(self.train) / len(self.labels)
-        return {index: share / number[label] for index, label in enumerate(self.labels)}
+        return class_weight(self.settings, self.labels, [window.label for window in self.train])
 
     def _facts(self) -> dict[str, Any]:
         """What the training record tells of this run."""

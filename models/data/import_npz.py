@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,7 +99,7 @@ def read_images(file: Path, key: str | None = None) -> Image:
             if key is not None and key not in names:
                 raise DatasetError(f"{file} has no array {key!r}; there are {', '.join(names)}")
             array = archive[key or names[0]]
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DatasetError(f"{file} is not an .npz of images: {error}") from error
     return _as_uint8(file, _channels_last(file, array))
 

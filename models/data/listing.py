@@ -63,14 +63,22 @@ def open_listing(data: Path, file: Path | None = None, *, group_column: str = "g
     return scan_folder(data) if file is None else read_listing(file, data, group_column=group_column)
 
 
+def images_in(folder: Path) -> list[Path]:
+    """All images in ``folder`` and below, by name; hidden files are none, as macOS leaves with a copy."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
+
+
 def scan_folder(root: Path) -> Listing:
     """All images of ``root/<label>/`` and below, by name; a group is a folder below the label's."""
     entries = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in IMAGE_SUFFIXES:
-                parts = path.relative_to(root).parts
-                entries.append(Entry("/".join(parts), folder.name, group="/".join(parts[1:-1])))
+        for path in images_in(folder):
+            parts = path.relative_to(root).parts
+            entries.append(Entry("/".join(parts), folder.name, group="/".join(parts[1:-1])))
     if not entries:
         raise DatasetError(
             f"{root} holds no images; expected <label>/<image> with {', '.join(sorted(IMAGE_SUFFIXES))}"

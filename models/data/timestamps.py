@@ -13,6 +13,7 @@ from models.data.listing import BACKGROUND, as_label
 from models.errors import DatasetError
 
 _SECOND = 1_000_000
+_COMMENT = re.compile(r"(^|\s)#.*")
 _TIME = r"(?:(\d{1,4}):)?(\d{1,6}):(\d{1,2})(?:[.,](\d{1,6}))?"
 _LINE = re.compile(rf"{_TIME}\s*(?:-|–|—|-->)\s*{_TIME}\s+(\S.*)")
 
@@ -47,7 +48,7 @@ def parse_timestamps(text: str, name: str = "timestamps") -> tuple[Span, ...]:
     """
     spans = []
     for number, line in enumerate(text.splitlines(), 1):
-        content = re.sub(r"(^|\s)#.*", "", line).strip()
+        content = _COMMENT.sub("", line).strip()
         if content:
             spans.append(_parse_line(content, number, name))
     spans.sort(key=lambda span: (span.start, span.line))
@@ -96,8 +97,18 @@ def format_time(microseconds: int) -> str:
 
 
 def format_timestamps(spans: Iterable[Span]) -> str:
-    """The text that ``parse_timestamps`` reads, a line a span."""
-    return "".join(f"{span}\n" for span in spans)
+    """The text that ``parse_timestamps`` reads, a line a span.
+
+    Raises DatasetError for a label that it would take for a comment.
+    """
+    lines = []
+    for span in spans:
+        if _COMMENT.search(span.label):
+            raise DatasetError(
+                f"label {span.label!r} has a '#' after a space, which begins a comment; rename it"
+            )
+        lines.append(f"{span}\n")
+    return "".join(lines)
 
 
 def label_at(spans: Sequence[Span], seconds: float, outside: str = BACKGROUND) -> str:

@@ -17,7 +17,7 @@ from models.experiments.execute_clips import execute_clips
 from models.experiments.experiment import Experiment
 from models.experiments.finish import finish
 from models.experiments.results import Part
-from models.experiments.samples import check_test, load_samples
+from models.experiments.samples import check_fed_alike, check_test, check_unseen, load_samples
 from models.export import Judged, choose_fit, judge
 from models.presets import with_overrides
 from models.settings import TrainingSettings
@@ -95,6 +95,8 @@ def _start(
             raise ModelError(
                 f"--start-from {experiment.start_from} has labels {earlier.labels}, not {labels}"
             )
+        check_fed_alike(earlier, settings.preprocessing)
+        check_unseen(earlier, samples)
         return earlier.fill, replace(settings, head_epochs=0)
     if experiment.imagenet_weights is not None and settings.weights == "imagenet":
         return partial(_load_from, experiment.architecture, experiment.imagenet_weights), settings

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from models.architectures.clips import fill_base, load_base_weights
 from models.artifact import load_artifact
-from models.datasets import counts
+from models.datasets import Sample, counts, division_of
 from models.errors import ExperimentError
 from models.experiments.experiment import Experiment
 from models.experiments.finish import finish
 from models.experiments.results import Part
-from models.experiments.samples import check_test
+from models.experiments.samples import check_fed_alike, check_test, check_unseen
 from models.export import Judged
 from models.flicker import flicker
-from models.sequences import load_frames, of_split
+from models.sequences import VideoFrame, load_frames, of_split
 from models.settings import TrainingSettings
 from models.train_clips import ClipTraining
 
@@ -42,13 +42,14 @@ def execute_clips(
             f"{experiment.architecture} learns from videos, whose labels.csv says all; "
             f"{', '.join(useless)} has no use"
         )
+    frames = load_frames(experiment.data)
     training = ClipTraining(
-        load_frames(experiment.data),
+        frames,
         folder,
         settings,
         stride=experiment.stride,
         features=experiment.features,
-        initialise=_start(experiment, settings),
+        initialise=_start(experiment, settings, frames),
         start_from=experiment.start_from,
     )
     return train_and_report(training, experiment, tell=tell)
@@ -84,15 +85,20 @@ def train_and_report(
         part_of,
         settings=settings,
         seconds=seconds,
-        record={},
+        record={"division": division_of(window.sample for window in training.windows)},
         extra={"stride": experiment.stride},
     )
 
 
-def _start(experiment: Experiment, settings: TrainingSettings) -> Callable[[Any], None] | None:
+def _start(
+    experiment: Experiment, settings: TrainingSettings, frames: Sequence[VideoFrame]
+) -> Callable[[Any], None] | None:
     """What fills the base: that of a stored model, ImageNet's weights in a folder, or nothing of ours."""
     if experiment.start_from is not None:
-        return partial(fill_base, load_artifact(experiment.start_from))
+        earlier = load_artifact(experiment.start_from)
+        check_fed_alike(earlier, settings.preprocessing)
+        check_unseen(earlier, [Sample(one.path, one.label, one.split, one.video) for one in frames])
+        return partial(fill_base, earlier)
     if experiment.imagenet_weights is not None and settings.weights == "imagenet":
         return partial(load_base_weights, folder=experiment.imagenet_weights)
     return None

@@ -195,4 +195,4 @@ def _name(chosen: Mapping[str, Any], experiment: Experiment) -> str:
     told = "_".join(f"{name.removeprefix('options.')}-{value}" for name, value in chosen.items())
     text = json.dumps(experiment.parameters(), sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return re.sub(r"[^\w.-]+", "-", told)[:100].strip("-.") + ("_" if told else "") + digest
+    return re.sub(r"[^\w.-]+", "-", told)[:180].strip("-.") + ("_" if told else "") + digest

@@ -188,7 +188,7 @@ def write_predictions(path: Path, parts: Mapping[str, Part]) -> None:
 
 
 def count_parameters(network: Any) -> dict[str, int]:
-    """Numbers in the weights: all, and those that training could change in the last stage."""
+    """Numbers in the weights: all, and those that training could change."""
     return {
         "total": int(network.count_params()),
         "trainable": sum(int(np.prod(weight.shape)) for weight in network.trainable_weights),

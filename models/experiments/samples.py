@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from models import datasets
+from models.artifact import Artifact
 from models.data.listing import BACKGROUND, SPLITS
 from models.datasets import Collection, Sample
-from models.errors import DatasetError, ExperimentError
+from models.errors import DatasetError, ExperimentError, ModelError
 from models.experiments.experiment import Experiment
 from models.leave_out import groups_of, leave_out, of_groups
+from models.preprocessing import Preprocessing
 
 DEFAULT_VALID = 0.1
 """Share of the images that validate a blind test."""
@@ -18,6 +20,14 @@ DEFAULT_VALID = 0.1
 def load_samples(experiment: Experiment, seed: int) -> list[Sample]:
     """All images with their splits. Raises DatasetError or ExperimentError."""
     by_group = experiment.split_by == "group"
+    named = (*experiment.valid_groups, *experiment.test_groups)
+    if named and experiment.leave_out is not None:
+        raise ExperimentError(
+            f"leave_out decides what is tested; the groups {', '.join(named)} cannot be kept apart beside it"
+        )
+    labels = experiment.labels
+    if labels and experiment.background is not None:
+        labels = tuple(dict.fromkeys((*labels, BACKGROUND)))
     own, extra = Collection(
         experiment.data,
         experiment.splits,
@@ -26,7 +36,7 @@ def load_samples(experiment: Experiment, seed: int) -> list[Sample]:
         experiment.test_groups,
         experiment.extra,
         by_group,
-    ).load_apart(experiment.labels or None, seed=seed)
+    ).load_apart(labels or None, seed=seed)
     if by_group and not any(sample.group for sample in own if sample.label != BACKGROUND):
         raise ExperimentError(
             f"no image of {experiment.data} has a group to be divided by; name them in the column group of "
@@ -46,16 +56,20 @@ def load_samples(experiment: Experiment, seed: int) -> list[Sample]:
 def anew(samples: Sequence[Sample], experiment: Experiment, seed: int) -> list[Sample]:
     """``samples`` divided by the fractions that are given.
 
-    A split without a fraction stays as it is, and the fraction is one of the rest. Raises ExperimentError
-    for fractions that leave nothing to train on.
+    A split without a fraction stays as it is, and the fraction is one of the rest; so does the background
+    where groups of it are named. Raises ExperimentError for fractions that leave nothing to train on.
     """
     given = {"valid": experiment.valid_fraction, "test": experiment.test_fraction}
     shares = {split: share for split, share in given.items() if share is not None}
     if sum(shares.values()) >= 1:
         said = " and ".join(f"{split}_fraction {share:g}" for split, share in shares.items())
         raise ExperimentError(f"{said} leave nothing to train on")
-    kept = [sample for sample in samples if sample.split in given and sample.split not in shares]
-    rest = [sample for sample in samples if sample.split not in given or sample.split in shares]
+    by_name = bool(experiment.valid_groups or experiment.test_groups)
+    kept: list[Sample] = []
+    rest: list[Sample] = []
+    for sample in samples:
+        stays = sample.split in given and sample.split not in shares
+        (kept if stays or (by_name and sample.label == BACKGROUND) else rest).append(sample)
     return divide(rest, {"train": 1 - sum(shares.values()), **shares}, experiment, seed) + kept
 
 
@@ -80,6 +94,31 @@ def divide(
     samples: Sequence[Sample], shares: dict[str, float], experiment: Experiment, seed: int
 ) -> list[Sample]:
     return datasets.divide(samples, shares, seed=seed, by_group=experiment.split_by == "group")
+
+
+def check_unseen(earlier: Artifact, samples: Iterable[Sample]) -> None:
+    """Raise ModelError where ``earlier``, whose weights are to go on, was trained on what is to judge them.
+
+    Models of early versions do not tell what they were trained on.
+    """
+    judges = [sample for sample in samples if sample.split in ("valid", "test")]
+    seen = datasets.trained_on(judges, earlier.record("training").get("division", {}))
+    if seen:
+        raise ModelError(
+            f"{earlier.name} was trained on {len(seen)} images that are to validate or test it now, "
+            f"{seen[0].path} first; give the same splits or seed as then"
+        )
+
+
+def check_fed_alike(earlier: Artifact, preprocessing: Preprocessing) -> None:
+    """Raise ModelError where ``earlier``, whose weights are to go on, took its images in another way."""
+    for name in ("channels", "mean", "scale", "standardise"):
+        was, now = getattr(earlier.preprocessing, name), getattr(preprocessing, name)
+        if was != now:
+            raise ModelError(
+                f"{earlier.name} takes images with {name} {was}, this run {now}: its weights would not fit; "
+                "give the preset or architecture that it was trained with"
+            )
 
 
 def check_test(samples: Iterable[Sample], labels: Sequence[str]) -> None:

@@ -55,7 +55,12 @@ def learn(
             help="Judge what was learned on images, <label>/<image>: what new labels gain, known ones lose.",
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="Which images of DATA: train, valid, test or all.")] = "all",
+    split: Annotated[
+        str,
+        typer.Option(
+            help="Which images of DATA: train, valid, test, or all that the model was not trained on."
+        ),
+    ] = "all",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
     """Add a label to a model from 5 to 20 examples, without training.

@@ -115,7 +115,10 @@ def train(
         int | None, typer.Option(help="Epochs of stage one.", show_default="preset")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of stage two, or from scratch.", show_default="preset")
+        int | None,
+        typer.Option(
+            help="Epochs of stage two, or from scratch; of a head on a frozen base.", show_default="preset"
+        ),
     ] = None,
     patience: Annotated[
         int | None,
@@ -129,7 +132,10 @@ def train(
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(help="Highest rate of stage two, or from scratch.", show_default="preset"),
+        typer.Option(
+            help="Highest rate of stage two, or from scratch; of a head on a frozen base.",
+            show_default="preset",
+        ),
     ] = None,
     schedule: Annotated[
         str | None, typer.Option(help="Of the rate: 'constant' or 'cosine'.", show_default="preset")
@@ -150,7 +156,10 @@ def train(
     ] = None,
     augmentation: Annotated[
         str | None,
-        typer.Option(help="'none', 'shifts', 'video' or 'lecture'.", show_default="preset"),
+        typer.Option(
+            help="'none', 'shifts', 'video' or 'lecture'; of clip networks 'none' or 'clip'.",
+            show_default="preset",
+        ),
     ] = None,
     mix: Annotated[
         float | None,

@@ -11,7 +11,8 @@ from typing import Any, Final
 import numpy as np
 import typer
 
-from models.datasets import Sample, load_folder, of_split, read_image
+from models.artifact import load_artifact
+from models.datasets import Collection, Sample, of_split, read_image, trained_on
 from models.prototypes import Prototypes
 from service.engines import Engine
 from service.engines.stored import StoredModel
@@ -94,11 +95,19 @@ def remove_label(choice: ModelChoice, name: str) -> None:
 
 
 def evaluate_labels(choice: ModelChoice, data: Path, split: str, as_json: bool) -> None:
-    """Compare the model with and without its learned labels on labelled images."""
+    """Compare the model with and without its learned labels on labelled images.
+
+    ``split`` may be ``all``: those of ``data`` that the model was not trained on.
+    """
     model = choice.find()
     names = [label.name for label in model.store.load().labels]
-    samples = load_folder(data)
-    samples = samples if split == "all" else of_split(samples, split)
+    record = load_artifact(choice.model).record("training")
+    samples = Collection.divided_as(record, data).load()
+    if split == "all":
+        seen = set(trained_on(samples, record.get("division", {})))
+        samples = [sample for sample in samples if sample not in seen]
+    else:
+        samples = of_split(samples, split)
     samples = [sample for sample in samples if sample.label in (*model.classes, *names)]
     if not samples:
         raise LearningError(f"{data} has no images of split {split!r} with labels of {model.name}")

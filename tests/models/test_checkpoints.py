@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from models.checkpoints import Progress, hold_settings, origin
+from models.checkpoints import Progress, hold_settings, load_best, origin, save_whole, write_whole
 from models.datasets import Sample
-from models.errors import ModelError
+from models.errors import DivergedError, ModelError
 
 
 def test_patience_counts_from_the_best_epoch_across_sittings(tmp_path: Path) -> None:
@@ -63,3 +63,27 @@ def test_runs_begun_by_earlier_versions_hold_what_they_stored(tmp_path: Path) ->
     hold_settings(tmp_path, {"seed": 1}, origin(SAMPLES, ("a", "b"), None))
     with pytest.raises(ModelError, match="another seed;"):
         hold_settings(tmp_path, {"seed": 2}, origin(SAMPLES, ("a", "b"), None))
+
+
+def test_a_loss_that_is_no_number_is_never_the_best(tmp_path: Path) -> None:
+    """Nothing would ever be lower; and without any other there is no network to store."""
+    progress = Progress().after(float("nan"))
+    assert progress == Progress(1, None, 0)
+    assert progress.after(0.5) == Progress(2, 0.5, 2)
+    with pytest.raises(DivergedError, match="lower learning rate"):
+        load_best(tmp_path / "best.keras")
+
+
+def test_a_kill_while_something_is_stored_leaves_what_was_there(tmp_path: Path) -> None:
+    """Half a file would be taken for a stage that is done."""
+
+    class Killed:
+        def save(self, path: Path) -> None:
+            path.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        save_whole(Killed(), tmp_path / "head.keras")
+    assert not (tmp_path / "head.keras").exists()
+    write_whole(tmp_path / "state.json", "{}")
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".json"] == ["state.json"]

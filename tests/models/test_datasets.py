@@ -1,14 +1,33 @@
 """Which images there are, how they are split, and the batches made of them."""
 
+import os
+import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from models.augmentation import mixed
 from models.batches import Batches
-from models.datasets import Collection, Sample, counts, division_of, load_folder, load_groups, of_split
+from models.datasets import (
+    Collection,
+    Sample,
+    counts,
+    division_of,
+    load_folder,
+    load_groups,
+    of_split,
+    read_image,
+    trained_on,
+)
 from models.errors import DatasetError
+
+
+def _claiming(png: bytes, side: int) -> bytes:
+    """``png`` with another size in its header, whose checksum is right."""
+    header = b"IHDR" + side.to_bytes(4) * 2 + png[24:29]
+    return png[:12] + header + zlib.crc32(header).to_bytes(4) + png[33:]
 
 
 def same(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -48,6 +67,7 @@ def test_splits_file_is_binding(color_folder: Path, tmp_path: Path) -> None:
         ("path,label,split\nred/99.png,red,train\n", "not there"),
         ("a,b\n1,2\n", "columns"),
         ("path,label,split\n", "no image"),
+        ("path,label\nred/00.png,red\n", "data split"),
     ],
 )
 def test_bad_splits_files_are_explained(
@@ -182,3 +202,55 @@ def test_a_share_of_the_batches_is_mixed(color_folder: Path) -> None:
     for number in range(len(plain)):
         np.testing.assert_array_equal(some[number][0], again[number][0])
         np.testing.assert_allclose(some[number][1].sum(axis=1), 1, rtol=1e-6)
+
+
+def test_frames_of_videos_have_the_labels_of_their_list(tmp_path: Path) -> None:
+    """Not the names of the videos, whose frames would be divided at random besides."""
+    rows = ["video,frame,label,split"]
+    for video, split in (("clip1", "train"), ("clip2", "test")):
+        (tmp_path / video).mkdir()
+        for number in range(4):
+            (tmp_path / video / f"{number}.png").touch()
+            rows.append(f"{video}/,{number}.png,{'xy'[number % 2]},{split}".replace("/", ""))
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    samples = load_folder(tmp_path)
+    assert counts(samples) == {"train": {"x": 2, "y": 2}, "test": {"x": 2, "y": 2}}
+    assert {sample.group for sample in of_split(samples, "test")} == {"clip2"}
+
+
+def test_names_of_any_kind_are_read_and_hidden_files_are_not(color_folder: Path, tmp_path: Path) -> None:
+    """OpenCV dies of a path that is not UTF-8; macOS leaves ``._`` files beside those that it copies."""
+    folder = tmp_path / "b\udce9"
+    folder.mkdir()
+    data = (color_folder / "red" / "00.png").read_bytes()
+    for name in ("caf\udce9.png", "._00.png"):
+        (folder / name).write_bytes(data)
+    (sample,) = load_folder(tmp_path, test_fraction=0, valid_fraction=0)
+    assert os.fsencode(sample.path.name) == b"caf\xe9.png"
+    assert read_image(sample.path).shape == (48, 64, 3)
+
+
+def test_unreadable_images_are_named_and_cut_off_ones_are_read(tmp_path: Path) -> None:
+    """Also one that claims more pixels than OpenCV takes."""
+    path = tmp_path / "a.png"
+    data = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    for content in (b"", b"no image", _claiming(data, 60000)):
+        path.write_bytes(content)
+        with pytest.raises(DatasetError, match=r"a\.png"):
+            read_image(path)
+    jpeg = tmp_path / "b.jpg"
+    whole = cv2.imencode(".jpg", np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8))[1]
+    jpeg.write_bytes(whole.tobytes()[:-400])
+    assert read_image(jpeg).shape == (64, 64, 3)
+
+
+def test_what_a_model_was_trained_on_is_found_wherever_it_lies(color_folder: Path, tmp_path: Path) -> None:
+    """By content; a model that does not tell finds nothing."""
+    samples = load_folder(color_folder)
+    division = division_of(samples)
+    train = of_split(samples, "train")
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(train[0].path.read_bytes())
+    moved = Sample(copy, "red", "test")
+    assert trained_on([moved, *of_split(samples, "test")], division) == [moved]
+    assert trained_on([moved], {}) == []

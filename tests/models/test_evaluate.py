@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.charts import as_svg, draw_confusion, draw_precision_recall, draw_roc, save
 from models.datasets import Sample
 from models.evaluate import Evaluation, fit_temperature, renormalise, softmax
 from models.export import Judged, export
 from models.preprocessing import Preprocessing
+from models.report import format_table
 
 
 @pytest.fixture
@@ -35,6 +37,24 @@ def test_accuracy_table_and_matrix(evaluation: Evaluation) -> None:
     assert evaluation.accuracy == pytest.approx(4 / 6)
     assert evaluation.confusion_matrix() == [[1, 1, 0], [0, 2, 0], [1, 0, 1]]
     assert evaluation.per_label()["b"] == {"precision": 0.6667, "recall": 1.0, "f1": 0.8, "support": 2}
+
+
+def test_labels_without_images_do_not_count_in_the_means(evaluation: Evaluation) -> None:
+    """They are named instead, unless something was taken for them."""
+    known = Evaluation(evaluation.labels, np.array([0, 1, 1]), np.eye(3, dtype=np.float32)[[0, 1, 1]])
+    table = format_table(known)
+    assert "macro avg     1.0000    1.0000    1.0000" in table
+    assert table.endswith("no image, and none taken for it: background")
+    assert "no image" not in format_table(evaluation)
+
+
+def test_labels_may_have_any_signs_in_charts(tmp_path: Path) -> None:
+    """A dollar begins no formula."""
+    truth = np.array([0, 1, 0, 1])
+    odd = Evaluation(("$x_$", "100 $ bill"), truth, np.eye(2, dtype=np.float32)[truth])
+    for draw in (draw_confusion, draw_roc, draw_precision_recall):
+        save(draw(odd), tmp_path / "chart.png")
+        assert "$x_$" in as_svg(draw(odd))
 
 
 def test_restricting_renormalises_and_keeps_only_those_images(evaluation: Evaluation) -> None:

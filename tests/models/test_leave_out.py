@@ -1,5 +1,6 @@
 """Blind tests by group."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,9 @@ def test_repeated_images_are_on_one_side() -> None:
     divided = leave_out([*SAMPLES, *SAMPLES], "a", valid_fraction=0.3)
     assert len({(sample.path, sample.split) for sample in divided}) == len(SAMPLES)
     assert counts(divided)["valid"] == {"key": 24, "other": 24}
+    shared = replace(SAMPLES[0], group="b")
+    divided = leave_out([*SAMPLES, shared], "a")
+    assert {sample.split for sample in divided if sample.path == shared.path} == {"test"}
 
 
 def test_excluded_images_stay_out() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ import pytest
 from models import architectures
 from models.architectures.clips import cut, encoder_of
 from models.artifact import Artifact, load_artifact
+from models.clip_batches import PixelWindows
 from models.datasets import read_image
 from models.errors import DatasetError, ModelError, WeightsError
+from models.evaluate_clips import windows_of
 from models.experiments.execute_clips import train_and_report
 from models.experiments.experiment import Experiment
 from models.features import FrameFeatures, view_of_video
 from models.preprocessing import Preprocessing
-from models.sequences import load_frames, of_split
+from models.sequences import load_frames, of_split, windows
 from models.settings import TrainingSettings
 from models.train_clips import ClipTraining
 from service.cli import status_of
@@ -258,6 +261,34 @@ def test_a_base_can_be_trained_too(videos: Path, tmp_path: Path) -> None:
         ).fit()
 
 
+def test_windows_are_shuffled_also_where_nothing_changes_them(videos: Path) -> None:
+    """Neighbours in one batch are all of one label; every epoch has another order."""
+    found = of_split(windows(load_frames(videos), FRAMES), "train")
+    batches = PixelWindows(found, ("none", "seal"), SMALL, batch_size=8, shuffle=True)
+    first = np.concatenate([batches[number][1] for number in range(len(batches))])
+    batches.on_epoch_end()
+    second = np.concatenate([batches[number][1] for number in range(len(batches))])
+    assert first.sum(axis=0).tolist() == second.sum(axis=0).tolist()
+    assert not np.array_equal(first, second)
+    plain = PixelWindows(found, ("none", "seal"), SMALL, batch_size=8)
+    assert [row.argmax() for row in plain[0][1]] == [window.label == "seal" for window in found[:8]]
+
+
+def test_a_video_that_was_trained_on_does_not_judge(artifact: Artifact, videos: Path, tmp_path: Path) -> None:
+    """Where its list has been divided anew since."""
+    assert windows_of(artifact, videos, "test")
+    moved = tmp_path / "videos"
+    shutil.copytree(videos, moved)
+    text = (moved / "labels.csv").read_text()
+    (moved / "labels.csv").write_text(
+        "\n".join(
+            line.replace("train", "test") if line.startswith("a,") else line for line in text.split("\n")
+        )
+    )
+    with pytest.raises(DatasetError, match="was trained on 21 of the 42 windows"):
+        windows_of(artifact, moved, "test")
+
+
 def test_mistakes_are_explained(videos: Path, tmp_path: Path) -> None:
     """Frame networks, windows longer than any video and missing weights are told before training."""
     frames = load_frames(videos)
@@ -268,6 +299,8 @@ def test_mistakes_are_explained(videos: Path, tmp_path: Path) -> None:
         ClipTraining(frames, tmp_path, long, verbose=0)
     with pytest.raises(WeightsError, match="no base"):
         ClipTraining(frames, tmp_path, frozen(), verbose=0).fit()
+    with pytest.raises(ModelError, match="no augmentation 'vidoe' of clips; there are none, clip"):
+        ClipTraining(frames, tmp_path, replace(frozen(), augmentation="vidoe"), verbose=0)
     training = ClipTraining(frames, tmp_path, frozen(), verbose=0)
     assert {window.split for window in of_split(training.windows, "valid")} == {"valid"}
 

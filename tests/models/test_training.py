@@ -12,11 +12,13 @@ import pytest
 from models import architectures
 from models.artifact import CARD, WEIGHTS, Artifact, list_artifacts, load_artifact
 from models.checkpoints import Progress, averaged_weights
-from models.datasets import Sample, load_folder, of_split
-from models.errors import ArtifactError, DatasetError, ModelError, WeightsError
+from models.datasets import Sample, division_of, load_folder, of_split
+from models.errors import ArtifactError, DatasetError, DivergedError, ModelError, WeightsError
+from models.experiments.results import count_parameters
+from models.experiments.samples import check_fed_alike, check_unseen
 from models.export import choose_fit, export, judge
 from models.imagenet import load_imagenet_weights, read_tensorflowjs
-from models.optimizers import LayeredAdamW
+from models.optimizers import LayeredAdamW, make_head_optimizer
 from models.preprocessing import Preprocessing
 from models.presets import PRESETS, with_overrides
 from models.report import plot_learning_curves, write_report
@@ -83,6 +85,17 @@ def test_both_stages_leave_their_logs_and_are_not_repeated(run) -> None:
     assert [len(log.splitlines()) for log in logs] == [4, 2]
     Training(samples, training.folder, SETTINGS, initialise=lambda model: None, verbose=0).fit()
     assert [(training.folder / name).read_text() for name in ("head_log.csv", "log.csv")] == logs
+
+
+def test_a_frozen_base_is_no_parameter_of_the_training(color_folder: Path, tmp_path: Path) -> None:
+    """What is reported as trainable is what training could change."""
+    settings = replace(SETTINGS, head_epochs=1, unfreeze="")
+    training = Training(
+        load_folder(color_folder), tmp_path, settings, initialise=lambda model: None, verbose=0
+    )
+    parameters = count_parameters(training.fit())
+    assert parameters["trainable"] == 2048 * 8 + 8 + 8 * 3 + 3
+    assert parameters["total"] == 23_587_712 + parameters["trainable"]
 
 
 def test_refitting_changes_the_head_alone_and_only_once(run) -> None:
@@ -256,6 +269,63 @@ def test_mistakes_in_settings_are_explained(color_folder: Path, tmp_path: Path) 
         Training(
             [sample for sample in load_folder(color_folder) if sample.split == "train"], tmp_path, SETTINGS
         )
+
+
+def test_what_is_said_of_the_training_is_the_heads_on_a_frozen_base() -> None:
+    """Rather than of no effect; what a head cannot have is refused."""
+    asked = {"optimizer": "sgd", "learning_rate": 0.5, "epochs": 3}
+    settings = with_overrides(architecture="lrcn", **asked)
+    assert (settings.head_optimizer, settings.head_learning_rate, settings.head_epochs) == ("sgd", 0.5, 3)
+    assert (settings.epochs, settings.optimizer) == (0, "adamw")
+    assert with_overrides(architecture="lrcn", head_learning_rate=0.1, **asked).head_learning_rate == 0.1
+    thawed = with_overrides(architecture="lrcn", unfreeze="base", **asked)
+    assert (thawed.optimizer, thawed.learning_rate, thawed.epochs) == ("sgd", 0.5, 3)
+    for useless in ({"schedule": "cosine"}, {"weight_average": 0.9}, {"mix": 0.5}):
+        with pytest.raises(ModelError, match="of no use while the base stays frozen"):
+            with_overrides(unfreeze="", **useless)
+    with pytest.raises(ModelError, match="learns nothing"):
+        with_overrides(architecture="small_cnn", epochs=0)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_a_head_follows_the_optimizer_that_is_asked_for(name: str) -> None:
+    """And no other."""
+    settings = replace(SETTINGS, head_optimizer=name)
+    assert type(make_head_optimizer(settings)).__name__.lower() == name
+    with pytest.raises(ModelError, match="no optimizer 'sdg'; there are sgd, adam, adamw"):
+        make_head_optimizer(replace(settings, head_optimizer="sdg"))
+
+
+def test_a_diverged_training_stores_no_model(color_folder: Path, tmp_path: Path) -> None:
+    """It ends after one epoch and says what to do."""
+    settings = with_overrides(
+        architecture="small_cnn",
+        optimizer="sgd",
+        learning_rate=1e38,
+        epochs=4,
+        height=32,
+        width=32,
+        options={"dense": 8},
+    )
+    with pytest.raises(DivergedError, match="lower learning rate"):
+        Training(load_folder(color_folder), tmp_path, settings, verbose=0).fit()
+    assert not (tmp_path / "best.keras").exists()
+    assert Progress.read(tmp_path / "state.json").epoch == 1
+
+
+def test_weights_go_on_with_unseen_images_fed_alike_alone(
+    artifact: Artifact, color_folder: Path, tmp_path: Path
+) -> None:
+    """Or the test would be of images that the weights have learned, or of swapped colours."""
+    samples = load_folder(color_folder)
+    check_fed_alike(artifact, SETTINGS.preprocessing)
+    with pytest.raises(ModelError, match="channels bgr, this run rgb"):
+        check_fed_alike(artifact, PRESETS["lecture"].preprocessing)
+    seen = replace(artifact, folder=tmp_path)
+    (tmp_path / "training.json").write_text(json.dumps({"division": division_of(samples)}))
+    check_unseen(seen, samples)
+    with pytest.raises(ModelError, match=r"was trained on \d+ images that are to validate or test"):
+        check_unseen(seen, load_folder(color_folder, seed=9))
 
 
 def test_tensorflowjs_weights_find_their_layers(tmp_path: Path) -> None:

@@ -105,3 +105,10 @@ def test_absurd_rates_are_refused(fps: float) -> None:
     """No rate that cannot be leads to labels."""
     with pytest.raises(DatasetError, match="frame rate"):
         to_frames((), fps, 1)
+
+
+def test_labels_that_would_be_comments_are_refused() -> None:
+    """Rather than come back shorter."""
+    with pytest.raises(DatasetError, match="'goal #2'"):
+        format_timestamps([Span(0, 1_000_000, "goal #2")])
+    assert parse_timestamps(format_timestamps([Span(0, 1_000_000, "goal#2")]))[0].label == "goal#2"

@@ -94,3 +94,23 @@ def test_what_cannot_be_judged_is_told_before_training(label: str, split: str, m
     with pytest.raises(DatasetError, match=message):
         check_test([Sample(Path("1.png"), label, split)], ["blue", "red"])
     check_test([Sample(Path("1.png"), "red", "test")], ["blue", "red"])
+
+
+def test_named_groups_of_the_background_stay_apart_whatever_is_divided(data: Path, tmp_path: Path) -> None:
+    """Pictures of one camera are never on both sides; and labels that are chosen do not drop it."""
+    for group in ("street", "room", "field"):
+        (tmp_path / "everyday" / group).mkdir(parents=True)
+        for number in range(6):
+            (tmp_path / "everyday" / group / f"{number}.png").touch()
+    experiment = Experiment(
+        data=data, background=tmp_path / "everyday", valid_groups=("street",), test_groups=("room",)
+    )
+    for how in ({}, {"valid_fraction": 0.2, "test_fraction": 0.2}, {"labels": ("blue", "red")}):
+        samples = load_samples(experiment.model_copy(update=how), 1)
+        assert {(one.group, one.split) for one in samples if one.label == "background"} == {
+            ("street", "valid"),
+            ("room", "test"),
+            ("field", "train"),
+        }
+    with pytest.raises(ExperimentError, match="leave_out decides"):
+        load_samples(experiment.model_copy(update={"leave_out": "cam1"}), 1)
