@@ -11,10 +11,8 @@ import numpy as np
 
 from models.charts import (
     draw_confusion,
-    draw_learning_curves,
     draw_precision_recall,
     draw_roc,
-    read_history,
     save,
 )
 from models.datasets import Sample, read_image
@@ -97,8 +95,3 @@ def _write_wrong(folder: Path, evaluation: Evaluation, samples: Sequence[Sample]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % SHEET_COLUMNS)
     rows = [np.hstack(tiles[start : start + SHEET_COLUMNS]) for start in range(0, len(tiles), SHEET_COLUMNS)]
     cv2.imwrite(str(folder / "wrong.jpg"), np.vstack(rows))
-
-
-def plot_learning_curves(logs: Sequence[Path], path: Path) -> None:
-    """Loss and accuracy by epoch from the CSV logs of the stages that ran, one after the other."""
-    save(draw_learning_curves(read_history(logs)), path)

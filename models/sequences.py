@@ -55,11 +55,6 @@ class Window:
         return Sample(last.path, last.label, last.split, last.video)
 
 
-def has_videos(root: Path) -> bool:
-    """Whether ``root`` holds frames of videos rather than a folder for each label."""
-    return (root / LABELS_FILE).is_file()
-
-
 def load_frames(root: Path) -> list[VideoFrame]:
     """All frames that ``root/labels.csv`` lists, by video and number.
 

@@ -6,6 +6,8 @@ TensorFlow) is imported inside the command that needs it.
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -26,6 +28,16 @@ app = typer.Typer(
 )
 
 
+def _join_lines(part: typer.Typer) -> None:
+    """Give each command its docstring as help, a line for each paragraph: Typer would break them twice."""
+    for command in part.registered_commands:
+        if command.callback and command.callback.__doc__:
+            command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.callback.__doc__))
+    for group in part.registered_groups:
+        if group.typer_instance:
+            _join_lines(group.typer_instance)
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"video-events {version('video-events')}")
@@ -44,6 +56,7 @@ def _root(
 
 for part in (run, serve, learn, train, compare, models, export, data, benchmark):
     app.add_typer(part.app)
+_join_lines(app)
 
 
 def main() -> None:
@@ -63,7 +76,9 @@ def status_of(arguments: list[str]) -> int:
         return _complain("interrupted", INTERRUPTED)
     except Exception as error:
         if isinstance(error, _usage_error()):
-            return _complain(error.format_message(), BAD_INPUT)
+            context = getattr(error, "ctx", None)
+            more = f" ('{context.command_path} --help' tells more)" if context else ""
+            return _complain(f"{error.format_message()}{more}", BAD_INPUT)
         if arguments[:1] == ["--debug"]:
             raise
         text = f"sorry, this should not happen: {type(error).__name__}: {error}"

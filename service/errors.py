@@ -40,10 +40,6 @@ class AddressRefusedError(SourceError):
     """This service may not call the address that a client has named."""
 
 
-class SourceEndedEarlyError(SourceError):
-    """The source stopped before the end that its container announces."""
-
-
 class SinkError(VideoEventsError):
     """A result could not be written."""
 

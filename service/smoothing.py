@@ -76,11 +76,6 @@ class RollingAverage:
         top = int(np.argmax(mean))
         return SmoothedPrediction(prediction, mean, self._labels[top], float(mean[top]))
 
-    def reset(self) -> None:
-        """Forget all predictions: after a cut in what is seen (a lost source, a covered camera)."""
-        self._kept.clear()
-        self._sum[:] = 0
-
     def relabel(self, labels: Sequence[str]) -> None:
         """Go on with other labels. The mean sums to less than 1 while it holds what a lost label had.
 

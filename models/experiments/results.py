@@ -102,6 +102,8 @@ def write_results(run: Run) -> dict[str, Any]:
 def read_results(folder: Path) -> dict[str, Any]:
     """``results.json`` of a run. Raises ExperimentError where there is none that can be read."""
     path = folder / RESULTS if folder.is_dir() else folder
+    if not folder.exists():
+        raise ExperimentError(f"{folder}: there is no such file or folder")
     try:
         results: dict[str, Any] = json.loads(path.read_text())
         found = results["format"]

@@ -125,7 +125,7 @@ def check_test(samples: Iterable[Sample], labels: Sequence[str]) -> None:
     """Raise DatasetError where a network of ``labels`` cannot be judged on the split ``test``."""
     found = {sample.label for sample in samples if sample.split == "test"}
     if not found:
-        raise DatasetError("the split test, which is to be judged, holds no image")
+        raise DatasetError("the split test, which is to be judged, holds no image; leave --test out")
     strangers = ", ".join(sorted(found - set(labels)))
     if strangers:
         raise DatasetError(f"test images have labels without training images: {strangers}")

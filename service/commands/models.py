@@ -78,7 +78,11 @@ def evaluate(
             collection = replace(collection, valid_groups=names(valid_groups))
         if test_groups:
             collection = replace(collection, test_groups=names(test_groups))
-        samples = of_split(collection.load(names(labels) or None), split)
+        found = collection.load(names(labels) or None)
+        samples = of_split(found, split)
+        if not samples:
+            there = ", ".join(sorted({sample.split for sample in found}))
+            raise ModelError(f"{data} has no image in the split {split!r}; there are {there}: say --split")
         classifier = open_engine(artifact, engine, batch_size=16)
         evaluation = evaluate_shown(classifier, samples, "images")
         evaluation = evaluation.restricted(names(labels) or judged_labels(artifact.labels, samples))

@@ -15,6 +15,7 @@ from service.commands.options import names
 from service.commands.statuses import INTERRUPTED, PARTLY_DECODED
 from service.config import HardwareDecode, RunSettings
 from service.engines import Engine
+from service.errors import ConfigurationError
 
 DEFAULTS: Final = RunSettings()
 HERE: Final = Path()
@@ -39,9 +40,14 @@ def run(
     labels: Annotated[
         str | None, typer.Option(metavar="A,B,C", help="Only these labels of the model.", show_default="all")
     ] = None,
-    window: Annotated[int, typer.Option(help="Length of the rolling average in frames.")] = DEFAULTS.window,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            help="Length of the rolling average in classified frames.", show_default=str(DEFAULTS.window)
+        ),
+    ] = None,
     window_seconds: Annotated[
-        float | None, typer.Option(help="Length of the rolling average in seconds, instead of frames.")
+        float | None, typer.Option(help="Its length in seconds instead, for instance with --every.")
     ] = None,
     enter: Annotated[
         float, typer.Option(help="Smoothed probability from which on an event starts.")
@@ -84,8 +90,10 @@ def run(
     finishes them with what has been seen so far. Exit status: 0 done, 2 bad arguments or input,
     3 the source could be decoded only in part, 130 interrupted.
     """
+    if window is not None and window_seconds is not None:
+        raise ConfigurationError("--window and --window-seconds are two lengths of one average; give one")
     settings = RunSettings(
-        window=window,
+        window=DEFAULTS.window if window is None else window,
         window_seconds=window_seconds,
         enter=enter,
         exit=exit_,

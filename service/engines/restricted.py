@@ -58,9 +58,12 @@ class RestrictedClassifier:
 
 
 def check_labels(labels: Sequence[str], available: Sequence[str]) -> None:
-    """Raise ``ConfigurationError`` naming the first unknown label, the nearest one and all there are."""
+    """Raise ``ConfigurationError`` naming the first unknown label, the nearest one and all there are.
+
+    Background alone is no choice either: it never becomes an event.
+    """
     choice = sorted(set(available) - {BACKGROUND})
-    if not labels:
+    if not set(labels) - {BACKGROUND}:
         raise ConfigurationError(f"no label given; the model has: {', '.join(choice)}")
     for label in labels:
         if label not in available:

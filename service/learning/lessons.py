@@ -47,7 +47,9 @@ def check_name(name: str, taken: Sequence[str]) -> None:
             f"got {name!r}"
         )
     if name in taken or name == BACKGROUND:
-        raise LabelExistsError(f"the model has a label {name!r} already")
+        raise LabelExistsError(
+            f"the model has a label {name!r} already; choose another name, or remove it if it was learned"
+        )
 
 
 def check_count(count: int, force: bool) -> None:

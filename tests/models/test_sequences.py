@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import DatasetError
-from models.sequences import VideoFrame, has_videos, load_frames, runs, windows
+from models.sequences import VideoFrame, load_frames, runs, windows
 
 
 def frames_of(video: str, numbers: list[int], split: str = "train") -> list[VideoFrame]:
@@ -88,7 +88,6 @@ def test_frames_are_read_in_their_order(tmp_path: Path) -> None:
     for number in (1, 2, 10):
         (tmp_path / "a" / f"f{number}.jpg").touch()
     write(tmp_path, [["a", f"f{number}.jpg", "x", "train"] for number in (10, 1, 2)])
-    assert has_videos(tmp_path)
     assert [frame.number for frame in load_frames(tmp_path)] == [1, 2, 10]
     assert numbers_of(windows(load_frames(tmp_path), 2)) == [[1, 2]]
 
@@ -125,7 +124,6 @@ def test_bad_lists_are_explained(tmp_path: Path, rows: list[list[str]], header: 
     write(tmp_path, rows, header)
     with pytest.raises(DatasetError, match=message):
         load_frames(tmp_path)
-    assert not has_videos(tmp_path / "a")
 
 
 def test_impossible_windows_are_refused() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from models import architectures
 from models.artifact import CARD, WEIGHTS, Artifact, list_artifacts, load_artifact
+from models.charts import draw_learning_curves, read_history, save
 from models.checkpoints import Progress, averaged_weights
 from models.datasets import Sample, division_of, load_folder, of_split
 from models.errors import ArtifactError, DatasetError, DivergedError, ModelError, WeightsError
@@ -21,7 +22,7 @@ from models.imagenet import load_imagenet_weights, read_tensorflowjs
 from models.optimizers import LayeredAdamW, make_head_optimizer
 from models.preprocessing import Preprocessing
 from models.presets import PRESETS, with_overrides
-from models.report import plot_learning_curves, write_report
+from models.report import write_report
 from models.train import Training
 
 SETTINGS = replace(
@@ -72,9 +73,8 @@ def artifact(run, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     )
     report = folder.parent / "report"
     write_report(report, judged["test"].evaluation(stored.temperature), judged["test"].samples)
-    plot_learning_curves(
-        [training.folder / "head_log.csv", training.folder / "log.csv"], report / "curves.png"
-    )
+    history = read_history([training.folder / "head_log.csv", training.folder / "log.csv"])
+    save(draw_learning_curves(history), report / "curves.png")
     return stored
 
 

@@ -173,6 +173,7 @@ def test_timecode() -> None:
         ["run"],
         ["run", "no-such-file.mp4"],
         ["run", "x.mp4", "--window", "0"],
+        ["run", "x.mp4", "--window", "5", "--window-seconds", "2"],
         ["run", "x.mp4", "--window", "many"],
         ["run", "x.mp4", "--exit", "0.9"],
         ["run", "x.mp4", "--engine", "abacus"],
@@ -192,6 +193,14 @@ def test_bad_arguments_are_one_line(
     assert output.err.startswith("video-events: ")
     assert output.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_help_is_near(capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistake in the arguments tells where help is, and its paragraphs are not broken twice."""
+    assert status_of(["run"]) == BAD_INPUT
+    assert "run --help' tells more" in capsys.readouterr().err
+    assert status_of(["run", "--help"]) == 0
+    assert "<name>.events.csv and <name>.events.vtt." in " ".join(capsys.readouterr().out.split())
 
 
 def test_unknown_model_is_told(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:

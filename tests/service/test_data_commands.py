@@ -108,6 +108,9 @@ def test_check_split_balance_and_sheets_work_on_what_frames_wrote(
     assert {(e.group, e.split) for e in open_listing(labelled).entries} == {("one", "train"), ("two", "test")}
     assert status_of(["data", "split", data]) == 2
     assert "splits.csv exists" in capsys.readouterr().err
+    by_share = ["data", "split", data, "--valid", "0.2", "--test", "0.2", "-o", str(tmp_path / "shares.csv")]
+    assert status_of(by_share) == 0
+    assert "no image for" in capsys.readouterr().err
     ignoring = ["data", "check", data, "--ignore", "near-duplicate,near-duplicate-label"]
     assert status_of(ignoring) == 0
     assert "nothing wrong" in capsys.readouterr().out

@@ -208,6 +208,7 @@ def test_mistakes_are_one_line_and_status_2(
         (["train", str(pictures), "-o", out, "--leave-out", "camera9"], "there are camera0"),
         (["train", str(pictures), "-o", out, "--valid-fraction", "1.5"], "valid_fraction = 1.5"),
         (["compare", str(tmp_path)], "no finished run"),
+        (["compare", str(tmp_path / "nowhere")], "no such file or folder"),
     ]:
         assert status_of(arguments) == 2, arguments
         error = capsys.readouterr().err

@@ -306,8 +306,9 @@ def test_unknown_label_is_told_with_the_nearest() -> None:
     """A slip in a label's name is answered with the name that was meant, and with all there are."""
     with pytest.raises(ConfigurationError, match=r"'gren'.*'green'.*blue, green, red"):
         RestrictedClassifier(ColourClassifier(), ["red", "gren"])
-    with pytest.raises(ConfigurationError, match="no label given"):
-        RestrictedClassifier(ColourClassifier(), [])
+    for nothing in ([], ["background"]):
+        with pytest.raises(ConfigurationError, match="no label given"):
+            RestrictedClassifier(ColourClassifier(), nothing)
 
 
 @pytest.mark.parametrize(

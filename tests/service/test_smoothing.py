@@ -61,15 +61,6 @@ def test_window_in_seconds_reaches_back_as_far_at_any_rate() -> None:
         np.testing.assert_allclose(result.probabilities, np.mean(rows, axis=0), atol=1e-7)
 
 
-def test_reset_forgets() -> None:
-    """After a lost source the first prediction stands alone."""
-    average = RollingAverage(LABELS)
-    run(average, predictions(40))
-    average.reset()
-    again = predictions(1, seed=5)
-    np.testing.assert_array_equal(run(average, again)[0].probabilities, again[0].probabilities)
-
-
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -96,7 +96,7 @@ def split(
     seed: Seed = 1,
     overwrite: Overwrite = False,
 ) -> None:
-    """Add splits: whole groups (videos), each label about alike in every split.
+    """Add splits: whole groups (videos), each label about alike in every split, as far as groups allow.
 
     Groups that are named with --valid-groups and --test-groups go there, and all others into train.
     """
@@ -120,6 +120,11 @@ def split(
     else:
         fractions = {"train": 1 - valid - test, "valid": valid, "test": test}
         entries = add_splits(listing.entries, fractions, seed=seed, by_group=by_group, keep=keep)
+        given = {entry.split for entry in entries}
+        empty = [name for name, share in fractions.items() if share > 0 and name not in given]
+        if empty:
+            whole = "; groups stay whole, --by-image divides them" if by_group else ""
+            typer.echo(f"video-events: no image for {', '.join(empty)}, there are too few{whole}", err=True)
     target = output or data / "splits.csv"
     write_listing(target, entries, overwrite=overwrite)
     show_counts(entries, target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,8 +73,3 @@ def show_skipped(skipped: Sequence[Skipped]) -> None:
         typer.echo(f"video-events: {one.reason}", err=True)
     if skipped:
         typer.echo(f"video-events: {len(skipped)} images skipped", err=True)
-
-
-def echo_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        typer.echo(line)
