@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from service.benchmark.clip import read_frames
+from service.errors import BenchmarkError
 from service.sinks.mjpg_file import encode_jpeg
 
 SIZE: Final = (640, 360)
@@ -47,7 +48,10 @@ class Camera:
         self._process.start()
         theirs.close()
         self._pipe = ours
-        self.address = f"http://127.0.0.1:{ours.recv()}/live.mjpeg"
+        try:
+            self.address = f"http://127.0.0.1:{ours.recv()}/live.mjpeg"
+        except EOFError as error:
+            raise BenchmarkError("the process of the camera has ended") from error
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,8 @@ from service.types import Image
 SIZE: Final = (1280, 720)
 FPS: Final = 25
 LONGEST: Final = 600
+SHORTEST: Final = 8
+"""Frames. Of fewer, opening the file anew takes longer than all that is measured."""
 EXAMPLE: Final = Path("example_clips") / "three_sports.mp4"
 
 
@@ -43,7 +46,7 @@ class Clip:
 
 
 def inspect(path: Path) -> Clip:
-    """Raises SourceError for what cannot be read, ``BenchmarkError`` for what is not a file."""
+    """Raises SourceError for what cannot be read, ``BenchmarkError`` for no file and too few frames."""
     frames = 0
     with open_source(str(path)) as source:
         if source.properties.is_live or not path.is_file():
@@ -51,6 +54,8 @@ def inspect(path: Path) -> Clip:
         while frames < LONGEST and source.read():
             frames += 1
         facts = source.properties
+    if frames < SHORTEST:
+        raise BenchmarkError(f"--clip {path}: too short to be measured: {frames} frames, not {SHORTEST}")
     return Clip(path, facts.width, facts.height, facts.fps, frames, _codec(path))
 
 
@@ -63,24 +68,27 @@ def read_frames(path: Path, count: int) -> list[Image]:
     return images
 
 
-def make_clip(folder: Path, frames: int, repeat: int = 1) -> Path:
-    """Write 720p video: the example clip enlarged, with the noise of a camera, ``repeat`` times over.
+def make_clip(folder: Path, frames: int) -> Path:
+    """Write 720p video: the example clip enlarged, with the noise of a camera.
 
-    H.264 where PyAV is installed, otherwise MPEG-4, which is all that OpenCV's wheels can write.
+    H.264 where PyAV is installed, otherwise MPEG-4, which is all that OpenCV's wheels can write. Raises
+    ``BenchmarkError`` if it cannot be written.
     """
-    path = folder / f"clip_{frames}x{repeat}.mp4"
-    images = list(_moving_pictures(frames))
-    with _writer(path) as write:
-        for _ in range(repeat):
-            for image in images:
-                write(image)
+    path = folder / f"clip_{frames}.mp4"
+    with _writer(path, SIZE, FPS) as write:
+        for image in _moving_pictures(frames):
+            write(image)
     return path
 
 
 def lengthen(clip: Clip, folder: Path, times: int) -> Path:
-    """``clip`` that many times over, encoded anew so that all lengths are alike."""
+    """``clip`` that many times over, encoded anew so that all lengths are alike.
+
+    An odd side loses a pixel, as encoders want it. Raises ``BenchmarkError`` if it cannot be written.
+    """
     path = folder / f"{clip.path.stem}_{times}.mp4"
-    with _writer(path, (clip.width, clip.height), round(clip.fps)) as write:
+    size = (max(2, clip.width & ~1), max(2, clip.height & ~1))
+    with _writer(path, size, max(1, round(clip.fps))) as write:
         for _ in range(times):
             read = 0
             with open_source(str(clip.path)) as source:
@@ -119,39 +127,39 @@ def _drawn(number: int) -> Image:
     return image
 
 
-class _writer:  # noqa: N801  used like a function
-    """A context manager that yields what writes one frame."""
+@contextmanager
+def _writer(path: Path, size: tuple[int, int], fps: int) -> Iterator[Callable[[Image], object]]:
+    """Yields what writes one frame, in any size, to a video of ``size``."""
+    try:
+        import av
+    except ImportError:
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+        if not writer.isOpened():
+            raise BenchmarkError(f"cannot write {path}: OpenCV has no encoder for it") from None
+        yield lambda image: writer.write(_fitted(image, size))
+        writer.release()
+        return
+    try:
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=fps)
+            stream.width, stream.height = size
+            stream.pix_fmt = "yuv420p"
+            stream.options = {"crf": "23", "preset": "veryfast"}
 
-    def __init__(self, path: Path, size: tuple[int, int] = SIZE, fps: int = FPS) -> None:
-        self._path, self._size, self._fps = path, size, max(1, fps)
-        self._container: Any = None
+            def write(image: Image) -> None:
+                frame = av.VideoFrame.from_ndarray(_fitted(image, size), format="bgr24")
+                container.mux(stream.encode(frame))
 
-    def __enter__(self) -> Any:
-        try:
-            import av
-        except ImportError:
-            code = cv2.VideoWriter.fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self._path), code, self._fps, self._size)
-            if not self._writer.isOpened():
-                raise BenchmarkError(f"cannot write {self._path}: OpenCV has no encoder for it") from None
-            return self._writer.write
-        self._container = av.open(str(self._path), "w")
-        self._stream = self._container.add_stream("libx264", rate=self._fps)
-        self._stream.width, self._stream.height = self._size
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.options = {"crf": "23", "preset": "veryfast"}
-        return lambda image: self._mux(av.VideoFrame.from_ndarray(image, format="bgr24"))
+            yield write
+            container.mux(stream.encode(None))
+    except av.error.FFmpegError as error:
+        raise BenchmarkError(f"cannot write {path}: {error}") from error
 
-    def __exit__(self, *exc: object) -> None:
-        if self._container is None:
-            self._writer.release()
-            return
-        self._mux(None)
-        self._container.close()
 
-    def _mux(self, frame: Any) -> None:
-        for packet in self._stream.encode(frame):
-            self._container.mux(packet)
+def _fitted(image: Image, size: tuple[int, int]) -> Image:
+    if image.shape[1::-1] == size:
+        return image
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _codec(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 from typing import Final
@@ -12,39 +13,22 @@ import numpy.typing as npt
 from models.artifact import load_artifact
 from models.precision import Precision
 from service.benchmark.clip import read_frames
-from service.benchmark.rounds import Reading, repeat
+from service.benchmark.rounds import Repeated
 from service.engines import Engine, open_engine
 from service.errors import BenchmarkError
-from service.types import Classifier
+from service.types import Classifier, Image
 
 INPUTS: Final = 32
 
 
-class EngineAlone:
-    """Classifies prepared inputs of ``clip``, ``batch_size`` at a time."""
-
-    def __init__(self, classifier: Classifier, clip: Path, batch_size: int) -> None:
-        self._classifier = classifier
-        self._batches = cycle(batches_of(self._classifier, clip, batch_size))
-
-    def measure(self, seconds: float) -> Reading:
-        return repeat(self._classify, seconds)
-
-    def close(self) -> None:
-        pass
-
-    def _classify(self) -> int:
-        return len(self._classifier.classify(next(self._batches)))
-
-
-def engine_alone(model: str, engine: Engine, clip: Path, batch_size: int) -> EngineAlone:
+def engine_alone(model: str, engine: Engine, clip: Path, batch_size: int) -> Repeated:
     """Any engine of the service with the network that it serves."""
-    return EngineAlone(open_engine(load_artifact(model), engine, batch_size=batch_size), clip, batch_size)
+    return _alone(open_engine(load_artifact(model), engine, batch_size=batch_size), clip, batch_size)
 
 
 def openvino_alone(
     model: str, precision: Precision, converted: Path, clip: Path, batch_size: int
-) -> EngineAlone:
+) -> Repeated:
     """OpenVINO in the one precision or the other.
 
     ``converted`` is the network in single precision, for a model that was exported in 8 bits only. Raises
@@ -62,7 +46,7 @@ def openvino_alone(
 
     classifier = OpenvinoClassifier(artifact, network, batch_size=batch_size)
     classifier.warm_up()
-    return EngineAlone(classifier, clip, batch_size)
+    return _alone(classifier, clip, batch_size)
 
 
 def convert_openvino(model: str, path: Path) -> None:
@@ -74,9 +58,16 @@ def convert_openvino(model: str, path: Path) -> None:
     openvino.save_model(convert(load_artifact(model)), path, compress_to_fp16=False)
 
 
-def batches_of(classifier: Classifier, clip: Path, batch_size: int) -> list[npt.NDArray[np.uint8]]:
+def _alone(classifier: Classifier, clip: Path, batch_size: int) -> Repeated:
+    batches = cycle(batches_of(classifier.model_input, clip, batch_size))
+    return Repeated(lambda: len(classifier.classify(next(batches))))
+
+
+def batches_of(
+    model_input: Callable[[Image], Image], clip: Path, batch_size: int
+) -> list[npt.NDArray[np.uint8]]:
     """Model inputs of the clip's first frames as (``batch_size``, h, w, 3) arrays, at least one."""
-    inputs = [classifier.model_input(image) for image in read_frames(clip, max(INPUTS, batch_size))]
+    inputs = [model_input(image) for image in read_frames(clip, max(INPUTS, batch_size))]
     while len(inputs) < batch_size:
         inputs += inputs
     return [

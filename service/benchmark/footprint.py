@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from service.benchmark.clip import Clip, lengthen
 from service.benchmark.machine import peak_memory
-from service.benchmark.statistics import significant
+from service.benchmark.statistics import quantile, rounded, significant
 from service.engines import Engine
 from service.errors import BenchmarkError
 
@@ -27,22 +28,24 @@ HEADER_BYTES: Final = 8192
 class Run:
     """Seconds from the start of the process to its first annotated frame on disk, and to its end.
 
-    ``cpu_seconds`` are those of the processor, start included.
+    ``first_frame_seconds`` is ``None`` if nobody looked between that frame and the end. ``cpu_seconds`` are
+    those of the processor, start included.
     """
 
     frames: int
     cpu_seconds: float
-    first_frame_seconds: float
+    first_frame_seconds: float | None
     seconds: float
     peak_memory: int
 
     def document(self) -> dict[str, Any]:
+        first = self.first_frame_seconds
         return {
             "frames": self.frames,
-            "first_frame_seconds": significant(self.first_frame_seconds, 4),
+            "first_frame_seconds": rounded(first, 4),
             "seconds": significant(self.seconds, 4),
             "cpu_seconds": significant(self.cpu_seconds, 4),
-            "fps_after_first_frame": significant(self.frames / (self.seconds - self.first_frame_seconds), 4),
+            "fps_after_first_frame": rounded(first and self.frames / (self.seconds - first), 4),
             "peak_memory_mb": significant(self.peak_memory / 1e6, 4),
         }
 
@@ -60,11 +63,12 @@ def run_program(clip: Path, frames: int, model: str, engine: Engine, folder: Pat
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as program:
-        first, most = 0.0, 0
+        first: float | None = None
+        most = 0
         try:
             while program.poll() is None:
                 most = max(most, peak_memory(program.pid))
-                if not first and (_size(growing) > HEADER_BYTES or video.exists()):
+                if first is None and (_size(growing) > HEADER_BYTES or video.exists()):
                     first = time.perf_counter() - began
                 time.sleep(LOOK_EVERY)
             seconds = time.perf_counter() - began
@@ -75,7 +79,7 @@ def run_program(clip: Path, frames: int, model: str, engine: Engine, folder: Pat
     if program.returncode:
         raise BenchmarkError(f"video-events run ended with status {program.returncode}: {said.strip()}")
     video.unlink()
-    return Run(frames, _children_seconds() - used, first or seconds / 2, seconds, most)
+    return Run(frames, _children_seconds() - used, first, seconds, most)
 
 
 def measure_growth(
@@ -97,21 +101,20 @@ def measure_growth(
         longer = lengthen(clip, folder, factor)
         runs.append(run_program(longer, clip.frames * factor, model, engine, folder))
         longer.unlink()
+    first = [run.first_frame_seconds for run in runs if run.first_frame_seconds is not None]
     return {
         "runs": {f"x{factor}": run.document() for factor, run in zip(times, runs, strict=True)},
-        "core_ms_per_further_frame": _further([run.frames for run in runs], runs),
+        "core_ms_per_further_frame": [_further(*pair) for pair in pairwise(runs)],
         "peak_memory_mb": significant(max(run.peak_memory for run in runs) / 1e6, 4),
-        "first_frame_seconds": significant(min(run.first_frame_seconds for run in runs), 4),
+        "first_frame_seconds": rounded(quantile(first, 0.5) if first else None, 4),
+        "first_frame_seconds_most": rounded(max(first, default=None), 4),
     }
 
 
-def _further(frames: Sequence[int], runs: Sequence[Run]) -> list[float]:
-    """What each further frame cost from one length to the next: all alike where growth is linear."""
-    steps = zip(runs, runs[1:], frames, frames[1:], strict=False)
-    return [
-        significant(1000 * (after.cpu_seconds - before.cpu_seconds) / (more - fewer), 4)
-        for before, after, fewer, more in steps
-    ]
+def _further(shorter: Run, longer: Run) -> float:
+    """Core-milliseconds that each further frame took: all alike where growth is linear."""
+    cost = (longer.cpu_seconds - shorter.cpu_seconds) / (longer.frames - shorter.frames)
+    return significant(1000 * cost, 4)
 
 
 def _children_seconds() -> float:

@@ -6,6 +6,7 @@ predictions anew, put the text, write the frame: one after the other in one thre
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -42,14 +43,11 @@ class LectureLoop:
     def measure(self, seconds: float) -> Reading:
         """At least two frames: the first makes the writer."""
         watch, frames, writer = Stopwatch(), 0, None
+        deadline = time.perf_counter() + seconds
         recent: deque[Any] = deque(maxlen=WINDOW)
         capture = cv2.VideoCapture(self._clip)
         watch.start()
-        while True:
-            watch.stop()
-            if frames >= 2 and watch.seconds >= seconds:
-                break
-            watch.start()
+        while frames < 2 or time.perf_counter() < deadline:
             grabbed, frame = capture.read()
             if not grabbed:
                 capture.release()
@@ -71,10 +69,8 @@ class LectureLoop:
                 writer = cv2.VideoWriter(self._output, code, 30, (width, height))
             writer.write(output)
             frames += 1
+        watch.stop()
         capture.release()
         if writer is not None:
             writer.release()
         return watch.reading(frames)
-
-    def close(self) -> None:
-        pass

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from service.benchmark.listening import Attention, Audience, Heard
-from service.benchmark.machine import cores
+from service.benchmark.machine import BusyWatch, Usage
 from service.benchmark.served import Service, StreamRefusedError
-from service.benchmark.statistics import growth_exponent, quantile, significant, slope
+from service.benchmark.statistics import growth_exponent, quantile, rounded, significant, slope
 from service.errors import BenchmarkError
 
 LATE: Final = 0.3
@@ -18,34 +19,27 @@ LATE: Final = 0.3
 STARVED: Final = 0.9
 """A stream that gets less than this share of its labels goes short."""
 LABEL_SECONDS: Final = 60.0
-SETTLE_SECONDS: Final = 2.0
-STEPS_SECONDS: Final = 10.0
 VIEWERS: Final = 10
 TREND_SECONDS: Final = 20.0
 BINS: Final = 40
 SATURATED: Final = 0.9
+"""A machine that is busy for more than this share of its time has no processor left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LivePlan:
-    """``streams`` at ``rate`` labels per second each, watched for ``seconds``; ``sources`` taken in turn."""
+    """``streams`` at ``rate`` labels per second each, watched for ``seconds``; ``sources`` taken in turn.
+
+    The steps on the way there, and beyond it with ``find_limit``, take ``step_seconds`` each.
+    """
 
     streams: int
     rate: float
     seconds: float
+    step_seconds: float
     sources: tuple[str, ...]
     find_limit: bool = False
-    step_seconds: float = STEPS_SECONDS
     most_streams: int = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What the service took meanwhile: cores in use on average, bytes resident and proportional."""
-
-    cores: float
-    resident: int
-    proportional: int
 
 
 def measure_streams(
@@ -57,23 +51,28 @@ def measure_streams(
 ) -> None:
     """Add streams in steps up to ``plan.streams``, stay there for a while, then go on to the limit if asked.
 
-    Each stream has one subscriber to its labels and one viewer of its annotated picture.
+    Where the service refuses one of them, those that it took are held for the whole time, and that is the
+    limit. Each stream has one subscriber to its labels and one viewer of its annotated picture. Figures go
+    ``into`` as they come.
+
+    Raises ``BenchmarkError`` if a stream fails, ``StreamRefusedError`` if the service takes not even one.
     """
-    before = service.usage()
+    idle = service.usage()
     crowd = _Crowd(service, audience, plan, on_step)
     steps: list[dict[str, Any]] = []
     into |= {"ready_seconds": significant(service.ready_seconds, 4), "rate": plan.rate, "steps": steps}
-    memory = [(0, before.resident, before.proportional)]
     try:
         for count in _steps(plan.streams):
-            seconds = plan.seconds if count == plan.streams else plan.step_seconds
-            figures, load = crowd.measure(count, seconds)
-            steps.append(figures)
-            memory.append((count, load.resident, load.proportional))
+            crowd.grow(count)
+            is_last = count == plan.streams or crowd.refusal is not None
+            figures = crowd.measure(plan.seconds if is_last else plan.step_seconds)
+            # As many as in the step before were watched longer now: that counts.
+            steps[:] = [step for step in steps if step["streams"] < figures["streams"]] + [figures]
+            into |= _costs(steps, idle)
+            if is_last:
+                break
         into["held"] = steps[-1]
-        into["processor_exponent"] = _exponent(steps)
-        into |= _memory_per_stream(memory)
-        if plan.find_limit:
+        if plan.find_limit or crowd.refusal:
             into["limit"] = _limit(crowd, plan, steps)
     finally:
         crowd.leave()
@@ -96,20 +95,13 @@ def measure_subscribers(
     for count in counts:
         on_step(f"{count} subscribers")
         got, load = _listen(service, audience, (stream,), seconds, subscribers=count, viewers=VIEWERS)
-        steps.append(
-            fan_out(got, count, VIEWERS, seconds)
-            | {
-                "cores_used": significant(load.cores, 4),
-                "resident_mb": significant(load.resident / 1e6, 5),
-            }
-        )
-    costs = [step["cores_used"] for step in steps]
-    marginal = slope([float(count) for count in counts], costs)
+        steps.append(fan_out(got, count, VIEWERS, seconds) | load)
+    per_subscriber = slope(counts, [step["cores_used"] for step in steps])
     return {
         "viewers": VIEWERS,
         "resident_mb_before": significant(before.resident / 1e6, 5),
         "steps": steps,
-        "cores_per_100_subscribers": None if marginal is None else significant(100 * marginal, 3),
+        "cores_per_100_subscribers": rounded(per_subscriber and 100 * per_subscriber, 3),
     }
 
 
@@ -149,14 +141,14 @@ def judge(heard: Sequence[Heard], streams: Sequence[str], seconds: float, rate: 
         },
         "starved": len(starved),
         "frame_age_ms": _milliseconds([one.age for one in heard]),
-        "frame_age_slope_ms_per_minute": None if age_slope is None else significant(60e3 * age_slope, 3),
+        "frame_age_slope_ms_per_minute": rounded(age_slope and 60e3 * age_slope, 3),
         "frames_between_labels": significant(sum(one.skipped for one in heard) / max(1, len(heard)), 3),
         "holds": not starved and latency is not None and latency["p95"] <= 1000 * LATE,
     }
 
 
 class _Crowd:
-    """The streams that run, of which there are ever more."""
+    """The streams that run, of which there are ever more; ``refusal`` is why the service takes no further."""
 
     def __init__(
         self, service: Service, audience: Audience, plan: LivePlan, on_step: Callable[[str], None]
@@ -166,36 +158,39 @@ class _Crowd:
         self._plan = plan
         self._on_step = on_step
         self.names: list[str] = []
+        self.refusal: StreamRefusedError | None = None
 
     def leave(self) -> None:
         """Take all streams off again."""
         for name in self.names:
-            self._service.remove(name)
+            with contextlib.suppress(BenchmarkError):  # of a service that is gone, which has been told
+                self._service.remove(name)
 
-    def measure(self, count: int, seconds: float) -> tuple[dict[str, Any], Load]:
-        """Raises ``StreamRefusedError`` where the service takes no more."""
-        self._on_step(f"{count} streams")
+    def grow(self, count: int) -> None:
+        """Up to ``count`` streams, or as many as the service takes; it raises why if that is none."""
         plan = self._plan
         while len(self.names) < count:
             number = len(self.names)
             name = f"benchmark{number}"
             source = plan.sources[number % len(plan.sources)]
-            # Without the gate: every label is one of the network's, whatever the camera shows.
-            self._service.add(name, source, rate=plan.rate, view_rate=plan.rate, gate=False)
+            try:
+                # Without the gate: every label is one of the network's, whatever the camera shows.
+                self._service.add(name, source, rate=plan.rate, view_rate=plan.rate, gate=False)
+            except StreamRefusedError as error:
+                if not self.names:
+                    raise
+                self.refusal = error
+                return
             self.names.append(name)
-        self._service.wait_for_labels(self.names, LABEL_SECONDS)
+
+    def measure(self, seconds: float) -> dict[str, Any]:
+        """Raises ``BenchmarkError`` for a stream without labels."""
         names = tuple(self.names)
-        _listen(self._service, self._audience, names, SETTLE_SECONDS)
+        self._on_step(f"{len(names)} streams")
+        self._service.wait_for_labels(names, LABEL_SECONDS)
         got, load = _listen(self._service, self._audience, names, seconds)
-        figures = judge(got.heard, names, seconds, plan.rate)
-        lost = sum(self._service.stream(name)["restarts"] for name in names)
-        figures |= {
-            "cores_used": significant(load.cores, 4),
-            "resident_mb": significant(load.resident / 1e6, 5),
-            "proportional_mb": significant(load.proportional / 1e6, 5),
-            "restarts": lost,
-        }
-        return figures, load
+        restarts = sum(self._service.stream(name)["restarts"] for name in names)
+        return judge(got.heard, names, seconds, self._plan.rate) | load | {"restarts": restarts}
 
 
 def _listen(
@@ -206,42 +201,56 @@ def _listen(
     *,
     subscribers: int = 1,
     viewers: int = 1,
-) -> tuple[Attention, Load]:
-    before, began = service.usage(), time.monotonic()
-    got = audience.listen(service.url, streams, seconds, subscribers=subscribers, viewers=viewers)
-    took = time.monotonic() - began
-    after = service.usage()
-    used = (after.cpu_seconds - before.cpu_seconds) / took
-    return got, Load(used, after.resident, after.proportional)
+) -> tuple[Attention, dict[str, float]]:
+    """What an audience got, and what the service, and all together, took of the machine meanwhile."""
+    audience.begin(service.url, streams, seconds, subscribers=subscribers, viewers=viewers)
+    before, busy, began = service.usage(), BusyWatch(), time.monotonic()
+    got = audience.end()
+    took, share, after = time.monotonic() - began, busy.share(), service.usage()
+    return got, {
+        "cores_used": significant((after.cpu_seconds - before.cpu_seconds) / took, 4),
+        "machine_busy_share": significant(share, 3),
+        "resident_mb": significant(after.resident / 1e6, 5),
+        "proportional_mb": significant(after.proportional / 1e6, 5),
+    }
 
 
 def _limit(crowd: _Crowd, plan: LivePlan, steps: list[dict[str, Any]]) -> dict[str, Any]:
-    """Add one stream after the other until one goes short or labels come late; say what was used up."""
-    held = max((step["streams"] for step in steps if step["holds"]), default=0)
-    if held < plan.streams:
-        return _verdict(held, steps[-1], "not even what was asked for could be held")
-    last = steps[-1]
-    for count in range(plan.streams + 1, plan.most_streams + 1):
-        try:
-            last, _ = crowd.measure(count, plan.step_seconds)
-        except BenchmarkError as error:
-            kind = "the service refuses more" if isinstance(error, StreamRefusedError) else "a stream failed"
-            return _verdict(held, last, f"{kind}: {error}")
-        steps.append(last)
-        if not last["holds"]:
-            return _verdict(held, last, "a stream goes short" if last["starved"] else "labels come late")
-        held = count
-    return _verdict(held, last, f"none found up to {held}")
+    """Add one stream after the other until one goes short, comes late, fails or is refused."""
+    try:
+        while steps[-1]["holds"] and crowd.refusal is None and len(crowd.names) < plan.most_streams:
+            crowd.grow(len(crowd.names) + 1)
+            if crowd.refusal is None:
+                steps.append(crowd.measure(plan.step_seconds))
+    except BenchmarkError as error:
+        return verdict(steps, error)
+    return verdict(steps, crowd.refusal)
 
 
-def _verdict(held: int, last: dict[str, Any], because: str) -> dict[str, Any]:
-    share = last["cores_used"] / cores()
-    bound = "the processor" if share >= SATURATED else "something else than the processor"
+def verdict(steps: Sequence[dict[str, Any]], error: BenchmarkError | None) -> dict[str, Any]:
+    """How many streams held, why no more did, and what that was bound by, where it is known.
+
+    ``error`` kept a further stream from being measured, which a last step that did not hold has forestalled.
+    """
+    last, bound, admission = steps[-1], None, None
+    if not last["holds"]:
+        because = "a stream goes short" if last["starved"] else "labels come late"
+        busy = last["machine_busy_share"] >= SATURATED
+        bound = "the processor" if busy else "something else than the processor"
+    elif isinstance(error, StreamRefusedError):
+        because = f"the service refuses more: {error}"
+        admission = error.figures or None
+        bound = "the network's measured capacity" if admission else "what the service allows"
+    elif error:
+        because = f"a stream failed: {error}"
+    else:
+        because = f"none found up to {last['streams']}"
     return {
-        "streams": held,
+        "streams": max((step["streams"] for step in steps if step["holds"]), default=0),
         "because": because,
-        "processor_share_beyond": significant(share, 3),
         "bound_by": bound,
+        "admission": admission,
+        "machine_busy_share": last["machine_busy_share"],
     }
 
 
@@ -254,19 +263,21 @@ def _steps(streams: int) -> list[int]:
     return sorted({max(1, streams // 4), max(1, streams // 2), streams})
 
 
-def _exponent(steps: Sequence[dict[str, Any]]) -> float | None:
-    exponent = growth_exponent([step["streams"] for step in steps], [step["cores_used"] for step in steps])
-    return None if exponent is None else significant(exponent, 3)
+def _costs(steps: Sequence[dict[str, Any]], idle: Usage) -> dict[str, float | None]:
+    """Cores and megabytes that each further stream takes; the power of their number with which cores grow.
 
-
-def _memory_per_stream(memory: Sequence[tuple[int, int, int]]) -> dict[str, float | None]:
-    """Megabytes that each further stream takes; of the first, inference warms up too, so it is left out."""
-    known = memory[1:] if len(memory) > 2 else memory
-    counts = [float(count) for count, _, _ in known]
-    figures = {}
-    for name, column in (("resident", 1), ("proportional", 2)):
-        per_stream = slope(counts, [float(row[column]) for row in known])
-        figures[f"{name}_mb_per_stream"] = None if per_stream is None else significant(per_stream / 1e6, 4)
+    With the first stream inference warms up, too: where there are more, its memory is not reckoned with.
+    """
+    counts = [float(step["streams"]) for step in steps]
+    cores = [step["cores_used"] for step in steps]
+    figures = {
+        "processor_exponent": rounded(growth_exponent(counts, cores), 3),
+        "cores_per_stream": rounded(slope(counts, cores), 3),
+    }
+    for name, none in (("resident", idle.resident), ("proportional", idle.proportional)):
+        megabytes = [step[f"{name}_mb"] for step in steps]
+        per_stream = slope(counts, megabytes) if len(steps) > 1 else (megabytes[0] - none / 1e6) / counts[0]
+        figures[f"{name}_mb_per_stream"] = rounded(per_stream, 4)
     return figures
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
+
+from service.engines.devices import cores
 
 PACKAGES: Final = (
     "video-events",
@@ -21,11 +24,6 @@ PACKAGES: Final = (
     "openvino",
     "onnxruntime",
 )
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe() -> dict[str, Any]:
@@ -53,17 +51,16 @@ class Usage:
     cpu_seconds: float
     resident: int
     proportional: int
-    processes: int
 
 
 def usage_of(pid: int, *, shares: bool = True) -> Usage:
     """What the tree of processes below ``pid``, itself included, takes now. Ended ones do not count."""
-    cpu_seconds, resident, proportional, processes = 0.0, 0, 0, 0
+    cpu_seconds, resident, proportional = 0.0, 0, 0
     try:
         parent = psutil.Process(pid)
         family = [parent, *parent.children(recursive=True)]
     except psutil.NoSuchProcess:
-        return Usage(0.0, 0, 0, 0)
+        return Usage(0.0, 0, 0)
     for process in family:
         with contextlib.suppress(psutil.Error):
             times = process.cpu_times()
@@ -71,8 +68,29 @@ def usage_of(pid: int, *, shares: bool = True) -> Usage:
             resident += process.memory_info().rss
             if shares:
                 proportional += getattr(process.memory_full_info(), "pss", 0)
-            processes += 1
-    return Usage(cpu_seconds, resident, proportional, processes)
+    return Usage(cpu_seconds, resident, proportional)
+
+
+class BusyWatch:
+    """How busy the machine is from now on, whoever keeps it so."""
+
+    def __init__(self) -> None:
+        psutil.cpu_percent()  # the next call tells what was since this one
+        self._began, self._used = time.monotonic(), _own_seconds()
+
+    def share(self) -> float:
+        """The part (0 to 1) of the time of all cores that was used since the start; to be asked once.
+
+        Where this process may use only some of the cores, what it and all its children take of those counts,
+        if that is more.
+        """
+        whole: float = psutil.cpu_percent() / 100
+        own = (_own_seconds() - self._used) / max(1e-3, time.monotonic() - self._began)
+        return min(max(whole, own / cores()), 1.0)
+
+
+def _own_seconds() -> float:
+    return usage_of(os.getpid(), shares=False).cpu_seconds
 
 
 def peak_memory(pid: int | str = "self") -> int:

@@ -4,114 +4,113 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from models.artifact import Artifact, load_artifact
-from service.benchmark.clip import read_frames
-from service.benchmark.machine import cores
-from service.benchmark.rounds import Reading, repeat
+from models.artifact import load_artifact
+from service.benchmark.engines import batches_of
+from service.benchmark.rounds import Repeated
+from service.engines.devices import cores
 from service.errors import BenchmarkError
 
 TOLERANCE: Final = 1e-3
 """Largest difference of a probability from the reference that still counts as the same network."""
+CHECKED: Final = 8
+"""Inputs for which the reference's answers are kept."""
+
+Run = Callable[[Any], Any]
+"""From (N, h, w, 3) ``float32`` images, 0 to 255, BGR, to (N, classes) probabilities."""
 
 
-class OnnxRuntime:
-    """onnxruntime, one image or several at a time."""
+def onnx_runtime(model: str, onnx: Path, clip: Path, batch_size: int) -> Repeated:
+    """onnxruntime, one image or several at a time. Raises as ``check`` does."""
+    need("onnxruntime")
+    import onnxruntime
 
-    def __init__(self, model: str, onnx: Path, clip: Path, batch_size: int) -> None:
-        need("onnxruntime")
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = cores()
-        self._session = onnxruntime.InferenceSession(str(onnx), options, providers=["CPUExecutionProvider"])
-        self._name = self._session.get_inputs()[0].name
-        self._inputs = Inputs(model, clip, batch_size)
-        self._inputs.check(self._run)
-
-    def measure(self, seconds: float) -> Reading:
-        return repeat(lambda: len(self._run(self._inputs.next())), seconds)
-
-    def close(self) -> None:
-        pass
-
-    def _run(self, inputs: Any) -> Any:
-        return self._session.run(None, {self._name: inputs})[0]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cores()
+    session = onnxruntime.InferenceSession(_converted(onnx), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return _rival(lambda images: session.run(None, {name: images})[0], model, onnx, clip, batch_size)
 
 
-class OpenCvDnn:
-    """``cv2.dnn`` with the engine that OpenCV chooses itself."""
+def opencv_dnn(model: str, onnx: Path, clip: Path, batch_size: int) -> Repeated:
+    """``cv2.dnn`` with the engine that OpenCV chooses itself. Raises as ``check`` does."""
+    import cv2
 
-    def __init__(self, model: str, onnx: Path, clip: Path, batch_size: int) -> None:
-        import cv2
+    network = cv2.dnn.readNetFromONNX(_converted(onnx))
 
-        self._net = cv2.dnn.readNetFromONNX(str(onnx))
-        self._inputs = Inputs(model, clip, batch_size)
-        self._inputs.check(self._run)
+    def run(images: Any) -> Any:
+        network.setInput(images)
+        return network.forward()
 
-    def measure(self, seconds: float) -> Reading:
-        return repeat(lambda: len(self._run(self._inputs.next())), seconds)
-
-    def close(self) -> None:
-        pass
-
-    def _run(self, inputs: Any) -> Any:
-        self._net.setInput(inputs)
-        return self._net.forward()
+    return _rival(run, model, onnx, clip, batch_size)
 
 
-class Inputs:
-    """Batches as ``float32``, and what the reference said of the first of them (stored beside the file)."""
+def check(answers: Any, reference: Any) -> None:
+    """Raises ``BenchmarkError`` for (N, classes) ``answers`` that are not the reference's to the same images.
 
-    def __init__(self, model: str, clip: Path, batch_size: int) -> None:
-        preprocessing = load_artifact(model).preprocessing
-        images = [preprocessing.model_input(image) for image in read_frames(clip, batch_size * 4)]
-        images *= -(-batch_size // len(images))
-        self._batches = [
-            np.stack(images[start : start + batch_size]).astype(np.float32)
-            for start in range(0, len(images) - batch_size + 1, batch_size)
-        ]
-        self._cycle = cycle(self._batches)
-
-    def next(self) -> Any:
-        return next(self._cycle)
-
-    def check(self, run: Any) -> None:
-        """Raises ``BenchmarkError`` for outputs that are no probabilities."""
-        sums = np.asarray(run(self._batches[0])).sum(axis=1)
-        if not np.allclose(sums, 1, atol=TOLERANCE):
-            raise BenchmarkError(f"its answers are no probabilities: they sum up to {sums[0]:.3f}")
+    Of more or fewer than ``CHECKED`` images, those that both have judged are compared.
+    """
+    count = min(len(answers), len(reference))
+    found, wanted = np.asarray(answers)[:count], reference[:count]
+    if found.shape != wanted.shape:
+        raise BenchmarkError(f"its answers have the shape {found.shape}, not {wanted.shape}")
+    difference = float(np.abs(found - wanted).max())
+    if not difference <= TOLERANCE:
+        raise BenchmarkError(f"its probabilities are up to {difference:.2g} from those of the reference")
 
 
-def export_onnx(model: str, path: Path) -> None:
+def export_onnx(model: str, clip: Path, path: Path) -> None:
     """Write the reference network as ONNX by tf2onnx; one conversion for all who read it.
 
-    Raises ``BenchmarkError`` where tf2onnx is not installed.
+    What the network itself says of the clip's first frames is written beside it. Raises ``BenchmarkError``
+    where tf2onnx is not installed, and for a network that judges windows of frames.
     """
     need("tf2onnx")
-    _convert(load_artifact(model), path)
-
-
-def _convert(artifact: Artifact, path: Path) -> None:
     import service.engines.keras  # noqa: F401  sets TensorFlow up before it is imported
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     import tensorflow as tf
     import tf2onnx
 
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # a GPU would round more than is tolerated
+    artifact = load_artifact(model)
+    if artifact.judges_clips:
+        raise BenchmarkError(f"{model} judges windows of frames; only networks of frames are converted")
     network = artifact.build()
-    shape = (None, artifact.preprocessing.height, artifact.preprocessing.width, 3)
+    inputs = batches_of(artifact.preprocessing.model_input, clip, CHECKED)[0]
+    np.save(_reference(path), network(inputs.astype(np.float32), training=False).numpy())
     function = tf.function(lambda image: network(image, training=False))
+    shape = (None, *inputs.shape[1:])
     tf2onnx.convert.from_function(
         function, input_signature=(tf.TensorSpec(shape, tf.float32, name="image"),), output_path=str(path)
     )
 
 
 def need(package: str) -> None:
+    """Raises ``BenchmarkError`` where it is not installed."""
     if importlib.util.find_spec(package) is None:
         raise BenchmarkError(f"{package} is not installed (pip install 'video-events[benchmark]')")
+
+
+def _rival(run: Run, model: str, onnx: Path, clip: Path, batch_size: int) -> Repeated:
+    inputs = batches_of(load_artifact(model).preprocessing.model_input, clip, batch_size)
+    batches = [batch.astype(np.float32) for batch in inputs]
+    check(run(batches[0]), np.load(_reference(onnx)))
+    turn = cycle(batches)
+    return Repeated(lambda: len(run(next(turn))))
+
+
+def _converted(onnx: Path) -> str:
+    if not onnx.is_file():
+        raise BenchmarkError("the network could not be converted")
+    return str(onnx)
+
+
+def _reference(onnx: Path) -> Path:
+    return onnx.with_suffix(".npy")

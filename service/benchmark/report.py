@@ -108,15 +108,19 @@ def _growth(console: Console, figures: dict[str, Any]) -> None:
         table.add_row(
             f"length {name}",
             str(run["frames"]),
-            f"{run['first_frame_seconds']:.3g}",
+            _number(run["first_frame_seconds"], ".3g"),
             f"{run['seconds']:.4g}",
             f"{run['cpu_seconds']:.4g}",
-            f"{run['fps_after_first_frame']:.4g}",
+            _number(run["fps_after_first_frame"], ".4g"),
             f"{run['peak_memory_mb']:.0f}",
         )
     console.print(table)
-    further = ", then ".join(f"{cost:.3g}" for cost in figures["core_ms_per_further_frame"])
-    console.print(f"From one length to the next each further frame costs {further} core-ms.")
+    console.print(
+        f"The first frame was there after {_number(figures['first_frame_seconds'], '.3g')} s (median), "
+        f"{_number(figures['first_frame_seconds_most'], '.3g')} s at most."
+    )
+    if further := ", then ".join(f"{cost:.3g}" for cost in figures["core_ms_per_further_frame"]):
+        console.print(f"From one length to the next each further frame costs {further} core-ms.")
 
 
 def _events(console: Console, figures: dict[str, Any]) -> None:
@@ -128,7 +132,7 @@ def _events(console: Console, figures: dict[str, Any]) -> None:
 
 def _streams(console: Console, figures: dict[str, Any]) -> None:
     console.print("Live streams: capture to label, labels per second, how the age of frames grows")
-    table = _table("n", "p50 ms", "p95", "p99", "least/s", "median", "ms/min", "cores", "MB", "ok")
+    table = _table("n", "p50 ms", "p95", "p99", "least/s", "median", "ms/min", "cores", "busy", "MB", "ok")
     for step in figures["steps"]:
         latency, rates = step["latency_ms"], step["labels_per_second"]
         age = step["frame_age_slope_ms_per_minute"]
@@ -136,23 +140,26 @@ def _streams(console: Console, figures: dict[str, Any]) -> None:
             str(step["streams"]),
             *_latencies(latency),
             *(f"{rates[name]:.2f}" for name in ("least", "median")),
-            "–" if age is None else f"{age:+.3g}",
+            _number(age, "+.3g"),
             f"{step['cores_used']:.2f}",
+            f"{step['machine_busy_share']:.0%}",
             f"{step['resident_mb']:.0f}",
             "yes" if step["holds"] else "no",
         )
     console.print(table)
     if figures.get("resident_mb_per_stream") is not None:
         console.print(
-            f"Each further stream takes {figures['resident_mb_per_stream']:.0f} MB "
+            f"Each further stream takes {_number(figures['cores_per_stream'], '.2g')} of a core and "
+            f"{figures['resident_mb_per_stream']:.0f} MB "
             f"({figures['proportional_mb_per_stream']:.0f} MB where shared pages are divided); "
             f"the service was ready after {figures['ready_seconds']:.3g} s."
         )
     if limit := figures.get("limit"):
         console.print(
             Text(
-                f"Limit: {limit['streams']} streams ({limit['because']}); processor used to "
-                f"{limit['processor_share_beyond']:.0%}; bound by {limit['bound_by']}."
+                f"Limit: {limit['streams']} streams ({limit['because']}); bound by "
+                f"{limit['bound_by'] or 'what is not known'}; the machine was busy to "
+                f"{limit['machine_busy_share']:.0%}."
             ),
             soft_wrap=True,
         )
@@ -174,7 +181,11 @@ def _subscribers(console: Console, figures: dict[str, Any]) -> None:
 
 
 def _latencies(figures: dict[str, float] | None) -> list[str]:
-    return [f"{figures[name]:.3g}" if figures else "–" for name in ("p50", "p95", "p99")]
+    return [_number(figures[name] if figures else None, ".3g") for name in ("p50", "p95", "p99")]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
 
 
 def _table(first: str, *others: str) -> Table:

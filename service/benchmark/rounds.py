@@ -6,6 +6,7 @@ cache of another library and no setting of the environment is shared.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
 import time
@@ -50,8 +51,6 @@ class Subject(Protocol):
         """Work for about so many seconds, at least on one frame."""
         ...
 
-    def close(self) -> None: ...
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -68,8 +67,10 @@ class Player(Protocol):
     def name(self) -> str: ...
 
     def measure(self, seconds: float) -> Reading:
-        """Raises ``BenchmarkError`` if it failed; it takes part no more then."""
+        """Raises ``BenchmarkError`` if it failed; it is closed then and takes part no more."""
         ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -117,6 +118,7 @@ def interleave(
             except BenchmarkError as error:
                 into.skipped[player.name] = str(error)
                 left.remove(player)
+                player.close()  # one that is late would go on to work beside the others
             else:
                 into.readings.setdefault(player.name, []).append(reading)
 
@@ -139,21 +141,22 @@ class Worker:
 
     def measure(self, seconds: float) -> Reading:
         """Raises ``BenchmarkError`` if it failed."""
-        self._pipe.send(seconds)
-        reading, self.peak_memory = self._answer(MEASURE_SECONDS + 10 * seconds)
+        reading, self.peak_memory = self._answer(MEASURE_SECONDS + 10 * seconds, to=seconds)
         if not isinstance(reading, Reading) or reading.frames < 1:
             raise BenchmarkError(f"{self.name} measured nothing")
         return reading
 
     def close(self) -> None:
+        """End the process, whatever it is at; once more does nothing."""
         self._pipe.close()
-        self._process.join(0.5)
         self._process.kill()
         self._process.join()
-        self._process.close()
 
-    def _answer(self, seconds: float) -> tuple[object, int]:
+    def _answer(self, seconds: float, to: float | None = None) -> tuple[object, int]:
+        """What the process says within ``seconds`` to the request ``to``, or once it is ready."""
         try:
+            if to is not None:
+                self._pipe.send(to)
             if not self._pipe.poll(seconds):
                 raise BenchmarkError(f"no answer within {seconds:g} s")
             answer, memory = self._pipe.recv()
@@ -196,6 +199,16 @@ def run_rounds(
             worker.close()
 
 
+class Repeated:
+    """A subject that calls ``work``, which returns how many frames it did, again and again."""
+
+    def __init__(self, work: Callable[[], int]) -> None:
+        self._work = work
+
+    def measure(self, seconds: float) -> Reading:
+        return repeat(self._work, seconds)
+
+
 class Stopwatch:
     """Wall and processor time of this process between ``start`` and ``stop``, summed up."""
 
@@ -231,28 +244,24 @@ def repeat(work: Callable[[], int], seconds: float) -> Reading:
 def _work(open_subject: Callable[[], Subject], pipe: Connection) -> None:
     """The main function of a candidate's process; ends when the other end of ``pipe`` is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
-    try:
+    with contextlib.suppress(EOFError, OSError):
         try:
             subject = open_subject()
         except Exception as error:  # what cannot be opened is skipped with its reason
-            pipe.send((_reason(error), 0))
+            pipe.send((reason(error), 0))
             return
         pipe.send((True, peak_memory()))
-        try:
-            while True:
-                seconds = pipe.recv()
-                try:
-                    answer: object = subject.measure(seconds)
-                except Exception as error:
-                    answer = _reason(error)
-                pipe.send((answer, peak_memory()))
-        finally:
-            subject.close()
-    except (EOFError, OSError):
-        return
+        while True:
+            seconds = pipe.recv()
+            try:
+                answer: object = subject.measure(seconds)
+            except Exception as error:
+                answer = reason(error)
+            pipe.send((answer, peak_memory()))
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why something failed, in a line; with the kind of error where it is not one of this project's."""
     from models.errors import ModelError
     from service.errors import VideoEventsError
 

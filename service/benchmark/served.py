@@ -12,7 +12,9 @@ import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -24,10 +26,19 @@ READY_SECONDS: Final = 300.0
 STOP_SECONDS: Final = 20.0
 LOOK_EVERY: Final = 0.05
 MOST_STREAMS: Final = 256
+ADMISSION: Final = ("capacity", "promised", "asked", "fits")
 
 
 class StreamRefusedError(BenchmarkError):
-    """The service does not take a further stream."""
+    """The service does not take a further stream.
+
+    ``figures`` are those of its admission (classifications per second: ``capacity``, ``promised``, ``asked``,
+    ``fits``) if there was no room; empty if it is for another reason.
+    """
+
+    def __init__(self, message: str, figures: Mapping[str, float]) -> None:
+        super().__init__(message)
+        self.figures = dict(figures)
 
 
 class Service:
@@ -92,11 +103,11 @@ class Service:
         """Add a stream. Raises ``StreamRefusedError`` with the service's words if it will not have it."""
         try:
             self._call("POST", "/streams", {"name": name, "source": source, "options": options})
-        except urllib.error.HTTPError as error:
-            detail = error.read().decode(errors="replace")
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                detail = json.loads(detail)["detail"]
-            raise StreamRefusedError(f"stream {name} was refused ({error.code}): {detail}") from error
+        except _AnswerError as error:
+            if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            figures = {name: value for name, value in error.problem.items() if name in ADMISSION}
+            raise StreamRefusedError(f"stream {name} was refused ({error})", figures) from error
 
     def stream(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self._call("GET", f"/streams/{name}")
@@ -121,7 +132,7 @@ class Service:
                 self._reader.join(1)
                 raise BenchmarkError("video-events serve ended: " + " ".join(self._said)[-500:])
             if self._url:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(BenchmarkError):
                     self._call("GET", "/readyz")
                     return
             time.sleep(LOOK_EVERY)
@@ -138,5 +149,20 @@ class Service:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"} if data else {}
         request = urllib.request.Request(self.url + path, data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read() or b"null")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            raise _AnswerError(error.code, error.read()) from error
+        except (OSError, HTTPException, ValueError) as error:
+            raise BenchmarkError(f"video-events serve does not answer {method} {path}: {error}") from error
+
+
+class _AnswerError(BenchmarkError):
+    """The service answers with a problem."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.status, self.problem = status, dict[str, Any]()
+        with contextlib.suppress(ValueError, TypeError):
+            self.problem = dict(json.loads(body))
+        super().__init__(f"{status}: {self.problem.get('detail') or body.decode(errors='replace')}")

@@ -6,9 +6,10 @@ The stages use the pipeline's own functions; so their costs add up to what the p
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from fractions import Fraction
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ from models.artifact import load_artifact
 from service.annotate import Annotator
 from service.batching import Batcher
 from service.benchmark.clip import read_frames
-from service.benchmark.rounds import Reading, Stopwatch, repeat
+from service.benchmark.rounds import Reading, Repeated, Stopwatch, repeat
 from service.config import RunSettings
 from service.pipeline import Interpreter, plan
 from service.sinks.avi import AviWriter
@@ -43,93 +44,57 @@ class Decoding:
         while watch.seconds < seconds:
             with open_source(self._clip) as source:
                 source.read()  # decoded while it was opened
+                deadline = time.perf_counter() + seconds - watch.seconds
                 watch.start()
-                while source.read():
+                while time.perf_counter() < deadline and source.read():
                     frames += 1
-                    if frames % 16 == 0:
-                        watch.stop()
-                        watch.start()
-                        if watch.seconds >= seconds:
-                            break
                 watch.stop()
         return watch.reading(frames)
 
-    def close(self) -> None:
-        pass
 
-
-class Stage:
-    """Calls ``work`` with one held frame after the other."""
-
-    def __init__(self, clip: Path, work: Callable[[Frame], object]) -> None:
-        images = read_frames(clip, HELD)
-        self._frames = cycle([Frame("clip", i, i / 25, 0.0, image) for i, image in enumerate(images)])
-        self._work = work
-
-    def measure(self, seconds: float) -> Reading:
-        return repeat(self._one, seconds)
-
-    def close(self) -> None:
-        pass
-
-    def _one(self) -> int:
-        self._work(next(self._frames))
-        return 1
-
-
-def resizing(model: str, clip: Path) -> Stage:
+def resizing(model: str, clip: Path) -> Repeated:
     """From the frame to the model's input."""
     preprocessing = load_artifact(model).preprocessing
-    return Stage(clip, lambda frame: preprocessing.model_input(frame.image))
+    return _with_frames(clip, lambda frame: preprocessing.model_input(frame.image))
 
 
-def batching(model: str, clip: Path) -> Stage:
+def batching(model: str, clip: Path) -> Repeated:
     """From model inputs to one array for the network."""
-    settings = RunSettings()
-    preprocessing = load_artifact(model).preprocessing
-    ready = preprocessing.model_input(read_frames(clip, 1)[0])
-    image = read_frames(clip, 1)[0]
+    (image,) = read_frames(clip, 1)
+    ready = load_artifact(model).preprocessing.model_input(image)
     facts = SourceProperties(image.shape[1], image.shape[0], 25.0, None, is_live=False)
-    flow = plan(facts, settings)
+    flow = plan(facts, RunSettings())
     batcher = Batcher(flow.batch_size, flow.batch_bytes)
-    return Stage(clip, lambda frame: batcher.add(frame, ready.copy()))
+    return _with_frames(clip, lambda frame: batcher.add(frame, ready.copy()))
 
 
-class Interpreting:
+def interpreting(model: str) -> Repeated:
     """From probabilities to the smoothed label and to events."""
+    labels = load_artifact(model).labels
+    shares = np.random.default_rng(1).dirichlet(np.full(len(labels), 0.1), 500).astype(np.float32)
+    predictions = zip(count(), cycle(list(shares)), strict=False)
+    interpreter = Interpreter("benchmark", labels, RunSettings())
 
-    def __init__(self, model: str) -> None:
-        labels = load_artifact(model).labels
-        chance = np.random.default_rng(1)
-        shares = chance.dirichlet(np.full(len(labels), 0.1), 500).astype(np.float32)
-        self._probabilities = cycle(list(shares))
-        self._interpreter = Interpreter("benchmark", labels, RunSettings())
-        self._index = 0
-
-    def measure(self, seconds: float) -> Reading:
-        return repeat(self._one, seconds)
-
-    def close(self) -> None:
-        pass
-
-    def _one(self) -> int:
-        self._index += 1
-        self._interpreter.update(Prediction(self._index, self._index / 25, next(self._probabilities)))
-        self._interpreter.ended.clear()
+    def one() -> int:
+        index, probabilities = next(predictions)
+        interpreter.update(Prediction(index, index / 25, probabilities))
+        interpreter.ended.clear()
         return 1
 
+    return Repeated(one)
 
-def drawing(clip: Path) -> Stage:
+
+def drawing(clip: Path) -> Repeated:
     """The panel onto the frame, with a confidence that changes all the time and an event that goes on."""
     event = Event("benchmark-1", "benchmark", "badminton", 3.0, None, 0.9, 0.9, 0.5)
     shown = cycle([_smoothed(0.8 + 0.15 * math.sin(i / 10)) for i in range(300)])
     annotator = Annotator()
-    return Stage(clip, lambda frame: annotator.draw(frame.image, next(shown), event))
+    return _with_frames(clip, lambda frame: annotator.draw(frame.image, next(shown), event))
 
 
-def encoding(clip: Path) -> Stage:
+def encoding(clip: Path) -> Repeated:
     """From the frame to JPEG."""
-    return Stage(clip, lambda frame: encode_jpeg(frame.image))
+    return _with_frames(clip, lambda frame: encode_jpeg(frame.image))
 
 
 class Writing:
@@ -145,10 +110,6 @@ class Writing:
     def measure(self, seconds: float) -> Reading:
         return repeat(self._one, seconds)
 
-    def close(self) -> None:
-        self._file.close()
-        self._path.unlink(missing_ok=True)
-
     def _begin(self) -> None:
         self._file = self._path.open("wb")
         self._writer = AviWriter(self._file, *self._size, Fraction(25))
@@ -160,6 +121,18 @@ class Writing:
             self._begin()
         self._writer.write(next(self._jpegs))
         return 1
+
+
+def _with_frames(clip: Path, work: Callable[[Frame], object]) -> Repeated:
+    """Calls ``work`` with one held frame after the other."""
+    images = read_frames(clip, HELD)
+    frames = cycle([Frame("clip", i, i / 25, 0.0, image) for i, image in enumerate(images)])
+
+    def one() -> int:
+        work(next(frames))
+        return 1
+
+    return Repeated(one)
 
 
 def _smoothed(share: float) -> SmoothedPrediction:

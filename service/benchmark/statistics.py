@@ -80,6 +80,11 @@ def growth_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float | N
     return slope([math.log(size) for size in sizes], [math.log(cost) for cost in costs])
 
 
+def rounded(value: float | None, digits: int = 6) -> float | None:
+    """As ``significant``, where there is a value."""
+    return None if value is None else significant(value, digits)
+
+
 def significant(value: float, digits: int = 6) -> float:
     """``value`` with so many significant digits.
 

@@ -11,15 +11,15 @@ from models.precision import Precision
 from service.benchmark.engines import engine_alone, openvino_alone
 from service.benchmark.lecture import NAME as BASELINE
 from service.benchmark.lecture import LectureLoop
-from service.benchmark.networks import OnnxRuntime, OpenCvDnn
+from service.benchmark.networks import onnx_runtime, opencv_dnn
 from service.benchmark.rounds import Candidate, Subject
 from service.benchmark.stages import (
     Decoding,
-    Interpreting,
     Writing,
     batching,
     drawing,
     encoding,
+    interpreting,
     resizing,
 )
 from service.benchmark.whole import Pipeline
@@ -42,7 +42,7 @@ def pipeline_candidates(model: str, engine: Engine, clip: Path, folder: Path) ->
         "resize": partial(resizing, model, clip),
         "batch": partial(batching, model, clip),
         ENGINE: partial(engine_alone, model, engine, clip, batch_size),
-        "interpret": partial(Interpreting, model),
+        "interpret": partial(interpreting, model),
         "draw": partial(drawing, clip),
         "encode": partial(encoding, clip),
         "write": partial(Writing, clip, folder),
@@ -70,6 +70,9 @@ def engine_candidates(model: str, clip: Path, folder: Path) -> list[Candidate]:
             for precision in (Precision.FP32, Precision.INT8)
             for size in (1, 8)
         ),
-        *(Candidate(f"onnxruntime_{size}", partial(OnnxRuntime, model, onnx, clip, size)) for size in (1, 8)),
-        Candidate("opencv_dnn_1", partial(OpenCvDnn, model, onnx, clip, 1)),
+        *(
+            Candidate(f"onnxruntime_{size}", partial(onnx_runtime, model, onnx, clip, size))
+            for size in (1, 8)
+        ),
+        Candidate("opencv_dnn_1", partial(opencv_dnn, model, onnx, clip, 1)),
     ]

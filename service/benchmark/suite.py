@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,15 +21,16 @@ from service.benchmark.engines import convert_openvino
 from service.benchmark.footprint import measure_growth
 from service.benchmark.listening import Audience
 from service.benchmark.live import LivePlan, measure_streams, measure_subscribers
-from service.benchmark.machine import cores, describe
+from service.benchmark.machine import describe
 from service.benchmark.networks import export_onnx
 from service.benchmark.queries import measure_queries
 from service.benchmark.report import frame_figures
-from service.benchmark.rounds import Rounds, run_rounds
+from service.benchmark.rounds import Rounds, reason, run_rounds
 from service.benchmark.served import Service
 from service.benchmark.statistics import significant
 from service.benchmark.subjects import FP32, ONNX, engine_candidates, pipeline_candidates
 from service.engines import Engine
+from service.engines.devices import cores
 from service.errors import BenchmarkError, VideoEventsError
 
 
@@ -130,13 +132,13 @@ class Suite:
         if Part.PIPELINE in settings.parts:
             candidates += pipeline_candidates(settings.model, settings.engine, clip.path, folder)
         if Part.ENGINES in settings.parts:
-            for name, convert, target in (
-                ("onnx", export_onnx, folder / ONNX),
-                ("openvino", convert_openvino, folder / FP32),
+            for name, convert in (
+                ("onnx", partial(export_onnx, settings.model, clip.path, folder / ONNX)),
+                ("openvino", partial(convert_openvino, settings.model, folder / FP32)),
             ):
                 self._on_step(f"convert the network ({name})", None)
                 with self._tolerated(name):
-                    in_own_process(convert, settings.model, target)
+                    in_own_process(convert)
             candidates += engine_candidates(settings.model, clip.path, folder)
         total = len(candidates) * (settings.rounds + 1)
         done = -1
@@ -207,18 +209,20 @@ class Suite:
         """Note why something could not be measured, and go on."""
         try:
             yield
-        except (VideoEventsError, ModelError, ImportError) as error:
+        except (VideoEventsError, ModelError) as error:
             self._skipped[name] = str(error)
 
 
-def in_own_process(work: Callable[..., None], *arguments: object) -> None:
-    """Call ``work`` where its libraries and its memory go with it. Raises what it raised."""
+def in_own_process(work: Callable[[], None]) -> None:
+    """Call ``work`` where its libraries and its memory go with it. Raises ``BenchmarkError`` if it fails."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
-            pool.submit(work, *arguments).result()
+            pool.submit(work).result()
         except BrokenProcessPool as error:
             raise BenchmarkError(f"its process ended: {error}") from error
+        except Exception as error:  # other people's converters fail in ways of their own
+            raise BenchmarkError(reason(error)) from error

@@ -50,9 +50,6 @@ class Pipeline:
         self._fps = reading.fps
         return reading
 
-    def close(self) -> None:
-        self._output.unlink(missing_ok=True)
-
 
 class Beginning:
     """The first ``count`` frames of another source, closed with it; meets the Protocol ``Source``."""

@@ -9,11 +9,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from models.errors import ModelError
 from service.benchmark import Part
 from service.commands.statuses import INTERRUPTED
 from service.engines import Engine
-from service.errors import BenchmarkError, ConfigurationError, VideoEventsError
+from service.errors import BenchmarkError, ConfigurationError
 
 RESULT: Final = "benchmark.json"
 
@@ -101,32 +100,33 @@ def benchmark(
         find_limit=find_limit,
         **wanted,
     )
-    interrupted = False
     failure: Exception | None = None
     with step_display(Console(stderr=True)) as on_step:
         suite = Suite(settings, on_step)
         try:
             suite.run()
         except KeyboardInterrupt:
-            interrupted = True
-        except (VideoEventsError, ModelError) as error:  # what was measured until then is told first
+            failure = typer.Exit(INTERRUPTED)
+        except Exception as error:  # whatever it is, what was measured until then is told first
             if not suite.has_measured:
                 raise
             failure = error
+    interrupted = isinstance(failure, typer.Exit)
     suite.result["interrupted"] = interrupted
     line = json.dumps(suite.result, allow_nan=False)
-    if output is not None:
-        _write(output, line)
     if not as_json:
         show(Console(), suite.result)
     sys.stdout.write(line + "\n")
-    if plot is not None:
-        plotting.draw(suite.result, plot)
     if interrupted:
         print("video-events: interrupted; these are the figures until then", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED)
-    if failure is not None:
-        raise failure
+    try:
+        if output is not None:
+            _write(output, line)
+        if plot is not None:
+            plotting.draw(suite.result, plot)
+    finally:
+        if failure is not None:
+            raise failure
 
 
 QUICK: Final[dict[str, Any]] = {

@@ -20,18 +20,12 @@ class Counting:
         self._rounds += 1
         return Reading(self._rounds, 1.0, 0.5)
 
-    def close(self) -> None:
-        pass
-
 
 class Busy:
     """Keeps the processor busy: its wall time and its processor time are about the same."""
 
     def measure(self, seconds: float) -> Reading:
         return repeat(_turn, seconds)
-
-    def close(self) -> None:
-        pass
 
 
 class Asleep(Busy):
@@ -51,6 +45,16 @@ class Dying(Counting):
         return reading
 
 
+class Stuck(Counting):
+    """Never comes back from its second round, warm-up included."""
+
+    def measure(self, seconds: float) -> Reading:
+        reading = super().measure(seconds)
+        while reading.frames == 2:
+            pass
+        return reading
+
+
 class Missing:
     """Cannot be opened."""
 
@@ -58,9 +62,6 @@ class Missing:
         raise BenchmarkError("nothing of the kind is installed")
 
     def measure(self, seconds: float) -> Reading:
-        raise AssertionError
-
-    def close(self) -> None:
         raise AssertionError
 
 

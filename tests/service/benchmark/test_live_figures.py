@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from service.benchmark.listening import Attention, Heard
-from service.benchmark.live import fan_out, judge
+from service.benchmark.live import fan_out, judge, verdict
+from service.benchmark.served import StreamRefusedError
 
 
 def labels(
@@ -67,3 +70,26 @@ def test_fan_out_counts_each_subscriber() -> None:
     assert figures["delay_ms"]["p99"] == 2
     assert figures["pictures_per_second_least"] == 3
     assert fan_out(Attention(heard, [40]), 3, 2, 10.0)["pictures_per_second_least"] == 0
+
+
+@pytest.mark.parametrize(
+    ("busy", "bound"), [(0.95, "the processor"), (0.5, "something else than the processor")]
+)
+def test_the_processor_is_that_of_all(busy: float, bound: str) -> None:
+    """Camera and listeners take the same cores: what the service alone uses says nothing of what is left."""
+    step = {"streams": 4, "starved": 1, "holds": False, "cores_used": 0.1, "machine_busy_share": busy}
+    limit = verdict([step | {"streams": 3, "holds": True}, step], None)
+    assert (limit["streams"], limit["because"]) == (3, "a stream goes short")
+    assert (limit["bound_by"], limit["machine_busy_share"]) == (bound, busy)
+
+
+def test_a_refusal_is_not_judged_by_the_processor() -> None:
+    """Refused is a stream for the network's measured capacity, however idle the others leave the machine."""
+    step = {"streams": 6, "starved": 0, "holds": True, "machine_busy_share": 0.97}
+    figures = {"capacity": 35.0, "promised": 30.0, "asked": 5.0, "fits": 1.5}
+    limit = verdict([step], StreamRefusedError("no room", figures))
+    assert limit["bound_by"] == "the network's measured capacity"
+    assert limit["admission"] == figures
+    limit = verdict([step], StreamRefusedError("there are 256 streams", {}))
+    assert (limit["bound_by"], limit["admission"]) == ("what the service allows", None)
+    assert verdict([step], None)["bound_by"] is None

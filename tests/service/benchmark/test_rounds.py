@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from service.benchmark.rounds import Candidate, Reading, Rounds, interleave, run_rounds
+from service.benchmark.rounds import Candidate, Reading, Rounds, Worker, interleave, run_rounds
 from service.errors import BenchmarkError
-from tests.service.benchmark.subjects import Asleep, Busy, Counting, Dying, Missing
+from tests.service.benchmark.subjects import Asleep, Busy, Counting, Dying, Missing, Stuck
 
 
 class Player:
@@ -16,6 +16,7 @@ class Player:
         self.name = name
         self._rates = iter(rates)
         self._turns = turns
+        self.is_closed = False
 
     def measure(self, seconds: float) -> Reading:
         self._turns.append(self.name)
@@ -23,6 +24,9 @@ class Player:
         if not rate:
             raise BenchmarkError("broken")
         return Reading(rate, 1.0, 0.5)
+
+    def close(self) -> None:
+        self.is_closed = True
 
 
 def test_rounds_are_interleaved() -> None:
@@ -49,7 +53,10 @@ def test_ratio_is_taken_round_by_round() -> None:
 def test_one_that_breaks_stays_out() -> None:
     """A candidate that fails keeps what it had, is told with its reason, and holds up nobody."""
     rounds, turns = Rounds(), list[str]()
-    interleave([Player("good", [1] * 4, turns), Player("bad", [1, 0], turns)], 4, 1.0, rounds)
+    good, bad = Player("good", [1] * 4, turns), Player("bad", [1, 0], turns)
+    interleave([good, bad], 4, 1.0, rounds)
+    assert bad.is_closed
+    assert not good.is_closed
     assert rounds.skipped == {"bad": "broken"}
     assert [len(rounds.readings[name]) for name in ("good", "bad")] == [4, 1]
     assert turns.count("bad") == 2
@@ -82,6 +89,33 @@ def test_candidates_in_processes_of_their_own() -> None:
     assert "its process ended (status -9)" in rounds.skipped["dying"]
     assert set(rounds.readings) == {"good"}
     assert rounds.peak_memory["good"] > 1 << 20
+
+
+def test_one_that_died_between_its_rounds() -> None:
+    """A process that the system killed while it slept is told of like one that dies at work."""
+    worker = Worker(Candidate("gone", Counting))
+    try:
+        worker.wait()
+        worker._process.kill()
+        worker._process.join()
+        with pytest.raises(BenchmarkError, match=r"its process ended \(status -9\)"):
+            worker.measure(0.01)
+    finally:
+        worker.close()
+
+
+def test_one_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A late one would keep its cores busy beside all that is measured after it."""
+    monkeypatch.setattr("service.benchmark.rounds.MEASURE_SECONDS", 1.0)
+    worker, rounds = Worker(Candidate("stuck", Stuck)), Rounds()
+    try:
+        worker.wait()
+        interleave([worker], 3, 0.01, rounds)
+        assert "no answer within" in rounds.skipped["stuck"]
+        assert len(rounds.readings["stuck"]) == 1
+        assert worker._process.exitcode == -9
+    finally:
+        worker.close()
 
 
 def test_processor_time_is_not_wall_time() -> None:
