@@ -12,15 +12,16 @@ exists at any time, see ``plan``.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from service.batching import Batch, Batcher
 from service.capture import NewestFrame, ReadAhead, WorkAhead
 from service.config import RunSettings
-from service.errors import NoFramesError, SourceError
+from service.errors import NoFramesError, SinkError, SourceError
 from service.events import EventDetector
 from service.relabelling import Relabelling
 from service.sinks import Sink, Step
@@ -77,9 +78,10 @@ class RunResult:
     """What came of a source.
 
     ``duration`` is seconds of media time up to the end of the last frame. ``ended_early`` says why the
-    source stopped before its announced end, if it did; ``interrupted`` that the run was stopped from
-    outside. In both cases events and outputs cover the frames until then. Of the ``frames``, so many were
-    ``classified``; so many ``reused`` what was said of one of those, see ``gating``.
+    source stopped before its announced end, if it did, or which output could not be written to its end;
+    ``interrupted`` that the run was stopped from outside. In all cases events and outputs cover the frames
+    until then. Of the ``frames``, so many were ``classified``; so many ``reused`` what was said of one of
+    those, see ``gating``.
     """
 
     frames: int
@@ -155,27 +157,26 @@ def run(
     """Take a source from its first frame to its last; ``stream`` names it in events.
 
     ``stop``, once set, and KeyboardInterrupt end the run after the frames classified so far; outputs
-    are finished all the same, and so they are when the source fails on the way. ``on_progress`` is told
-    the number of frames done.
+    are finished all the same, and so they are when the source or a sink fails on the way. ``on_progress``
+    is told the number of frames done.
 
-    Raises ``NoFramesError`` if there was not one frame. The first failure of any stage is raised after
-    all threads have ended and sinks have given up what they had half written.
+    Raises ``NoFramesError`` if there was not one frame. The first failure of any other stage is raised
+    after all threads have ended and sinks have given up what they had half written.
     """
     interpreter = Interpreter(stream, classifier.labels, settings)
     stop = stop or threading.Event()
     frames = classified = reused = 0
     end_pts = 0.0
-    interrupted, failure = False, None
+    interrupted, failure, unwritten = False, None, None
     frame_time = 1 / source.properties.fps
     try:
         try:
             with closing(_prepared(source, classifier, settings, stop)) as batches:
                 for batch in batches:
                     for step in _steps(batch, classifier, interpreter):
-                        for sink in sinks:
-                            sink.write(step)
                         frames += 1
                         end_pts = max(end_pts, step.frame.pts + frame_time)
+                        _call_all(partial(sink.write, step) for sink in sinks)
                     classified += len(batch.positions)
                     reused += len(batch.repeats)
                     if on_progress:
@@ -186,12 +187,16 @@ def run(
             if not frames:
                 raise
             failure = str(error)
+        except SinkError as error:
+            unwritten = f"{error}; the events are those of the first {frames} frames"
         interrupted = interrupted or stop.is_set()
         if not frames and not interrupted:
             raise NoFramesError(f"{stream}: not one frame could be decoded")
         last = interpreter.close(EndReason.END_OF_STREAM, end_pts)
-        for sink in sinks:
-            sink.close(last)
+        try:
+            _call_all(partial(sink.close, last) for sink in sinks)
+        except SinkError as error:
+            unwritten = unwritten or str(error)
     except BaseException:
         for sink in sinks:
             sink.abort()
@@ -203,9 +208,21 @@ def run(
         fps=source.properties.fps,
         duration=end_pts,
         events=tuple(interpreter.ended),
-        ended_early=None if interrupted else failure or source.ending,
+        ended_early=unwritten or (None if interrupted else failure or source.ending),
         interrupted=interrupted,
     )
+
+
+def _call_all(calls: Iterable[Callable[[], None]]) -> None:
+    """Call the sinks, those after one that fails as well; raises the first ``SinkError``."""
+    failure: SinkError | None = None
+    for call in calls:
+        try:
+            call()
+        except SinkError as error:
+            failure = failure or error
+    if failure:
+        raise failure
 
 
 def _prepared(

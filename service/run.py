@@ -10,11 +10,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from types import FrameType
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+import cv2
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -32,7 +34,6 @@ from service.learning.places import user_folder
 from service.learning.store import LabelState
 from service.pipeline import RunResult, plan, run
 from service.progress import progress_bar
-from service.sinks import Sink
 from service.sinks.event_files import (
     SUFFIXES,
     EventReport,
@@ -95,8 +96,10 @@ def load_model(options: RunOptions) -> LoadedModel:
 def run_source(options: RunOptions, load: Loader = load_model) -> RunResult:
     """Run a source and write its outputs.
 
-    Raises ``VideoEventsError`` or ``ModelError``; nothing is left in the directory then.
+    Raises ``VideoEventsError`` or ``ModelError``; nothing is left in the directory then, except where the
+    lists of events cannot be written, which is raised as ``SinkError`` after the events have been shown.
     """
+    cv2.setNumThreads(1)  # decoder, network and encoder keep the cores busy: a pool more gets in their way
     interactive = Console(stderr=True)
     name = display_name(options.source)
     stem = output_stem(options.source)
@@ -113,31 +116,36 @@ def run_source(options: RunOptions, load: Loader = load_model) -> RunResult:
         if options.labels is not None:
             classifier = RestrictedClassifier(classifier, options.labels)
         stop = stack.enter_context(stop_on_signals())
-        sinks: list[Sink] = []
+        video: MjpgFile | None = None
         if options.video:
             make_directory(directory)
-            video = directory / (stem + VIDEO_SUFFIX)
-            sinks.append(MjpgFile(video, source.properties.fps, annotator=Annotator(), depth=flow.sink_depth))
+            path = directory / (stem + VIDEO_SUFFIX)
+            video = MjpgFile(path, source.properties.fps, annotator=Annotator(), depth=flow.sink_depth)
         with progress_bar(name, source.properties.frame_count, interactive) as advance:
             result = run(
                 source,
                 stem,
                 classifier,
                 settings,
-                sinks,
+                [video] if video else [],
                 stop=stop,
                 on_progress=advance,
             )
         report = EventReport.of(name, model.name, settings, result, digest)
-        make_directory(directory)
-        files = list(write_event_files(directory, stem, report))
-    if options.video and result.frames:
-        files.insert(0, directory / (stem + VIDEO_SUFFIX))
+        files = [video.path] if video and video.is_kept else []
+        unwritten: SinkError | None = None
+        try:
+            make_directory(directory)
+            files += write_event_files(directory, stem, report)
+        except SinkError as error:
+            unwritten = error
     if options.as_json:
         sys.stdout.write(to_json(report))
     else:
         show(Console(), result, files)
     explain(result)
+    if unwritten:
+        raise unwritten
     return result
 
 
@@ -149,40 +157,68 @@ def display_name(source: str) -> str:
 def output_stem(source: str) -> str:
     """What output names begin with: the file's stem, or what an address ends in.
 
+    Addresses that differ in their query only are told apart by some digits made of it: it may hold secrets.
+
     >>> output_stem("a/match.final.mp4"), output_stem("rtsp://me:secret@cam:554/hall/1"), output_stem("0")
     ('match.final', 'cam_hall_1', 'camera0')
+    >>> output_stem("http://cam/live.mjpg?camera=2&token=secret")
+    'cam_live_0e2015'
     """
-    if "://" in source and not Path(source).exists():
+    if "://" in source and not _exists(source):
         parts = urlsplit(source)
-        path = PurePosixPath(parts.path).with_suffix("") if parts.path else ""
-        return re.sub(r"[^\w.-]+", "_", f"{parts.hostname or ''}{path}").strip("_.") or "stream"
-    if source.isdigit() and not Path(source).exists():
+        path = PurePosixPath(parts.path)
+        place = f"{parts.hostname or ''}{path.parent / path.stem}"
+        stem = re.sub(r"[^\w.-]+", "_", place).strip("_.") or "stream"
+        query = blake2b(parts.query.encode(), digest_size=3).hexdigest()
+        return f"{stem}_{query}" if parts.query else stem
+    if source.isdigit() and not _exists(source):
         return f"camera{source}"
     return Path(source).stem or Path(source).resolve().name or "video"
 
 
 def source_digest(source: str) -> str | None:
     """Of a file; None for addresses, devices, folders and what is not there."""
-    path = Path(source)
+    path = local_path(source)
     try:
-        return digest_of(path) if path.is_file() else None
+        return digest_of(path) if path and path.is_file() else None
     except OSError:  # opening it will tell
         return None
 
 
-def check_outputs(directory: Path, stem: str, name: str, digest: str | None, options: RunOptions) -> None:
-    """Refuse, before any work, to write over the source or over files that are not this program's.
+def local_path(source: str) -> Path | None:
+    """Where a source lies on a disk of this machine; None for addresses and devices."""
+    path = Path(source)
+    if not _exists(source):
+        if source.lower().startswith("file://"):
+            path = Path(unquote(urlsplit(source).path))
+        elif "://" in source or source.isdigit():
+            return None
+    return None if path.is_char_device() else path
 
+
+def _exists(source: str) -> bool:
+    try:
+        return Path(source).exists()
+    except OSError:  # an address too long to be a path
+        return False
+
+
+def check_outputs(directory: Path, stem: str, name: str, digest: str | None, options: RunOptions) -> None:
+    """Refuse, before any work, to write over the source or over files that are not results for it.
+
+    What an address or a device shows is another thing each time, so its results are never replaced unasked.
     Raises ``ConfigurationError`` for these, ``SinkError`` for a directory that cannot be written.
     """
     suffixes = (*SUFFIXES, VIDEO_SUFFIX) if options.video else SUFFIXES
     existing = [path for suffix in suffixes if (path := directory / (stem + suffix)).exists()]
+    source = local_path(options.source)
     for path in existing:
-        if Path(options.source).exists() and path.samefile(options.source):
+        if source and source.exists() and path.samefile(source):
             raise ConfigurationError(f"{path} is the source itself; choose another directory with --output")
-    if existing and not options.overwrite and not written_for(directory / (stem + SUFFIXES[0]), name, digest):
+    is_same = source is not None and written_for(directory / (stem + SUFFIXES[0]), name, digest)
+    if existing and not options.overwrite and not is_same:
         raise ConfigurationError(
-            f"{existing[0]} exists and is not a result for this {name}; "
+            f"{existing[0]} exists and is not known to be a result for this {name}; "
             "choose another directory with --output, or say --overwrite"
         )
     if directory.exists() and not directory.is_dir():
@@ -235,11 +271,11 @@ def show(console: Console, result: RunResult, files: Sequence[Path]) -> None:
 
 
 def explain(result: RunResult) -> None:
-    """Say on stderr, in one line, why the outputs do not cover the whole source, if so."""
+    """Say on stderr, a line for each reason, why the outputs do not cover the whole source, if so."""
     if result.interrupted:
         seen = f"results cover the first {timecode(result.duration)} ({result.frames} frames)"
         print(f"video-events: interrupted; {seen}", file=sys.stderr)
-    elif result.ended_early:
+    if result.ended_early:
         print(f"video-events: {result.ended_early}", file=sys.stderr)
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
+from contextlib import suppress
+from itertools import pairwise
+from statistics import fmean, median
 from typing import Self
 
 import cv2
@@ -14,7 +18,13 @@ from service.images import as_bgr
 from service.types import Frame, SourceProperties
 
 FALLBACK_FPS = 25.0
-"""Frames per second where a container states none or an absurd one (0, NaN, more than 1000)."""
+"""Frames per second where a container states none or an absurd one, and its times tell none either."""
+
+_ABSURD_FPS = 1000.0
+"""From here on: 1000 is the clock of Matroska and Flash, which stands in where a file states no rate."""
+_MEASURED_FRAMES = 9
+_MEASURED_BYTES = 64 << 20
+"""Read ahead at most, to measure the rate of a file that states none; two frames at least."""
 
 _LONGEST_STEP = 60.0  # Seconds; a longer gap between two frames is a broken clock, not a still picture.
 _LONGEST_SOURCE = 30 * 86400.0
@@ -38,33 +48,38 @@ class VideoSource:
         self._closed = False
         self._ended = False
         self.frames_read = 0
+        self._decoded = 0
         self._pts = 0.0
         self._origin = 0.0
-        fps = capture.get(cv2.CAP_PROP_FPS)
-        fps = fps if math.isfinite(fps) and 0 < fps <= 1000 else FALLBACK_FPS
+        stated = capture.get(cv2.CAP_PROP_FPS)
+        fps = stated if math.isfinite(stated) and 0 < stated < _ABSURD_FPS else FALLBACK_FPS
         claim = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        sane = math.isfinite(claim) and 1 <= claim <= _LONGEST_SOURCE * fps
+        counted_at = stated if stated >= _ABSURD_FPS else fps  # a count may be the duration times that
+        sane = math.isfinite(claim) and 1 <= claim <= _LONGEST_SOURCE * counted_at
         # A server that states a length sends a file.
         is_live = read_timeout > 0 and not (sane and is_network and not name.lower().startswith("rtsp"))
         self._step = 1 / fps
         self._is_live = is_live
         self._started_at = 0.0
-        self._first = self._decode()
-        if self._first is None:
+        first = self._decode()
+        if first is None:
             raise NoFramesError(
                 f"{name}: it opens, but not one frame of its video (codec {_codec(capture)}) can be decoded; "
                 "convert it to H.264 or VP9, or check that it is complete"
             )
-        height, width = self._first.image.shape[:2]
-        self.properties = SourceProperties(
-            width, height, fps, int(claim) if sane and not is_live else None, is_live
-        )
+        self._ahead = deque([first])
+        if fps != stated and not is_live:
+            fps = self._measure(first)
+            self._step = 1 / fps
+        count = None
+        if sane and not is_live:
+            count = max(1, round(claim * fps / counted_at)) if stated >= _ABSURD_FPS else int(claim)
+        height, width = first.image.shape[:2]
+        self.properties = SourceProperties(width, height, fps, count, is_live)
 
     def read(self) -> Frame | None:
         """Return the next frame, or None at the end. Raises SourceError and SourceTimeoutError."""
-        frame, self._first = self._first, None
-        if frame is None:
-            frame = self._decode()
+        frame = self._ahead.popleft() if self._ahead else self._decode()
         if frame is None:
             self._ended = True
         else:
@@ -103,7 +118,7 @@ class VideoSource:
         """Release the capture; waits for a read in progress, as releasing under it would crash."""
         with self._reading:
             self._closed = True
-            self._first = None
+            self._ahead.clear()
             self._capture.release()
 
     def __enter__(self) -> Self:
@@ -111,6 +126,19 @@ class VideoSource:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def _measure(self, first: Frame) -> float:
+        """Frames per second by the times of the first frames, pauses among them left out."""
+        most = min(_MEASURED_FRAMES, max(2, _MEASURED_BYTES // first.image.nbytes))
+        with suppress(SourceError):  # comes again when it is the turn of that frame
+            while len(self._ahead) < most and (frame := self._decode()) is not None:
+                self._ahead.append(frame)
+        steps = [later.pts - earlier.pts for earlier, later in pairwise(self._ahead)]
+        if not steps:
+            return FALLBACK_FPS
+        typical = median(steps)
+        fps = 1 / fmean(step for step in steps if step <= 2 * typical)
+        return fps if round(fps) <= _ABSURD_FPS else FALLBACK_FPS
 
     def _decode(self) -> Frame | None:
         with self._reading:
@@ -130,7 +158,8 @@ class VideoSource:
             raise SourceTimeoutError(f"{self._name}: no new frame within {self._read_timeout:g} s")
         if not found or image is None or image.size == 0:
             return None
-        index = self.frames_read
+        index = self._decoded
+        self._decoded += 1
         self._pts = self._time(index, position, now)
         return Frame(self._name, index, self._pts, now, as_bgr(image))
 

@@ -20,13 +20,15 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Final
 
+import cv2
+
 from service.annotate import Annotator
 from service.clips.messages import Failed, Finished, Happened, Probed, Report, Working, encode
 from service.clips.records import ClipOptions, ModelProvider, VideoFacts
 from service.engines.restricted import RestrictedClassifier
 from service.errors import NoFramesError, NotAVideoError, SinkError, VideoEventsError
 from service.pipeline import RunResult, plan, run
-from service.sinks import Sink, Step
+from service.sinks import Step
 from service.sinks.event_files import EventReport, write_event_files
 from service.sinks.mjpg_file import MjpgFile
 from service.sources import open_source
@@ -94,9 +96,15 @@ def run_clip(pipe: Connection, task: ClipTask, provider: ModelProvider) -> None:
 
     def work(tell: Callable[[Report], None]) -> None:
         result = _run(task, provider, tell)
-        tell(Finished(result.frames, result.duration, result.ended_early))
+        ended_early = result.ended_early and result.ended_early.replace(_folder(task), "")
+        tell(Finished(result.frames, result.duration, ended_early))
 
-    _work(pipe, work, hidden=str(task.folder) + os.sep)
+    _work(pipe, work, hidden=_folder(task))
+
+
+def _folder(task: ClipTask) -> str:
+    """How names of results begin, which a clip's sender is not told."""
+    return str(task.folder) + os.sep
 
 
 def _run(task: ClipTask, provider: ModelProvider, tell: Callable[[Report], None]) -> RunResult:
@@ -110,22 +118,21 @@ def _run(task: ClipTask, provider: ModelProvider, tell: Callable[[Report], None]
     tell(Working(0))
     _limit(task.memory, task.file_bytes)
     with open_source(str(task.source), source_id=task.name, allow_network=False) as source:
-        sinks: list[Sink] = [
-            MjpgFile(
-                task.folder / VIDEO, source.properties.fps, annotator=Annotator(), depth=flow.sink_depth
-            ),
-            TellingSink(tell),
-        ]
+        annotated = MjpgFile(
+            task.folder / VIDEO, source.properties.fps, annotator=Annotator(), depth=flow.sink_depth
+        )
         result = run(
             source,
             task.stream,
             classifier,
             settings,
-            sinks,
+            [annotated, TellingSink(tell)],
             on_progress=_seldom(lambda frames: tell(Working(frames))),
         )
     report = EventReport.of(task.name, provider.name, settings, result)
     write_event_files(task.folder, STEM, report)
+    if result.ended_early and not annotated.is_kept:
+        raise SinkError(result.ended_early)
     return result
 
 
@@ -135,6 +142,7 @@ def _work(pipe: Connection, work: Callable[[Callable[[Report], None]], None], hi
     with suppress(OSError):
         os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    cv2.setNumThreads(1)  # as in ``run``
 
     def tell(report: Report) -> None:
         pipe.send_bytes(encode(report))

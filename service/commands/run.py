@@ -88,7 +88,7 @@ def run(
 
     Writes <name>_events.avi, <name>.events.json, <name>.events.csv and <name>.events.vtt. Ctrl-C
     finishes them with what has been seen so far. Exit status: 0 done, 2 bad arguments or input,
-    3 the source could be decoded only in part, 130 interrupted.
+    3 the source could be decoded, or the video written, only in part, 130 interrupted.
     """
     if window is not None and window_seconds is not None:
         raise ConfigurationError("--window and --window-seconds are two lengths of one average; give one")

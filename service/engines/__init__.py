@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from enum import StrEnum
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from service.engines.devices import has_gpu
 from service.errors import ConfigurationError
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     class StoredNetwork(KerasArtifact, OpenvinoArtifact, Protocol):
         """A stored model that any engine can run (``models.artifact.Artifact``)."""
 
+
+NO_GPU: Final = (
+    "there is an NVIDIA GPU, but TensorFlow finds none: pip install 'tensorflow[and-cuda]' (the extra 'gpu') "
+    "brings the CUDA libraries that it was made for; see too that the driver is not too old for them"
+)
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +46,11 @@ def open_engine(
     fewer: see ``KerasClassifier``; OpenVINO needs no telling. Raises ``ConfigurationError`` for an engine
     that is not there, or that the model has no network for.
     """
-    if choose_engine(artifact, engine) is Engine.OPENVINO:
+    chosen = choose_engine(artifact, engine)
+    if chosen is Engine.TENSORFLOW and engine is Engine.AUTO and has_gpu() and not _tensorflow_finds_gpu():
+        log.warning("%s", NO_GPU)
+        chosen = _choose_on_cpu(artifact, engine, logging.WARNING)
+    if chosen is Engine.OPENVINO:
         from service.engines.openvino import OpenvinoClassifier
 
         on_cpu = OpenvinoClassifier(artifact, batch_size=batch_size)
@@ -57,13 +66,18 @@ def open_engine(
 def choose_engine(
     artifact: OpenvinoArtifact, engine: Engine = Engine.AUTO, *, level: int = logging.INFO
 ) -> Engine:
-    """What ``auto`` stands for: TensorFlow where there is a GPU, else OpenVINO where the model has been
-    exported for it, else TensorFlow; the last is noted in the log, at ``level``.
+    """What ``auto`` stands for: TensorFlow where there seems to be a GPU, else OpenVINO where the model has
+    been exported for it, else TensorFlow; the last is noted in the log, at ``level``. Whether TensorFlow
+    finds that GPU is seen when the engine is opened.
 
     Raises ``ConfigurationError`` where OpenVINO is asked for by name and cannot run the model.
     """
     if engine is Engine.TENSORFLOW or (engine is Engine.AUTO and has_gpu()):
         return Engine.TENSORFLOW
+    return _choose_on_cpu(artifact, engine, level)
+
+
+def _choose_on_cpu(artifact: OpenvinoArtifact, engine: Engine, level: int) -> Engine:
     reason = None
     if find_spec("openvino") is None:
         reason = "OpenVINO is not installed: pip install openvino"
@@ -75,3 +89,9 @@ def choose_engine(
         raise ConfigurationError(f"engine 'openvino' cannot run this model: {reason}")
     log.log(level, "TensorFlow runs the network on the CPU, which is slow: %s", reason)
     return Engine.TENSORFLOW
+
+
+def _tensorflow_finds_gpu() -> bool:
+    from service.engines.keras import finds_gpu
+
+    return finds_gpu()

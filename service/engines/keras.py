@@ -144,6 +144,12 @@ class KerasClassifier:
         """Nothing to forget: every input is judged alone."""
 
 
+def finds_gpu() -> bool:
+    """Whether TensorFlow has a GPU to run on."""
+    with native_stderr_held():
+        return bool(tf.config.list_physical_devices("GPU"))
+
+
 def _share_gpu_memory() -> int:
     """Take GPU memory as needed instead of all of it at once; return how many GPUs there are."""
     devices = tf.config.list_physical_devices("GPU")

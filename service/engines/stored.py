@@ -11,6 +11,7 @@ from models.preprocessing import Preprocessing
 from models.prototypes import Reference
 from models.references import load_reference
 from service.engines import Engine, choose_engine, open_engine
+from service.engines.devices import has_gpu
 from service.errors import ConfigurationError
 from service.types import Classifier, Image
 from service.windows import WindowedClassifier
@@ -57,7 +58,8 @@ class StoredModel:
 
     @classmethod
     def find(cls, model: str, engine: Engine) -> Self:
-        """``engine`` is settled here, where its choice can be told, and before any process is started.
+        """``engine`` is settled here, where its choice can be told, and before any process is started; except
+        that ``auto`` stays so where there seems to be a GPU: that TensorFlow finds it, ``open`` sees.
 
         Raises ``ModelError`` for a model that is not there or is damaged, ``ConfigurationError`` for an
         engine that cannot run it.
@@ -65,6 +67,8 @@ class StoredModel:
         artifact = load_artifact(model)
         name = f"{artifact.name} {artifact.version}"
         chosen = settle_engine(artifact, engine)
+        if chosen is Engine.TENSORFLOW and has_gpu() and not artifact.judges_clips:
+            chosen = engine
         return cls(model, chosen, name, tuple(artifact.labels), artifact.preprocessing)
 
     @classmethod

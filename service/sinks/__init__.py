@@ -1,7 +1,7 @@
 """Where results go: one sink per file, all with the same three methods.
 
 A sink is used from one thread. Whatever it cannot write it raises as ``errors.SinkError``, at the
-latest from ``close``.
+latest from ``close``, which is called after such a failure too.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Sink(Protocol):
         ...
 
     def close(self, last: tuple[EventMessage, ...]) -> None:
-        """Finish the output, also of a source that was cut short.
+        """Finish the output, also of a source that was cut short, and as far as it goes after a failure.
 
         ``last`` are the messages that came after the last frame: the events that its end has ended.
         """
         ...
 
     def abort(self) -> None:
-        """Give up after a failure: leave nothing half-written behind. Never raises."""
+        """Give up, instead of ``close``: leave nothing half-written behind. Never raises."""
         ...

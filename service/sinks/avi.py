@@ -10,6 +10,7 @@ never closed still plays.
 
 from __future__ import annotations
 
+import os
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +21,8 @@ MAX_SEGMENTS: Final = 256
 _CHUNK: Final = b"00dc"
 _HEADER_SIZE: Final = 4096 + 2048
 """Room for all headers before the first frame, so that they can be rewritten in place."""
+_INDEX_BYTES: Final = 24
+"""Of one frame in both indexes."""
 _FRAMES_AT: Final = 48
 """Of dwTotalFrames in the main header."""
 
@@ -55,6 +58,7 @@ class AviWriter:
         self._entries: list[tuple[int, int]] = []  # offset, bytes of each frame of the segment
         self._segment_start = 0
         self._first_frames = self._first_end = self._riff_end = 0  # known once the first segment is done
+        self._segments_done = 0  # those whose index is on disk
         self.frames = 0
         self._file.write(bytes(_HEADER_SIZE))
         self._movi = _HEADER_SIZE - 4
@@ -85,12 +89,42 @@ class AviWriter:
         self._end_segment()
         self.flush()
 
+    def salvage(self, file: BinaryIO, spare: int) -> None:
+        """Finish after a failure, in the same file, opened anew for reading and writing.
+
+        Frames that are not whole are cut off, and as many before them as leave room for the index and for
+        ``spare`` bytes, but not more than half of the segment. Raises OSError if that is not enough.
+        """
+        self._file = file
+        del self._indexes[self._segments_done :]
+        if not self._indexes:
+            self._first_frames = self._first_end = self._riff_end = 0
+        size = file.seek(0, os.SEEK_END)
+        end = self._movi + 4
+        limit = size - min((size - end) // 2, spare + _INDEX_BYTES * (len(self._entries) + 2))
+        kept = []
+        for at, length in self._entries:
+            after = at + 8 + length + length % 2
+            if after > limit:
+                break
+            kept.append((at, length))
+            end = after
+        self._entries = kept
+        self.frames = sum(frames for _, _, frames in self._indexes) + len(kept)
+        if not kept and self._segment_start:
+            end, self._segment_start = self._segment_start, 0
+        file.truncate(min(size, end))
+        file.seek(0, os.SEEK_END)
+        self.close()
+
     def _next_segment(self) -> None:
         if len(self._indexes) + 1 >= self._max_segments:
             limit = self._max_segments * self._segment_bytes >> 30
             raise AviTooLongError(f"an AVI file holds at most {limit} GiB")
         self._end_segment()
         self.flush()
+        self._segments_done = len(self._indexes)
+        self._entries = []
         self._segment_start = self._file.tell()
         self._file.write(b"RIFF\0\0\0\0AVIXLIST\0\0\0\0movi")
         self._movi = self._file.tell() - 4
@@ -114,7 +148,6 @@ class AviWriter:
             body = b"".join(entries)
             self._file.write(b"idx1" + struct.pack("<I", len(body)) + body)
             self._riff_end = self._file.tell()
-        self._entries = []
 
     def _patch_size(self, at: int, end: int) -> None:
         position = self._file.tell()

@@ -1,12 +1,11 @@
-"""Annotated video as a Motion JPEG AVI file: one frame out for every frame in.
+"""Annotated video as a Motion JPEG AVI file: one frame out for every frame in, at the time of the source.
 
-Frames that a live source has dropped (holes in their index) are filled by repeating the one after the
-hole, so that the video keeps the pace of the source.
+Where a source drops frames (holes in their index), or their times stray from its rate, pictures are repeated
+or left out, so that an event is where the list of events says: see ``Timeline``.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import queue
 import threading
@@ -22,7 +21,8 @@ import numpy as np
 from service.annotate import Annotator
 from service.errors import SinkError
 from service.sinks import Step
-from service.sinks.avi import AviTooLongError, AviWriter
+from service.sinks.avi import AviTooLongError, count_frames
+from service.sinks.timeline import Timeline
 from service.types import EventMessage, Image
 
 DEFAULT_QUALITY: Final = 90
@@ -30,22 +30,25 @@ MAX_SIDE: Final = 65500
 """The longest side that the JPEG library takes."""
 FLUSH_SECONDS: Final = 2.0
 """How much at most is missing from a file whose writer was killed."""
-LONGEST_HOLE: Final = 60.0
-"""Seconds of dropped frames that are filled at most."""
+SLACK: Final = 0.2
+"""Seconds that the video and the source may be apart before pictures are repeated or left out."""
+SPARE_BYTES: Final = 1 << 18
+"""Given up of a file that found no more room, for the lists of events."""
 JOIN_SECONDS: Final = 30.0
 
 
 class MjpgFile:
     """Encodes and writes in a thread of its own, behind a queue of ``depth`` frames.
 
-    ``write`` waits while the queue is full: no frame is dropped. The video grows under ``<name>.part``
+    ``write`` waits while the queue is full. The video grows under ``<name>.part``
     beside its final name and is renamed by ``close``, so that a file with the final name is always
     whole; a process that was killed leaves a ``.part`` file that plays. The file takes the size of the
     first frame; frames of another size are fitted into it between black borders.
 
     ``fps`` is frames per second, ``quality`` that of JPEG (1..100). With an ``annotator`` frames are drawn
     on, in place, before they are encoded. Raises ``SinkError`` when the file
-    cannot be written, from the next call after the failure.
+    cannot be written, from the next call after the failure. ``is_kept`` says, after ``close``, whether
+    there is a video.
     """
 
     def __init__(
@@ -64,7 +67,9 @@ class MjpgFile:
         self._quality = quality
         self._queue: queue.Queue[Step | None] = queue.Queue(depth)
         self._failure: Exception | None = None
-        self._aborted = False
+        self._stopping = False
+        self._timeline: Timeline | None = None
+        self.is_kept = False
         try:
             self._file: BinaryIO = self._part.open("wb")
         except OSError as error:
@@ -76,32 +81,32 @@ class MjpgFile:
         self._put(step)
 
     def close(self, last: tuple[EventMessage, ...] = ()) -> None:
-        """Finish the file and give it its name; a file without any frame is not kept."""
+        """Finish the file and give it its name; a file without any frame is not kept.
+
+        After a failure to write, this is done with what was written until then, and the failure raised.
+        """
         if self._file.closed:
             return
-        try:
-            self._put(None)
-        except Exception:
-            self.abort()
-            raise
+        self._tell_end()
         self._thread.join(JOIN_SECONDS)
+        slow = None
         if self._thread.is_alive():
-            self.abort()
-            raise SinkError(f"writing {self.path} did not come to an end within {JOIN_SECONDS:g} s")
-        if self._failure is not None:
+            self._stopping = True
+            self._thread.join(JOIN_SECONDS)
+            slow = f"writing {self.path} did not come to an end within {JOIN_SECONDS:g} s"
+            if self._thread.is_alive():
+                raise SinkError(f"{slow}; what was written is in {self._part}")
+        if self._failure is not None and not isinstance(self._failure, SinkError):
             self.abort()
             raise self._failure
-        self._file.close()
-        try:
-            if self._part.stat().st_size:
-                os.replace(self._part, self.path)
-            else:
-                self._part.unlink()
-        except OSError as error:
-            raise self._error(error) from error
+        self._keep()
+        if self._failure is not None:
+            raise self._failure
+        if slow:
+            raise SinkError(slow)
 
     def abort(self) -> None:
-        self._aborted = True
+        self._stopping = True
         while self._thread.is_alive():
             try:
                 self._queue.put_nowait(None)
@@ -114,7 +119,7 @@ class MjpgFile:
             self._file.close()
         self._part.unlink(missing_ok=True)
 
-    def _put(self, step: Step | None) -> None:
+    def _put(self, step: Step) -> None:
         while True:
             if self._failure is not None:
                 raise self._failure
@@ -123,6 +128,31 @@ class MjpgFile:
                 return
             except queue.Full:
                 continue  # look for a failure of the thread, then wait on
+
+    def _tell_end(self) -> None:
+        deadline = time.monotonic() + JOIN_SECONDS
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            with suppress(queue.Full):
+                self._queue.put(None, timeout=0.2)
+                return
+
+    def _keep(self) -> None:
+        """Give the file its name if it has a frame; after a failure finish it first, as far as it goes."""
+        try:
+            self._file.close()
+        except OSError as error:  # of a full disk, once more when the buffer is flushed
+            self._failure = self._failure or self._error(error)
+        if self._failure is not None and self._timeline is not None:
+            with suppress(OSError), self._part.open("r+b") as file:  # else it ends with the last flush
+                self._timeline.writer.salvage(file, SPARE_BYTES)
+        try:
+            if count_frames(self._part):
+                os.replace(self._part, self.path)
+                self.is_kept = True
+            else:
+                self._part.unlink()
+        except OSError as error:
+            raise self._error(error) from error
 
     def _drain(self) -> None:
         with suppress(queue.Empty):
@@ -140,33 +170,29 @@ class MjpgFile:
             self._failure = error
 
     def _encode_all(self) -> None:
-        writer: AviWriter | None = None
         width = height = 0
         expected = 0
         flushed = time.monotonic()
-        while (step := self._queue.get()) is not None and not self._aborted:
+        while (step := self._queue.get()) is not None and not self._stopping:
             frame = step.frame
             image = frame.image
             if self._annotator:
                 self._annotator.draw(image, step.smoothed, step.event)
-            if writer is None:
+            if self._timeline is None:
                 height, width = image.shape[:2]
                 if max(width, height) > MAX_SIDE:
                     raise ValueError(f"frames of {width}×{height} pixels are too large for JPEG")
-                writer = AviWriter(self._file, width, height, self._rate)
-                expected = frame.index
+                self._timeline = Timeline(self._file, width, height, self._rate, slack=SLACK)
             elif image.shape[:2] != (height, width):
                 image = letterbox(image, width, height)
-            jpeg = encode_jpeg(image, self._quality)
-            holes = min(max(0, frame.index - expected), math.ceil(LONGEST_HOLE * self._rate))
-            for _ in range(1 + holes):
-                writer.write(jpeg)
+            dropped = max(0, frame.index - expected)
+            self._timeline.place(encode_jpeg(image, self._quality), frame.pts, dropped)
             expected = frame.index + 1
             if time.monotonic() - flushed > FLUSH_SECONDS:
-                writer.flush()
+                self._timeline.writer.flush()
                 flushed = time.monotonic()
-        if writer is not None and not self._aborted:
-            writer.close()
+        if self._timeline is not None:
+            self._timeline.writer.close()
 
     def _error(self, error: Exception) -> SinkError:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -7,7 +7,6 @@ It is made of the pictures that the live view shows too: nothing is encoded twic
 from __future__ import annotations
 
 import logging
-import math
 import os
 import queue
 import threading
@@ -21,8 +20,9 @@ from typing import BinaryIO, Final
 import cv2
 import numpy as np
 
-from service.sinks.avi import AviTooLongError, AviWriter, count_frames
-from service.sinks.mjpg_file import FLUSH_SECONDS, LONGEST_HOLE, exact_rate, letterbox
+from service.sinks.avi import AviTooLongError, count_frames
+from service.sinks.mjpg_file import FLUSH_SECONDS, exact_rate, letterbox
+from service.sinks.timeline import Timeline
 
 WAITING: Final = 64
 """Pictures that may wait for the disk before a recording is given up."""
@@ -96,12 +96,15 @@ class RecordingFile:
             self._done()
 
     def _write_all(self, file: BinaryIO) -> None:
-        timeline: _Timeline | None = None
+        timeline: Timeline | None = None
+        size = (0, 0)
         flushed = time.monotonic()
         while (shot := self._next()) is not None:
             if timeline is None:
-                timeline = _Timeline(file, self._fps, shot)
-            timeline.place(shot)
+                size = (shot.width, shot.height)
+                timeline = Timeline(file, *size, exact_rate(self._fps), origin=shot.pts)
+            jpeg = shot.jpeg if (shot.width, shot.height) == size else _fitted(shot.jpeg, *size)
+            timeline.place(jpeg, shot.pts)
             if time.monotonic() - flushed > FLUSH_SECONDS:
                 timeline.writer.flush()
                 flushed = time.monotonic()
@@ -136,33 +139,6 @@ def _keep(part: Path) -> bool:
     except OSError as error:
         logger.warning("what is left of the recording %s stays as it is: %s", part, error)
     return False
-
-
-class _Timeline:
-    """Puts pictures where their time wants them: the one before is repeated up to there.
-
-    The file takes the size of the first picture; others are fitted into it.
-    """
-
-    def __init__(self, file: BinaryIO, fps: float, first: Shot) -> None:
-        self._size = (first.width, first.height)
-        self._fps = fps
-        self._origin = first.pts
-        self._last = first.jpeg
-        self.writer = AviWriter(file, first.width, first.height, exact_rate(fps))
-
-    def place(self, shot: Shot) -> None:
-        jpeg = shot.jpeg if (shot.width, shot.height) == self._size else _fitted(shot.jpeg, *self._size)
-        due = round((shot.pts - self._origin) * self._fps)
-        longest = math.ceil(LONGEST_HOLE * self._fps)
-        if due - self.writer.frames > longest:
-            self._origin += (due - self.writer.frames - longest) / self._fps
-            due = self.writer.frames + longest
-        while self.writer.frames < due:
-            self.writer.write(self._last)
-        if self.writer.frames == due:
-            self.writer.write(jpeg)
-        self._last = jpeg
 
 
 def encode_jpeg(image: cv2.typing.MatLike) -> bytes:

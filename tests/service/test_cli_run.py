@@ -14,13 +14,24 @@ import cv2
 import numpy as np
 import pytest
 
+from service import run as run_module
 from service.cli import status_of
-from service.commands.statuses import BAD_INPUT
+from service.commands.statuses import BAD_INPUT, PARTLY_DECODED
 from service.config import RunSettings
-from service.errors import ConfigurationError, SourceError
-from service.run import LoadedModel, RunOptions, display_name, output_stem, run_source, timecode
+from service.errors import ConfigurationError, SinkError, SourceError
+from service.run import (
+    LoadedModel,
+    RunOptions,
+    display_name,
+    output_stem,
+    run_source,
+    timecode,
+)
 from service.sinks.avi import AviWriter
+from service.sinks.event_files import EventReport, to_json
 from tests.service.fakes import ColourClassifier, read_video, scene
+from tests.service.matroska import write_matroska
+from tests.service.test_disk_and_clock import small_disk
 
 PROGRAM = [sys.executable, "-c", "from service.cli import main; main()"]
 
@@ -92,6 +103,13 @@ def test_same_clip_twice_gives_the_same_bytes(options: RunOptions, tmp_path: Pat
     run_source(options, fake_model)  # and its own results may be replaced
 
 
+def test_one_thread_of_opencv(options: RunOptions) -> None:
+    """OpenCV's pool of threads does not compete with decoder, network and encoder for the cores."""
+    cv2.setNumThreads(2)
+    run_source(options, fake_model)
+    assert cv2.getNumThreads() == 1
+
+
 def test_no_video(options: RunOptions) -> None:
     """Who wants only the events is spared the video."""
     run_source(replace(options, video=False), fake_model)
@@ -128,6 +146,85 @@ def test_another_clip_of_the_same_name_is_not_overwritten(options: RunOptions, t
     assert (options.directory / "clip.events.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("source", ["rtsp://127.0.0.1:9/hall", "http://127.0.0.1:9/?camera=1", "0"])
+def test_results_of_a_live_source_are_not_overwritten(options: RunOptions, source: str) -> None:
+    """What a camera showed yesterday is not replaced by what it shows today, unless one says so."""
+    live = replace(options, source=source)
+    report = EventReport(display_name(source), "colours 1", 4, None, 9, 25.0, 0.4, ())
+    options.directory.mkdir()
+    own = options.directory / f"{output_stem(source)}.events.json"
+    own.write_text(to_json(report))
+    with pytest.raises(ConfigurationError, match=r"--output.*--overwrite"):
+        run_source(live, fake_model)
+    with pytest.raises(SourceError):  # it is not there
+        run_source(replace(live, overwrite=True), fake_model)
+
+
+def test_results_of_a_folder_of_images_are_replaced(options: RunOptions, tmp_path: Path) -> None:
+    """A folder of images is worked on again without a question, as a file is, also by its file:// address."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(folder / f"{number}.png"), scene("red"))
+    for source in (str(folder), f"file://{options.source}"):
+        for _ in range(2):
+            run_source(replace(options, source=source, video=False), fake_model)
+
+
+def test_times_of_a_clip_without_a_rate(options: RunOptions, tmp_path: Path) -> None:
+    """An event lies in the annotated video where the list says, in a browser's recording of any rate too."""
+    random = np.random.default_rng(0)
+    scenes = ["background"] * 60 + ["red"] * 120 + ["background"] * 60
+    times = [index / 30 + random.uniform(0, 0.012) for index in range(180)]
+    times += [6.2 + index / 5 + random.uniform(0, 0.05) for index in range(60)]
+    clip = write_matroska(
+        tmp_path / "clip.mkv",
+        [(time - times[0], scene(name, 320, 240)) for time, name in zip(times, scenes, strict=True)],
+    )
+    capture = cv2.VideoCapture(str(clip))
+    assert capture.get(cv2.CAP_PROP_FPS) == 1000
+    capture.release()
+    result = run_source(replace(options, source=str(clip)), fake_model)
+    assert (result.ended_early, result.frames) == (None, 240)
+    (event,) = result.events
+    frames, fps = read_video(options.directory / "clip_events.avi")
+    assert fps == pytest.approx(30, rel=0.02)
+    assert len(frames) / fps == pytest.approx(result.duration, abs=0.3)
+    red = [index / fps for index, frame in enumerate(frames) if frame[-20:, :, 2].mean() > 150]
+    assert red[0] == pytest.approx(event.start_pts, abs=0.2)
+    assert red[-1] == pytest.approx(event.end_pts, abs=0.2)
+
+
+def test_a_full_disk_costs_no_event(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On a disk without room for the video both it and the lists of events cover what was seen; status 3."""
+    clip = make_clip(tmp_path / "clip.avi", ["red"], repeat=3000)
+    with small_disk(tmp_path / "disk", "3m") as disk:
+        status = status_of(["run", str(clip), "--model", str(model), "-o", str(disk / "out")])
+        errors = capsys.readouterr().err
+        assert status == PARTLY_DECODED, errors
+        assert "No space left on device; the events are those of the first" in errors
+        document = json.loads((disk / "out" / "clip.events.json").read_text())
+        assert [event["label"] for event in document["events"]] == ["red"]
+        frames, _ = read_video(disk / "out" / "clip_events.avi")
+        assert 50 < len(frames) <= document["frames"] < 3000
+        assert len(names(disk / "out")) == 4
+
+
+def test_lists_that_cannot_be_written_are_shown(
+    options: RunOptions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is no room for the lists either, the events are printed before that is told."""
+
+    def full(*_: object) -> tuple[Path, ...]:
+        raise SinkError("cannot write clip.events.json: No space left on device")
+
+    monkeypatch.setattr(run_module, "write_event_files", full)
+    with pytest.raises(SinkError, match="No space left"):
+        run_source(replace(options, as_json=True), fake_model)
+    assert [event["label"] for event in json.loads(capsys.readouterr().out)["events"]] == ["red", "blue"]
+    assert names(options.directory) == ["clip_events.avi"]
+
+
 def test_source_is_never_overwritten(clip: Path, options: RunOptions) -> None:
     """An output that leads to the source itself is refused even with --overwrite."""
     options.directory.mkdir()
@@ -155,6 +252,10 @@ def test_failed_source_leaves_nothing(tmp_path: Path) -> None:
         ("0", "camera0", "0"),
         ("rtsp://me:secret@cam:554/hall/1", "cam_hall_1", "rtsp://***@cam:554/hall/1"),
         ("http://cam/live.mjpg", "cam_live", "http://cam/live.mjpg"),
+        ("http://cam/?action=stream", "cam_103c27", "http://cam/?***"),
+        ("http://cam/live?camera=1&token=secret", "cam_live_6620f7", "http://cam/live?***"),
+        ("http://cam/live?camera=2&token=secret", "cam_live_0e2015", "http://cam/live?***"),
+        ("http://cam/live?" + "s" * 5000, "cam_live_606f9c", "http://cam/live?***"),
     ],
 )
 def test_names(source: str, stem: str, name: str) -> None:

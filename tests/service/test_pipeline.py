@@ -17,7 +17,7 @@ from service.engines.restricted import RestrictedClassifier
 from service.errors import ConfigurationError, NoFramesError, SinkError, SourceTimeoutError
 from service.pipeline import plan, run
 from service.sinks import Step
-from service.types import EndReason, EventPhase, Frame, Image, SourceProperties
+from service.types import EndReason, EventMessage, EventPhase, Frame, Image, SourceProperties
 from tests.service.fakes import ColourClassifier, ListSink, ListSource, scene
 
 SCENES = ["background"] * 20 + ["red"] * 40 + ["background"] * 40 + ["blue"] * 40
@@ -128,13 +128,34 @@ def test_next_batch_is_prepared_meanwhile() -> None:
     assert model.batches == [8] * 5
 
 
-def test_failing_sink_stops_all() -> None:
-    """A full disk ends the run with its reason, and other sinks clean up."""
-    good, bad = ListSink(), ListSink(fail_at=3)
-    with pytest.raises(SinkError, match="no room"):
-        run(ListSource(SCENES * 10), "clip", ColourClassifier(), QUICK, [good, bad])
-    assert good.aborted
-    assert bad.aborted
+def test_a_failing_sink_costs_no_event() -> None:
+    """A full disk ends the run with its reason; what was seen counts, and other sinks get all of it."""
+    bad, good = ListSink(fail_at=30), ListSink()
+    result = run(ListSource(["red"] * 500), "clip", ColourClassifier(), QUICK, [bad, good])
+    assert result.ended_early == "no room; the events are those of the first 31 frames"
+    assert (result.frames, len(good.steps), len(bad.steps)) == (31, 31, 30)
+    assert [(e.label, e.end_reason) for e in result.events] == [("red", EndReason.END_OF_STREAM)]
+    told = [message for step in good.steps for message in step.messages] + list(good.last or ())
+    assert [told[0].phase, told[-1].phase] == [EventPhase.STARTED, EventPhase.ENDED]
+    assert bad.last is not None
+    assert not good.aborted
+    assert not bad.aborted
+
+
+def test_a_sink_that_cannot_be_closed_costs_no_event() -> None:
+    """The events are all there; that an output is not is told, after Ctrl-C too."""
+
+    class Unclosable(ListSink):
+        def close(self, last: tuple[EventMessage, ...]) -> None:
+            raise SinkError("too slow")
+
+    stop, good = threading.Event(), ListSink()
+    result = run(ListSource(SCENES), "clip", ColourClassifier(), QUICK, [Unclosable(), good], stop=stop)
+    assert (result.ended_early, result.frames, len(result.events)) == ("too slow", 140, 2)
+    assert good.last is not None
+    stop.set()
+    result = run(ListSource(SCENES), "clip", ColourClassifier(), QUICK, [Unclosable()], stop=stop)
+    assert (result.ended_early, result.interrupted) == ("too slow", True)
 
 
 def test_failing_model_stops_all() -> None:

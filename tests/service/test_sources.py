@@ -31,6 +31,7 @@ from service.errors import (
 from service.images import as_bgr
 from service.sources import Source, open_source, redact
 from service.types import Frame
+from tests.service.matroska import write_matroska
 
 WriteVideo = Callable[..., Path]
 
@@ -114,6 +115,25 @@ def test_a_file_cut_off_keeps_what_it_has(write_video: WriteVideo) -> None:
         assert 10 <= len(frames) < 50
         assert source.ended_early
         assert "of 60 frames" in str(source.ending)
+
+
+def test_a_file_without_a_rate_is_measured(tmp_path: Path) -> None:
+    """The clock of its container, 1000 a second, is not taken for the rate; a pause does not spoil it."""
+    random = np.random.default_rng(0)
+    image = np.zeros((48, 64, 3), np.uint8)
+    times = [index / 30 + random.uniform(0, 0.012) for index in range(90)]
+    for pause in (0.0, 3.0):
+        shown = [(time + pause * (index > 3), image) for index, time in enumerate(times)]
+        path = write_matroska(tmp_path / "clip.mkv", shown)
+        capture = cv2.VideoCapture(str(path))
+        assert capture.get(cv2.CAP_PROP_FPS) == 1000
+        capture.release()
+        with open_source(str(path)) as source:
+            assert source.properties.fps == pytest.approx(30, rel=0.1)
+            assert source.properties.frame_count == pytest.approx((3 + pause) * 30, rel=0.1)
+            frames = read_to_end(source)
+            assert [f.pts for f in frames] == pytest.approx([t - shown[0][0] for t, _ in shown], abs=0.002)
+            assert not source.ended_early
 
 
 @pytest.mark.parametrize(
