@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
 from typing import Final
@@ -45,6 +46,10 @@ TIDY_SECONDS: Final = 600.0
 PACE_SECONDS: Final = 1.0
 PROBES: Final = 2
 """Uploads whose first frame is decoded at the same time."""
+LESSONS: Final = 2
+"""Forms with examples that are received and learned from at the same time: what they hold in memory."""
+WAITING: Final = 64
+"""Threads for requests that wait for the disk, a process or a name service; the loop's own are a few."""
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +85,7 @@ def create_app(settings: ServeSettings, model: ServedModel) -> FastAPI:
 async def _start(
     stack: AsyncExitStack, settings: ServeSettings, model: ServedModel, metrics: Metrics
 ) -> Services:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(WAITING, "waiting"))
     try:
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -145,6 +151,7 @@ async def _start(
         webhooks=webhooks,
         metrics=metrics,
         probes=asyncio.Semaphore(PROBES),
+        lessons=asyncio.Semaphore(LESSONS),
     )
     metrics.observe(services)
     tidying = asyncio.create_task(_tidy_for_ever(services))

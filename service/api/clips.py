@@ -23,6 +23,7 @@ from service.clips.worker import STEM, VIDEO
 from service.engines.restricted import check_labels
 from service.errors import ClipFailedError, ClipNotReadyError
 from service.sinks.event_files import SUFFIXES, EventReport, to_csv, to_json, to_vtt
+from service.types import Event
 
 router = APIRouter(prefix="/clips", tags=["clips"])
 View = Depends(requires(Scope.VIEW))
@@ -101,8 +102,7 @@ async def list_clips(serving: Serving) -> ClipList:
 async def show(clip_id: str, serving: Serving) -> ClipOut:
     """State, progress, pace, the events so far, and what went wrong."""
     clip = serving.clips.get(clip_id)
-    found = await asyncio.wrap_future(serving.log.events(clip.stream))
-    return ClipOut.of(clip, found)
+    return ClipOut.of(clip, await _found(clip, serving))
 
 
 @router.get(
@@ -164,8 +164,13 @@ def _done(clip: Clip) -> Clip:
     return clip
 
 
+async def _found(clip: Clip, serving: Services) -> tuple[Event, ...]:
+    """The events of the present attempt."""
+    return await asyncio.wrap_future(serving.log.events(clip.id, f"{clip.attempt_name}-"))
+
+
 async def _so_far(clip: Clip, fmt: EventFormat, serving: Services) -> str:
-    found = await asyncio.wrap_future(serving.log.events(clip.stream))
+    found = await _found(clip, serving)
     if fmt is EventFormat.CSV:
         return to_csv(found)
     if fmt is EventFormat.VTT:

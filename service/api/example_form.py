@@ -17,6 +17,9 @@ from starlette.requests import ClientDisconnect, Request
 from service.api.uploads import OVERHEAD, harmless
 from service.learning.examples import MOST, Range
 
+MOST_BYTES: Final = 64 << 20
+"""Of all images of a form together: they are held in memory."""
+
 FORM: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -63,6 +66,7 @@ class ExampleForm:
 async def receive(request: Request, idle_seconds: float, most_bytes: int) -> ExampleForm:
     """Read the form; ``most_bytes`` is the limit of each image.
 
+    That of all together is ``MOST_BYTES``, or ``most_bytes`` where that is more.
     Raises HTTPException: 400 not a form, 408 nothing came for ``idle_seconds``, 413 too large, 422 what is
     missing or does not go together. Raises LearningError for a range that is none.
     """
@@ -71,7 +75,7 @@ async def receive(request: Request, idle_seconds: float, most_bytes: int) -> Exa
         raise HTTPException(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send multipart/form-data with example images in fields 'file'"
         )
-    stream = _limited(request, idle_seconds, MOST * most_bytes + OVERHEAD)
+    stream = _limited(request, idle_seconds, max(MOST_BYTES, most_bytes) + OVERHEAD)
     try:
         form = await MultiPartParser(request.headers, stream, max_files=MOST, max_fields=MOST).parse()
     except (MultiPartException, KeyError) as error:
@@ -95,6 +99,7 @@ async def _read(form: FormData, most_bytes: int) -> ExampleForm:
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{name} has more than {most_bytes} bytes"
             )
         images.append((name, await upload.read()))
+        await upload.close()  # or it would be held twice
     label, stream, recording, force = (
         str(form.get(name) or "").strip() for name in ("label", "stream", "recording", "force")
     )

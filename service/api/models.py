@@ -15,7 +15,7 @@ from service.api.settings import Scope
 from service.api.state import Services, services
 from service.errors import LabelNotFoundError, StreamNotFoundError
 from service.learning import intake
-from service.learning.examples import Example
+from service.learning.examples import FROM_RANGES, Example
 from service.learning.trainer import Trainer
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -49,12 +49,13 @@ async def learn(name: str, request: Request, serving: Serving, response: Respons
     announced to nobody. 409 the name is taken, 413 too large, 422 examples that will not do.
     """
     trainer, settings = _trainer(serving, name), serving.settings
-    form = await example_form.receive(request, settings.upload_idle_seconds, settings.max_example_bytes)
-    if form.images:
-        await asyncio.to_thread(trainer.check, form.label, len(form.images), form.force)
-    async with serving.probes:
-        examples = await asyncio.to_thread(_examples, serving, form)
-    label = await asyncio.to_thread(trainer.learn, form.label, examples, force=form.force)
+    async with serving.lessons:
+        await asyncio.to_thread(trainer.model.check_reference)
+        form = await example_form.receive(request, settings.upload_idle_seconds, settings.max_example_bytes)
+        await asyncio.to_thread(trainer.check, form.label, len(form.images) or FROM_RANGES, form.force)
+        async with serving.probes:
+            examples = await asyncio.to_thread(_examples, serving, form)
+        label = await asyncio.to_thread(trainer.learn, form.label, examples, force=form.force)
     shown = LearnedLabelOut.of(label, name)
     response.headers["Location"] = shown.links.self
     return shown
@@ -89,8 +90,8 @@ def _trainer(serving: Services, name: str) -> Trainer:
 
 def _examples(serving: Services, form: example_form.ExampleForm) -> list[Example]:
     if form.images:
-        return intake.take_images(form.images)
+        return intake.take_images(form.images, serving.trainer.go_on)
     for file in serving.streams.recordings(form.stream):
         if file.path.name == form.recording:
-            return intake.take_frames(file.path, form.ranges)
+            return intake.take_frames(file.path, form.ranges, serving.trainer.go_on)
     raise StreamNotFoundError("there is no recording of this name")

@@ -30,6 +30,7 @@ class Services:
     webhooks: WebhookSender
     metrics: Metrics
     probes: asyncio.Semaphore
+    lessons: asyncio.Semaphore
 
     def subscribers(self) -> int:
         """Open subscriptions to events and labels."""

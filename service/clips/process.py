@@ -30,17 +30,16 @@ class StoppedError(Exception):
     """The work was stopped on request."""
 
 
-def probe(source: Path, name: str, limits: ClipLimits) -> VideoFacts:
+def probe(source: Path, name: str, limits: ClipLimits, stop: threading.Event) -> VideoFacts:
     """Decode the first frame in a process of its own.
 
-    Raises ``NotAVideoError`` with the reason, also where decoding crashes or does not come to an end.
+    Raises ``NotAVideoError`` with the reason, also where decoding crashes or does not come to an end, and
+    ``StoppedError`` after ``stop`` was set.
     """
     memory = min(PROBE_MEMORY, limits.memory)
     try:
         with _process(worker.probe, source, name, memory) as (process, pipe):
-            for report in _reports(
-                process, pipe, threading.Event(), limits.probe_seconds, limits.probe_seconds
-            ):
+            for report in _reports(process, pipe, stop, limits.probe_seconds, limits.probe_seconds):
                 if isinstance(report, Probed):
                     return report.video
                 if isinstance(report, Failed):

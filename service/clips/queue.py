@@ -2,7 +2,7 @@
 
 Bounded in clips that wait, in clips worked on at once and in bytes; who comes too much is refused, nothing
 is dropped. What a restart has interrupted is worked on again, a limited number of times: a clip may have
-been what brought the service down.
+been what brought the service down. While the disk is full, clips wait.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from service.clips import process
 from service.clips.messages import Finished, Happened, Report, Working
@@ -36,6 +38,8 @@ from service.errors import (
     ClipRefusedError,
     QueueFullError,
     QuotaError,
+    StoppingError,
+    StorageError,
     VideoEventsError,
 )
 from service.event_log import EventLog
@@ -43,7 +47,11 @@ from service.probing import refusal_of_file
 from service.types import EndReason
 
 STOP_SECONDS: Final = 5.0
+AGAIN_SECONDS: Final = 5.0
+"""Until something is tried again for which the disk, or the machine, had no room."""
 LEAST_FILE_BYTES: Final = 1 << 20
+
+Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +86,7 @@ class ClipQueue:
         self._waiting: deque[str] = deque()
         self._running: dict[str, threading.Event] = {}
         self._admissions: set[Admission] = set()
-        self._closing = False
+        self._closing = threading.Event()
         self._threads = [
             threading.Thread(target=self._work, name=f"clips {number}", daemon=True)
             for number in range(limits.parallel)
@@ -99,7 +107,7 @@ class ClipQueue:
     def close(self) -> None:
         """Kill what runs and return once it is gone; it is queued again by the next ``start``."""
         with self._changed:
-            self._closing = True
+            self._closing.set()
             for stop in self._running.values():
                 stop.set()
             self._changed.notify_all()
@@ -116,7 +124,7 @@ class ClipQueue:
         clip_id = ID_PREFIX + secrets.token_hex(12)
         admission = Admission(clip_id, self._store.source(clip_id))
         with self._changed:
-            if self._closing or len(self._waiting) + len(self._admissions) >= self.limits.waiting:
+            if self._closing.is_set() or len(self._waiting) + len(self._admissions) >= self.limits.waiting:
                 raise QueueFullError("as many clips wait already as this service takes; try again later")
             self._admissions.add(admission)
         try:
@@ -150,10 +158,16 @@ class ClipQueue:
             raise QuotaError("the disk of this service is nearly full; try again later")
 
     def examine(self, source: Path, name: str) -> VideoFacts:
-        """Decode the first frame; raises ``NotAVideoError`` or ``ClipRefusedError``. Waits."""
+        """Decode the first frame. Waits.
+
+        Raises ``NotAVideoError``, ``ClipRefusedError``, or ``StoppingError`` once the queue is closed.
+        """
         if refusal := refusal_of_file(source, name):
             raise refusal
-        video = process.probe(source, name, self.limits)
+        try:
+            video = process.probe(source, name, self.limits, self._closing)
+        except process.StoppedError:
+            raise StoppingError("the service is being stopped; upload the clip when it is back") from None
         if video.width * video.height > self.limits.pixels:
             raise ClipRefusedError(
                 f"{name}: frames of {video.width}×{video.height} pixels are too large; "
@@ -230,8 +244,11 @@ class ClipQueue:
 
     def _again(self, clip: Clip) -> Clip:
         """The clip as it waits for another attempt; what the last one left open is ended."""
-        self._log.end_open_events(EndReason.SOURCE_LOST, clip.stream).result()
+        self._end_open_events(clip).result()
         return replace(clip, state=ClipState.QUEUED, attempt=clip.attempt + 1, frames=0, fps=None)
+
+    def _end_open_events(self, clip: Clip) -> Future[Any]:
+        return self._log.end_open_events(EndReason.SOURCE_LOST, clip.id)
 
     def _failed(self, clip: Clip, reason: str) -> Clip:
         return replace(clip, state=ClipState.FAILED, error=reason, finished_at=self._clock())
@@ -239,57 +256,65 @@ class ClipQueue:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closing)
-                if self._closing:
+                self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
+                if self._closing.is_set():
                     return
                 clip_id = self._waiting.popleft()
                 stop = self._running[clip_id] = threading.Event()
                 clip = self._clips[clip_id]
             try:
                 self._see_through(clip, stop)
+            except StorageError as error:  # it was removed, or the next start takes care of it
+                logger.warning("clip %s was left as it is: %s", clip_id, error)
             except Exception:
                 logger.exception("the queue could not see clip %s through", clip_id)
-                with self._changed:
-                    self._clips[clip_id] = self._failed(clip, "an internal error")
+                failed = self._failed(clip, "an internal error")
+                self._show(failed)
+                with suppress(StorageError):
+                    self._store.save(failed)
             finally:
                 with self._changed:
                     self._running.pop(clip_id, None)
                     self._changed.notify_all()
 
     def _see_through(self, clip: Clip, stop: threading.Event) -> None:
+        """Work on a clip until it is done or has failed, and that is stored, or ``stop`` is set."""
         clip = replace(clip, state=ClipState.RUNNING, started_at=self._clock(), frames=0)
-        self._store.save(clip).result()
-        self._show(clip)
-        follower = _Follower(clip, self._log, self._show)
+        follower = _Follower(clip, self._log, self._show, stop)
         try:
-            finished = process.run(self._task(clip), self.provider, self.limits, stop, follower.hear)
+            _patiently(stop, lambda: self._store.save(clip).result())
+            self._show(clip)
+            try:
+                finished = _patiently(stop, lambda: self._run(clip, stop, follower))
+            except ClipFailedError as error:
+                logger.warning("clip %s failed: %s", clip.id, error)
+                _patiently(stop, lambda: self._end_open_events(clip).result())
+                outcome = self._failed(follower.clip, str(error))
+            else:
+                outcome = follower.finish(finished, self._clock())
+            outcome = replace(outcome, size=self._store.result_bytes(clip.id))
+            _patiently(stop, lambda: self._store.save(outcome).result())
         except process.StoppedError:
             again = self._again(clip)
-            if self._closing:  # else it was removed
+            if self._closing.is_set():  # else it was removed
                 self._store.save(again).result()
             return
-        except VideoEventsError as error:
-            logger.warning("clip %s failed: %s", clip.id, error)
-            self._log.end_open_events(EndReason.SOURCE_LOST, clip.stream).result()
-            known = isinstance(error, ClipFailedError)
-            clip = self._failed(
-                follower.clip, str(error) if known else "the service could not store the events"
-            )
-        else:
-            clip = follower.finish(finished, self._clock())
-        self._store.source(clip.id).unlink(missing_ok=True)
-        clip = replace(clip, size=self._store.size(clip.id))
-        self._store.save(clip).result()
-        self._show(clip)
+        with suppress(OSError):  # the next start removes it
+            self._store.source(clip.id).unlink(missing_ok=True)
+        self._show(outcome)
+
+    def _run(self, clip: Clip, stop: threading.Event, follower: _Follower) -> Finished:
+        return process.run(self._task(clip), self.provider, self.limits, stop, follower.hear)
 
     def _task(self, clip: Clip) -> ClipTask:
         with self._changed:
             left = self.limits.quota_bytes - self._used()
+        left = min(left, self._store.free_bytes() - self.limits.free_bytes) // self.limits.parallel
         return ClipTask(
             source=self._store.source(clip.id),
             folder=self._store.folder(clip.id),
             name=clip.name,
-            stream=clip.stream,
+            stream=clip.attempt_name,
             video=clip.video,
             options=clip.options,
             memory=self.limits.memory,
@@ -305,17 +330,21 @@ class ClipQueue:
 class _Follower:
     """Turns what a clip's process tells into the state of the clip, and puts its events into the log."""
 
-    def __init__(self, clip: Clip, log: EventLog, show: Callable[[Clip], None]) -> None:
+    def __init__(
+        self, clip: Clip, log: EventLog, show: Callable[[Clip], None], stop: threading.Event
+    ) -> None:
         self.clip = clip
         self._log = log
         self._show = show
+        self._stop = stop
         self._began: float | None = None
 
     def hear(self, report: Report) -> None:
         if isinstance(report, Happened):
             # The name of the stream is ours to say, not that of a process which decodes a stranger's file.
-            event = replace(report.message.event, stream=self.clip.stream)
-            self._log.append([replace(report.message, event=event)], model=self.clip.model).result()
+            event = replace(report.message.event, stream=self.clip.id)
+            message = replace(report.message, event=event)
+            _patiently(self._stop, lambda: self._log.append([message], model=self.clip.model).result())
         elif isinstance(report, Working):
             self._advance(report.frames)
 
@@ -335,3 +364,14 @@ class _Follower:
         fps = frames / (now - self._began) if frames and now > self._began else None
         self.clip = replace(self.clip, frames=frames, fps=fps)
         self._show(self.clip)
+
+
+def _patiently(stop: threading.Event, step: Callable[[], Result]) -> Result:
+    """Take a step, and again as long as disk or machine have no room for it. Raises ``StoppedError``."""
+    while True:
+        try:
+            return step()
+        except (StorageError, OSError) as error:
+            logger.warning("a clip waits for room: %s", error)
+            if stop.wait(AGAIN_SECONDS):
+                raise process.StoppedError from None

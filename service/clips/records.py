@@ -85,8 +85,8 @@ class Clip:
     ended_early: str | None = None
 
     @property
-    def stream(self) -> str:
-        """Under which its events are logged: each attempt under a name of its own."""
+    def attempt_name(self) -> str:
+        """Begins the ids of this attempt's events, which all attempts log under the clip's id as stream."""
         return self.id if self.attempt == 1 else f"{self.id}.{self.attempt}"
 
     @property

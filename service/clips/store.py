@@ -38,6 +38,9 @@ class ClipStore:
             return [row[0] for row in db.execute("SELECT document FROM clips ORDER BY created_at, id")]
 
         clips = tuple(_clip(**json.loads(document)) for document in self._database.read(task).result())
+        for clip in clips:
+            if clip.is_finished:  # the service was killed just before it removed the upload
+                self.source(clip.id).unlink(missing_ok=True)
         known = {clip.id for clip in clips}
         for folder in self._folder.iterdir():
             if folder.name.startswith(ID_PREFIX) and folder.name not in known:
@@ -82,8 +85,9 @@ class ClipStore:
     def free_bytes(self) -> int:
         return shutil.disk_usage(self._folder).free
 
-    def size(self, clip_id: str) -> int:
-        return sum(path.stat().st_size for path in self.folder(clip_id).iterdir())
+    def result_bytes(self, clip_id: str) -> int:
+        """What a clip takes on disk without its upload."""
+        return sum(path.stat().st_size for path in self.folder(clip_id).glob("*") if path.name != SOURCE)
 
 
 def _clip(video: dict[str, Any], options: dict[str, Any], state: str, **fields: Any) -> Clip:

@@ -75,10 +75,14 @@ class RemoteModel:
             timeout=LOST_SECONDS,
         )
 
-    def open_features(self) -> RemoteClassifier:
+    def open_features(self, while_waiting: Callable[[], None]) -> RemoteClassifier:
         """For examples to learn from: with what the network saw, after the live streams."""
         return RemoteClassifier(
-            self.address, self.served.model_input, timeout=LOST_SECONDS, with_features=True
+            self.address,
+            self.served.model_input,
+            timeout=LOST_SECONDS,
+            while_waiting=while_waiting,
+            with_features=True,
         )
 
     def open_live(self, while_waiting: Callable[[], None]) -> Classifier:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Final
@@ -14,27 +15,41 @@ from service.errors import LearningError, VideoEventsError
 from service.learning.examples import FROM_RANGES, Example, Range, decode, frames_of
 
 SECONDS: Final = 60.0
+WAIT_STEP: Final = 0.2
 MEMORY: Final = 3 << 30
 """Bytes of address space."""
 
 
-def take_images(images: Sequence[tuple[str, bytes]]) -> list[Example]:
-    """Examples from named files as they came. Raises LearningError for one that is no image."""
-    return _elsewhere(_decode_all, images)
+def take_images(images: Sequence[tuple[str, bytes]], while_waiting: Callable[[], None]) -> list[Example]:
+    """Examples from named files as they came. Raises LearningError for one that is no image.
+
+    ``while_waiting`` is called every 0.2 s; what it raises ends the decoding.
+    """
+    return _elsewhere(_decode_all, images, while_waiting)
 
 
-def take_frames(recording: Path, ranges: Sequence[Range]) -> list[Example]:
-    """Up to 20 frames of time ranges of a recording. Raises LearningError or SourceError."""
-    return _elsewhere(_frames, (str(recording), ranges))
+def take_frames(recording: Path, ranges: Sequence[Range], while_waiting: Callable[[], None]) -> list[Example]:
+    """Up to 20 frames of time ranges of a recording, as ``take_images``.
+
+    Raises LearningError or SourceError.
+    """
+    return _elsewhere(_frames, (str(recording), ranges), while_waiting)
 
 
-def _elsewhere(task: Callable[..., list[Example] | VideoEventsError], what: object) -> list[Example]:
+def _elsewhere(
+    task: Callable[..., list[Example] | VideoEventsError], what: object, while_waiting: Callable[[], None]
+) -> list[Example]:
     pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_limit)
     processes = []
     try:
         future = pool.submit(task, what)
         processes = list((pool._processes or {}).values())
-        outcome = future.result(SECONDS)
+        deadline = time.monotonic() + SECONDS
+        while not wait([future], WAIT_STEP).done:
+            while_waiting()
+            if time.monotonic() >= deadline:
+                raise TimeoutError
+        outcome = future.result()
     except TimeoutError as error:
         raise LearningError(
             f"decoding took longer than {SECONDS:g} s; choose ranges nearer to the beginning of the recording"

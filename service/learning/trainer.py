@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import InferenceError, LearningError, StorageError
+from service.errors import InferenceError, LearningError, StoppingError, StorageError
 from service.learning.engine import LearnedModel
 from service.learning.examples import Example
 from service.learning.lessons import check_count, check_name, embed_files, learn, study
@@ -36,13 +36,19 @@ class FeatureSource(Protocol):
 
 
 class Trainer:
-    """Safe to call from several threads; all calls wait. ``connect`` opens a connection to the network.
+    """Safe to call from several threads; all calls wait. ``connect`` opens a connection to the network; it is
+    given a function to call while it waits, which raises StoppingError after ``close``.
 
     What was learned with another version of the model is embedded anew in the background; until that is
     done, these labels are known but not served.
     """
 
-    def __init__(self, model: LearnedModel, connect: Callable[[], FeatureSource], trials: TrialLog) -> None:
+    def __init__(
+        self,
+        model: LearnedModel,
+        connect: Callable[[Callable[[], None]], FeatureSource],
+        trials: TrialLog,
+    ) -> None:
         self.model = model
         self._connect = connect
         self._trials = trials
@@ -54,8 +60,13 @@ class Trainer:
         self._renewing.start()
 
     def close(self) -> None:
-        """Give up what goes on in the background; the next ``start`` takes it up."""
+        """End all that waits for the network; what goes on in the background is taken up by the next life."""
         self._closing.set()
+
+    def go_on(self) -> None:
+        """Raises StoppingError once this is closed."""
+        if self._closing.is_set():
+            raise StoppingError("the service is being stopped; teach it when it is back")
 
     def catalogue(self) -> Catalogue:
         """All learned labels. Raises StorageError."""
@@ -71,11 +82,13 @@ class Trainer:
     def learn(self, name: str, examples: Sequence[Example], *, force: bool = False) -> LearnedLabel:
         """Learn a label, which is on trial then.
 
-        Raises LearningError, LabelExistsError, InferenceError or StorageError; nothing is left then.
+        Raises LearningError, LabelExistsError, InferenceError, StorageError or StoppingError; nothing is
+        left then.
         """
         self.check(name, len(examples), force)
         with self._learning:
-            source = self._connect()
+            self.go_on()
+            source = self._connect(self.go_on)
             try:
                 lesson = study(examples, self.model.classes, self.model.model_input, _with_features(source))
             finally:
@@ -130,10 +143,12 @@ class Trainer:
             except (InferenceError, StorageError) as error:
                 logger.warning("learned labels of another version wait: %s", error)
                 self._closing.wait(RENEW_AGAIN)
+            except StoppingError:
+                return
 
     def _embed_anew(self) -> tuple[str, ...]:
         self.model.check_reference()
-        source = self._connect()
+        source = self._connect(self.go_on)
         embed = _with_features(source)
         try:
             return self.model.store.renew(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -20,7 +21,9 @@ DETECTION: Final = 3.0
 MOST_FPS: Final = 60.0
 MOST_WRITERS: Final = 3
 RETRY: Final = 10.0
-"""Seconds of media time after which a continuous recording that was given up is tried again."""
+"""Seconds of media time after which a recording that was given up is tried again."""
+
+logger = logging.getLogger(__name__)
 
 Done = Callable[[str | None, str], None]
 """Told the id of the event, if it is of one, and the name of the file, from another thread."""
@@ -50,11 +53,15 @@ class _Files:
         self._fps = min(fps, MOST_FPS)
         self._done = done
         self._writers: list[threading.Thread] = []
+        self._are_held_up = False
 
     def open(self, name: str, event: str | None, shots: list[Shot]) -> RecordingFile | None:
         """Begin a file with ``shots``, or return None while too many are not finished."""
         self._writers = [thread for thread in self._writers if thread.is_alive()]
-        if len(self._writers) >= MOST_WRITERS:
+        were_held_up, self._are_held_up = self._are_held_up, len(self._writers) >= MOST_WRITERS
+        if self._are_held_up:
+            if not were_held_up:
+                logger.warning("recordings in %s wait: the disk holds up %d", self._folder, MOST_WRITERS)
             return None
         path = self._folder / (re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".") + SUFFIX)
         recording = RecordingFile(path, self._fps, shots, lambda: self._done(event, path.name))
@@ -71,7 +78,9 @@ class EventRecorder:
     """A file for each event, named after it, and another for every further ``segment`` seconds of a long one.
 
     ``before`` and ``after`` are seconds, ``fps`` the rate of the video. One recording goes on at a time: an
-    event that begins in the margin of another ends that one's file.
+    event that begins in the margin of another ends that one's file. What was given up, as the disk is full or
+    too slow, goes on in a further part after ``RETRY`` seconds; a part that cannot begin is tried again with
+    every frame.
     """
 
     def __init__(
@@ -86,25 +95,22 @@ class EventRecorder:
         self._recording: RecordingFile | None = None
         self._event: str | None = None
         self._until: float | None = None
-        self._began = 0.0
+        self._since = self._began = 0.0
         self._part = 1
 
     def add(self, shot: Shot) -> None:
-        self._ring.append(shot)
-        self._ring_bytes += len(shot.jpeg)
-        oldest = shot.pts - self._before - DETECTION
-        while self._ring_bytes > RING_BYTES or self._ring[0].pts < oldest:
-            self._ring_bytes -= len(self._ring.popleft().jpeg)
-            if not self._ring:
-                break
-        if self._recording and self._until is not None and shot.pts > self._until:
+        if self._until is not None and shot.pts > self._until:
             self._finish()
-        if self._recording and self._event and shot.pts - self._began >= self._segment:
+        if self._recording and shot.pts - self._began >= _longest(self._recording, self._segment):
             self._recording.finish()
+            self._recording = None
             self._part += 1
-            self._open(f"{self._event}.{self._part}", [], shot.pts)
+            self._since = shot.pts
+        if self._event and self._recording is None:
+            self._open(self._event, shot.pts)
         if self._recording:
             self._recording.put(shot)
+        self._keep(shot)
 
     def note(self, messages: Sequence[EventMessage]) -> None:
         for message in messages:
@@ -118,19 +124,31 @@ class EventRecorder:
         self._finish()
         self._files.join(timeout)
 
+    def _keep(self, shot: Shot) -> None:
+        self._ring.append(shot)
+        self._ring_bytes += len(shot.jpeg)
+        oldest = shot.pts - self._before - DETECTION
+        while self._ring and (self._ring_bytes > RING_BYTES or self._ring[0].pts < oldest):
+            self._ring_bytes -= len(self._ring.popleft().jpeg)
+
     def _begin(self, event: Event) -> None:
         self._finish()
-        shots = [shot for shot in self._ring if shot.pts >= event.start_pts - self._before]
-        self._event, self._until, self._part = event.id, None, 1
-        self._open(event.id, shots, event.start_pts)
+        self._event, self._part = event.id, 1
+        self._since = event.start_pts - self._before
+        self._open(event.id, event.start_pts)
 
-    def _open(self, name: str, shots: list[Shot], began: float) -> None:
-        self._began = began
-        self._recording = self._files.open(name, self._event, shots)
+    def _open(self, event: str, pts: float) -> None:
+        """Begin the present part with what is kept of it, if there may be another file."""
+        name = event if self._part == 1 else f"{event}.{self._part}"
+        shots = [shot for shot in self._ring if shot.pts >= self._since]
+        self._began = pts
+        self._recording = self._files.open(name, event, shots)
 
     def _finish(self) -> None:
         if self._recording:
             self._recording.finish()
+        elif self._event:
+            logger.warning("event %s is not recorded to its end: the disk is too slow", self._event)
         self._recording = self._event = self._until = None
 
 
@@ -156,7 +174,7 @@ class ContinuousRecorder:
 
     def add(self, shot: Shot) -> None:
         length = shot.pts - self._began
-        if self._recording and (length < 0 or length >= self._longest(self._recording)):
+        if self._recording and (length < 0 or length >= _longest(self._recording, self._segment)):
             self._finish()
         if self._recording is None:
             self._begin(shot.pts)
@@ -170,9 +188,6 @@ class ContinuousRecorder:
         self._finish()
         self._files.join(timeout)
 
-    def _longest(self, recording: RecordingFile) -> float:
-        return min(self._segment, RETRY) if recording.is_given_up else self._segment
-
     def _begin(self, pts: float) -> None:
         self._began = pts
         name = f"{datetime.fromtimestamp(self._clock(), UTC):%Y%m%dT%H%M%S.%fZ}"
@@ -182,3 +197,7 @@ class ContinuousRecorder:
         if self._recording:
             self._recording.finish()
         self._recording = None
+
+
+def _longest(recording: RecordingFile, segment: float) -> float:
+    return min(segment, RETRY) if recording.is_given_up else segment

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,16 @@ def test_open_events_are_ended_once(log: EventLog) -> None:
     assert [event.end_reason for event in log.events("a").result()] == [EndReason.EXIT, EndReason.SOURCE_LOST]
 
 
+def test_events_by_the_beginning_of_their_ids(log: EventLog) -> None:
+    """Those of one attempt at a clip are told from those of another, whose name only resembles it."""
+    for name in ("c_1", "c_1.2", "cx1"):
+        told = message(name, 1)
+        log.append([replace(told, event=replace(told.event, stream="c_1"))], model="m 1").result()
+    assert [event.id for event in log.events("c_1", "c_1-").result()] == ["c_1-000001"]
+    assert [event.id for event in log.events("c_1", "c_1.2-").result()] == ["c_1.2-000001"]
+    assert len(log.events("c_1").result()) == 3
+
+
 def test_coverage_adds_up_by_hour(log: EventLog) -> None:
     """Watched, dropped and blind seconds add up in the hour to which they belong."""
     start = 1_700_000_000 // HOUR * HOUR
@@ -204,6 +215,17 @@ def test_a_task_that_fails_takes_no_other_along(log: EventLog, tmp_path: Path) -
         else:
             future.result()
     assert [(one.position, one.message.seq) for one in everything(log)] == [(n, n) for n in range(1, 7)]
+
+
+def test_a_caller_who_has_left_holds_up_nobody(log: EventLog) -> None:
+    """A write whose caller cancelled it, as a request that is broken off does, costs no other write."""
+    database, gate = log._database, threading.Event()
+    slow = database.write(lambda db: gate.wait())
+    left = database.write(lambda db: 1)
+    assert left.cancel()
+    gate.set()
+    assert slow.result(5)
+    assert database.write(lambda db: 2).result(5) == 2
 
 
 def test_a_full_disk_is_told_and_nothing_announced(log: EventLog) -> None:

@@ -209,6 +209,10 @@ def test_restart_takes_up_what_was_interrupted(serve: Serve, clip: Path, tmp_pat
         assert len(phases) == 3
         assert all(steps[0] == "started" and steps[-1] == "ended" for steps in phases.values())
         assert [message["position"] for message in messages] == list(range(1, len(messages) + 1))
+        followed = served.client.get("/events", params={"stream": clip_id, "limit": 1000}).json()["messages"]
+        assert followed == messages, "who follows a clip by its id does not hear all of it"
+        told = served.client.get(f"/clips/{clip_id}/events").json()["events"]
+        assert [event["id"] for event in told] == [event["id"] for event in done["events"]]
     with serve() as served:
         assert served.clip(clip_id)["state"] == "done"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,13 @@ import httpx
 import numpy as np
 import pytest
 
-from service.learning.store import LabelState, LabelStore
+from service.api import example_form
+from service.errors import StoppingError
+from service.learning import intake
+from service.learning.store import LabelState, LabelStore, LearnedLabel
+from service.learning.trainer import Trainer
 from tests.service.api.conftest import Serve, Served, make_clip, until
+from tests.service.api.fakes import ColourProvider
 from tests.service.fakes import scene
 
 OPTIONS = {"window": 4, "min_duration": 0.3, "merge_gap": 0.5, "frozen_after": 0, "blind_after": 0}
@@ -156,6 +164,63 @@ def test_limits_of_size_and_number(serve: Serve) -> None:
         many = [("file", (f"{number}.png", b"0")) for number in range(101)]
         assert served.client.post(PATH, data={"label": "x"}, files=many).status_code == 400
         assert served.client.get("/models/other/labels").status_code == 404
+
+
+def test_a_form_has_a_limit_as_a_whole(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many images, none of which is too large, are refused before they fill the memory."""
+    monkeypatch.setattr(example_form, "MOST_BYTES", 10 << 20)
+    files = [("file", (f"{number}.png", bytes(4 << 20))) for number in range(3)]
+    answer = served.client.post(PATH, data={"label": "x"}, files=files)
+    assert answer.status_code == 413, answer.text
+    assert "all examples together" in answer.json()["detail"]
+
+
+def test_lessons_that_wait_hold_up_nothing(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the network does not answer, two forms are taken in and the others stay with their senders; all
+    else goes on, and the service ends as fast as ever."""
+    received: list[str] = []
+    waiting: list[str] = []
+    receive, teach = example_form.receive, Trainer.learn
+
+    async def noted_receive(*arguments: Any) -> example_form.ExampleForm:
+        received.append("form")
+        return await receive(*arguments)
+
+    def noted_learn(self: Trainer, name: str, *arguments: Any, **more: Any) -> LearnedLabel:
+        waiting.append(name)
+        return teach(self, name, *arguments, **more)
+
+    monkeypatch.setattr(example_form, "receive", noted_receive)
+    monkeypatch.setattr(Trainer, "learn", noted_learn)
+
+    def ask(served: Served, number: int) -> None:
+        with suppress(httpx.HTTPError):  # the service ends
+            httpx.post(served.url + PATH, data={"label": f"y{number}"}, files=images("yellow"), timeout=60)
+
+    with ThreadPoolExecutor(8) as senders:
+        with serve(ColourProvider(gate=tmp_path / "never")) as served:
+            for number in range(8):
+                senders.submit(ask, served, number)
+            until(lambda: len(waiting) == 2)
+            assert len(received) == 2
+            assert served.client.get("/models").status_code == 200
+            assert served.upload(make_clip(tmp_path / "clip.avi")).status_code == 202
+            assert len(received) == 2
+            began = time.monotonic()
+        assert time.monotonic() - began < 12
+
+
+def test_decoding_ends_with_the_service() -> None:
+    """Examples that take long to be decoded do not hold up the end."""
+
+    def refuse() -> None:
+        raise StoppingError("the service is being stopped")
+
+    (field,) = images("yellow", 1)
+    with pytest.raises(StoppingError):
+        intake.take_images([field[1]], refuse)
 
 
 def test_pictures_of_a_camera_s_size_are_taken(served: Served) -> None:

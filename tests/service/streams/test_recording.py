@@ -201,6 +201,49 @@ def test_a_disk_that_stands_still_gathers_no_threads(tmp_path: Path, monkeypatch
     recorder.close(10.0)
 
 
+def test_an_event_is_recorded_as_soon_as_the_disk_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that begins while the disk holds up all files is not left out: that is told, and tried again."""
+    stalled, resume = stall(monkeypatch)
+    monkeypatch.setattr(recording, "MOST_WRITERS", 1)
+    recorder = Recorder(tmp_path, after=0.0)
+    recorder.note(EventPhase.STARTED, 0.0)
+    recorder.add(0, 5)
+    assert stalled.wait(20)
+    recorder.note(EventPhase.ENDED, 0.0, 0.4)
+    recorder.note(EventPhase.STARTED, 0.5, event="cam.1-2")
+    recorder.add(5, 10)
+    recorder.note(EventPhase.ENDED, 0.5, 0.9, event="cam.1-2")
+    recorder.add(10, 15)
+    recorder.note(EventPhase.STARTED, 1.5, event="cam.1-3")
+    recorder.add(15, 20)
+    assert caplog.text.count("the disk holds up 1") == 1
+    assert "cam.1-2 is not recorded" in caplog.text
+    resume.set()
+    wait_until(lambda: recorder.told)
+    recorder.add(20, 25)
+    recorder.recorder.close(10.0)
+    assert [event for event, _ in recorder.told] == ["cam.1-1", "cam.1-3"]
+    assert recorder.numbers(1) == list(range(5, 25))
+
+
+def test_a_long_event_outlasts_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its recording goes on in another part some seconds after one had to be given up."""
+    recorder = Recorder(tmp_path)
+    recorder.note(EventPhase.STARTED, 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(AviWriter, "write", no_space)
+        recorder.add(0, 1)
+        wait_until(lambda: "No space left" in caplog.text)
+    recorder.add(1, 110)
+    recorder.recorder.close(10.0)
+    assert recorder.told == [("cam.1-1", "cam.1-1.2.avi")]
+    assert recorder.numbers() == list(range(100, 110))
+
+
 def test_a_disk_that_fills_up_costs_what_finds_no_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

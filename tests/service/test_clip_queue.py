@@ -1,0 +1,216 @@
+"""The queue of clips on a disk that has no room, or too little; what a clip's process does is played here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service import event_log
+from service.clips import process, queue, store
+from service.clips.messages import Finished, Happened, Report
+from service.clips.queue import ClipQueue
+from service.clips.records import Clip, ClipLimits, ClipOptions, ClipState, VideoFacts
+from service.clips.store import ClipStore
+from service.clips.worker import ClipTask
+from service.database import Database
+from service.errors import StoppingError, StorageError
+from service.event_log import EventLog
+from service.types import EndReason, Event, EventMessage, EventPhase
+from tests.service.api.conftest import make_clip, until
+from tests.service.api.fakes import ColourProvider
+
+VIDEO = VideoFacts(64, 48, 10.0, 70)
+
+
+@dataclass
+class Disk:
+    """A disk that is full while ``is_full`` is set, and has ``free`` bytes."""
+
+    is_full: threading.Event
+    free: int = 1 << 30
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    disk = Disk(threading.Event())
+    write = Database.write
+
+    def write_if_there_is_room(self: Database, *task: Any) -> Future[Any]:
+        if not disk.is_full.is_set():
+            return write(self, *task)
+        refused: Future[Any] = Future()
+        refused.set_exception(StorageError("database or disk is full"))
+        return refused
+
+    monkeypatch.setattr(Database, "write", write_if_there_is_room)
+    monkeypatch.setattr(ClipStore, "free_bytes", lambda self: disk.free)
+    monkeypatch.setattr(queue, "AGAIN_SECONDS", 0.02)
+    return disk
+
+
+@dataclass
+class Queued:
+    queue: ClipQueue
+    log: EventLog
+    store: ClipStore
+
+    def state(self, clip: Clip) -> ClipState:
+        return self.queue.get(clip.id).state
+
+
+@contextmanager
+def opened(folder: Path, **limits: int) -> Iterator[Queued]:
+    with Database(folder / "x.db", event_log.SCHEMA + store.SCHEMA) as database:
+        log, clips = EventLog(database), ClipStore(database, folder / "clips")
+        one = ClipQueue(clips, log, ColourProvider(), ClipLimits(**{"free_bytes": 0} | limits))
+        try:
+            yield Queued(one, log, clips)
+        finally:
+            one.close()
+
+
+def left_behind(folder: Path) -> Clip:
+    """A clip of 1000 bytes that another life of the service has taken in."""
+    with opened(folder) as queued:
+        admission = queued.queue.admit(0)
+        admission.source.write_bytes(b"x" * 1000)
+        clip = queued.queue.add(admission, "film.mp4", VIDEO, ClipOptions())
+        queued.queue.release(admission)
+    return clip
+
+
+def working(disk: Disk, stage: str) -> Callable[..., Finished]:
+    """Plays the process of a clip: one event begins and ends; the disk, or memory, is full at ``stage``."""
+    stages = [stage]
+
+    def run(
+        task: ClipTask,
+        provider: object,
+        limits: ClipLimits,
+        stop: threading.Event,
+        on_report: Callable[[Report], None],
+    ) -> Finished:
+        if "process" in stages:
+            stages.remove("process")
+            raise BlockingIOError("no more processes")
+        for phase in (EventPhase.STARTED, EventPhase.ENDED):
+            if phase.value in stages:
+                stages.remove(phase.value)
+                disk.is_full.set()
+            end = (5.0, EndReason.EXIT) if phase is EventPhase.ENDED else (None, None)
+            event = Event(f"{task.stream}-000001", "?", "red", 1.0, end[0], 0.9, 0.9, 0.1, end[1])
+            on_report(Happened(EventMessage(0, phase, event)))
+        if "results" in stages:
+            stages.remove("results")
+            disk.is_full.set()
+        (task.folder / "clip.events.json").write_bytes(bytes(100))
+        return Finished(70, 7.0, None)
+
+    return run
+
+
+@pytest.mark.parametrize("stage", ["its turn", "process", "started", "ended", "results"])
+def test_a_disk_that_is_full_for_a_moment_costs_no_clip(
+    tmp_path: Path,
+    disk: Disk,
+    stage: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever cannot be stored, or begun, waits until it can; nothing is done or told twice."""
+    monkeypatch.setattr(process, "run", working(disk, stage))
+    clip = left_behind(tmp_path)
+    with opened(tmp_path) as queued:
+        if stage == "its turn":
+            disk.is_full.set()
+        queued.queue.start()
+        until(lambda: "waits for room" in caplog.text)
+        assert stage == "process" or queued.state(clip) in (ClipState.QUEUED, ClipState.RUNNING)
+        disk.is_full.clear()
+        until(lambda: queued.state(clip) is ClipState.DONE)
+        done = queued.queue.get(clip.id)
+        assert (done.attempt, done.size, done.error) == (1, 100, None)
+        assert not queued.store.source(clip.id).exists()
+        assert queued.store.load() == (done,)
+        page = queued.log.query(event_log.EventQuery(stream=clip.id)).result()
+        assert [one.message.phase for one in page.messages] == [EventPhase.STARTED, EventPhase.ENDED]
+
+
+@pytest.mark.parametrize("stage", ["its turn", "ended", "results"])
+def test_a_clip_that_waits_for_the_disk_outlives_the_service(
+    tmp_path: Path,
+    disk: Disk,
+    stage: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The service ends while the disk is full: the next one, which finds room, works on the clip again."""
+    monkeypatch.setattr(process, "run", working(disk, stage))
+    clip = left_behind(tmp_path)
+    with opened(tmp_path) as queued:
+        if stage == "its turn":
+            disk.is_full.set()
+        queued.queue.start()
+        until(lambda: "waits for room" in caplog.text)
+    disk.is_full.clear()
+    with opened(tmp_path) as queued:
+        queued.queue.start()
+        until(lambda: queued.state(clip) is ClipState.DONE)
+        (event,) = queued.log.events(clip.id, f"{queued.queue.get(clip.id).attempt_name}-").result()
+        assert event.end_reason is EndReason.EXIT
+
+
+@pytest.mark.parametrize(
+    ("quota", "free", "expected"), [(1000, 70, 30), (70, 1000, 35), (1000, 5, 1), (1000, 1000, 495)]
+)
+def test_results_leave_the_disk_its_reserve(
+    tmp_path: Path,
+    disk: Disk,
+    monkeypatch: pytest.MonkeyPatch,
+    quota: int,
+    free: int,
+    expected: int,
+) -> None:
+    """A file may grow to its share of what quota and disk have left, in MiB; the reserve is not touched."""
+    sizes = []
+
+    def run(task: ClipTask, *more: object) -> Finished:
+        sizes.append(round(task.file_bytes / (1 << 20)))
+        return Finished(70, 7.0, None)
+
+    monkeypatch.setattr(process, "run", run)
+    clip = left_behind(tmp_path)
+    disk.free = free << 20
+    with opened(tmp_path, quota_bytes=quota << 20, free_bytes=10 << 20, parallel=2) as queued:
+        queued.queue.start()
+        until(lambda: queued.state(clip) is ClipState.DONE)
+    assert sizes == [expected]
+
+
+def test_what_is_left_of_an_upload_is_removed(tmp_path: Path, disk: Disk) -> None:
+    """A service killed between storing that a clip is done and removing its upload does not keep that."""
+    clip = left_behind(tmp_path)
+    with opened(tmp_path) as queued:
+        queued.store.save(replace(clip, state=ClipState.DONE)).result()
+        assert queued.store.source(clip.id).exists()
+    with opened(tmp_path) as queued:
+        queued.queue.start()
+        assert queued.state(clip) is ClipState.DONE
+        assert not queued.store.source(clip.id).exists()
+
+
+def test_an_examination_ends_with_the_service(tmp_path: Path) -> None:
+    """A first frame that takes its time to be decoded does not hold up the end."""
+    clip = make_clip(tmp_path / "clip.avi")
+    with opened(tmp_path) as queued:
+        assert queued.queue.examine(clip, "clip.avi").width == 64
+        queued.queue.close()
+        with pytest.raises(StoppingError):
+            queued.queue.examine(clip, "clip.avi")
