@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from models.errors import ExperimentError
 from models.experiments.compare import columns_of, show, tabulate
 from models.experiments.grid import EXPERIMENT, PAGE, TABLE, Planned, Table, read_grid, run_grid
 from models.experiments.samples import load_groups
+from service.lock import only_one
 
 LOG = "log.txt"
 PATIENCE = 30.0
@@ -28,7 +28,8 @@ def run_grid_file(file: Path, output: Path, overrides: Mapping[str, Any], *, ret
     """Run what ``file`` describes in ``output`` and show where it stands. Raises ExperimentError."""
     plan = read_grid(file, overrides, load_groups)
     output.mkdir(parents=True, exist_ok=True)
-    with _only_one(output) as lock, _terminate_as_interrupt():
+    taken = ExperimentError(f"{output}: a grid, or a run that it began, works here already")
+    with only_one(output, taken) as lock, _terminate_as_interrupt():
         table = run_grid(
             plan,
             output,
@@ -118,17 +119,6 @@ def _reason(log: Path, status: int) -> str:
         line for line in log.read_text(errors="replace").splitlines() if line.startswith("video-events: ")
     ]
     return lines[-1].removeprefix("video-events: ") if lines else f"exit status {status}; see {log}"
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[IO[str]]:
-    """Hold the lock of a grid's folder; raises ExperimentError while somebody else does."""
-    with (folder / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ExperimentError(f"{folder}: a grid, or a run that it began, works here already") from None
-        yield lock
 
 
 @contextmanager
