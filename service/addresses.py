@@ -2,15 +2,18 @@
 
 Nothing is allowed unless the operator has listed it. A name is resolved once, here; what it resolves to is
 judged, and the result is pinned into the address, so that whoever connects cannot be led elsewhere by
-another answer of the DNS. Spellings that parsers read differently are refused, not repaired.
+another answer of the DNS. Spellings that parsers read differently are refused, not repaired. For what follows
+redirects all the same, ``connections`` tells where it has ended up.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -116,6 +119,20 @@ def lookup(host: str, port: int) -> tuple[str, ...]:
     """Ask the operating system, which may take as long as its resolver is set to."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def connections() -> frozenset[tuple[str, str]]:
+    """This process's connections over IP: the kernel's name of each socket, and the other end's address."""
+    found = set()
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # closed meanwhile, or connected with nobody
+            name = os.readlink(f"/proc/self/fd/{descriptor}")
+            if name.startswith("socket:"):
+                with socket.fromfd(int(descriptor), socket.AF_INET, socket.SOCK_STREAM) as one:
+                    peer = one.getpeername()
+                if isinstance(peer, tuple) and isinstance(peer[0], str):  # not one of this machine alone
+                    found.add((name, str(_plain(ipaddress.ip_address(peer[0])))))
+    return frozenset(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,10 @@ def run_child(
     main: Callable[..., None],
     args: tuple[object, ...],
 ) -> None:
-    """Be a child of process ``parent``: run ``main(child, *args)``; exit status 1 if it raises."""
+    """Be a child of process ``parent``: run ``main(child, *args)``; exit status 0 if that ended by itself.
+
+    After a SIGTERM it is 1: only the parent knows whether it was its own, which ends a child for good.
+    """
     _die_with(parent)
     if log_settings:
         logs.set_up(log_settings)
@@ -98,6 +101,9 @@ def run_child(
     status = 0
     try:
         main(child, *args)
+        if child.stopping.is_set():
+            child.fail("ended by SIGTERM")
+            status = 1
     except Exception as error:
         logger.exception("a supervised process failed")
         child.fail(f"{type(error).__name__}: {error}")

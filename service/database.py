@@ -60,7 +60,7 @@ class Database:
     def write(
         self, task: Task[Result], after_commit: Callable[[Result], None] | None = None
     ) -> Future[Result]:
-        """Run ``task`` in the writer's next transaction.
+        """Run ``task`` in the writer's next transaction. Not at all if the future is cancelled before that.
 
         ``after_commit`` is called in the writer's thread with the task's result, in the order of the
         commits and before the future resolves; it must be quick and must not raise.
@@ -146,6 +146,7 @@ class Database:
         return group, False
 
     def _commit(self, connection: sqlite3.Connection, group: list[_Pending[Any]]) -> None:
+        group = [pending for pending in group if pending.future.set_running_or_notify_cancel()]
         done: list[tuple[_Pending[Any], Any]] = []
         try:
             connection.execute("BEGIN IMMEDIATE")

@@ -24,8 +24,15 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2
 
+from service.addresses import connections
 from service.config import HardwareDecode
-from service.errors import NotAVideoError, SourceError, SourceNotFoundError, SourceTimeoutError
+from service.errors import (
+    AddressRefusedError,
+    NotAVideoError,
+    SourceError,
+    SourceNotFoundError,
+    SourceTimeoutError,
+)
 from service.images import ImageSequence, find_images
 from service.probing import reason_of_address, reason_of_file, refusal_of_file
 from service.types import Frame, SourceProperties
@@ -102,10 +109,11 @@ def open_source(
     ``http``, ``https`` and ``file`` addresses, device numbers (``0``) and patterns (``frames/%04d.jpg``).
     Timeouts are in seconds. ``source_id`` names the frames' source; default is the redacted ``source``.
     ``host`` is the ``Host`` header for an address whose host ``service.addresses`` has pinned; over HTTP
-    nothing may then lead elsewhere, so redirects and playlists fail. ``hardware`` is for files and addresses.
+    nothing may then lead elsewhere, so redirects and playlists fail, and over RTSP no frame comes from
+    elsewhere. ``hardware`` is for files and addresses.
 
     Raises SourceNotFoundError, NotAVideoError, NoFramesError, SourceTimeoutError,
-    SourceAuthenticationError, or SourceError for anything else.
+    SourceAuthenticationError, AddressRefusedError for what leads elsewhere, or SourceError for anything else.
     """
     text = str(source)
     name = source_id or redact(text)
@@ -201,12 +209,20 @@ def _open_address(
             options += f"|{_PINNED_OPTIONS}|headers;Host: {host}"
 
     def open_capture(accelerated: bool) -> cv2.VideoCapture:
+        before = connections()
         began = time.monotonic()
         capture = _capture(address, options, open_timeout, read_timeout, _LIVE_THREADS, accelerated)
         if not capture.isOpened():
             if time.monotonic() - began > 0.95 * open_timeout:
                 raise SourceTimeoutError(f"{name}: no video within {open_timeout:g} s; is the address right?")
             raise reason_of_address(address, name, min(open_timeout, 5.0))
+        # FFmpeg cannot be kept from following redirects of RTSP. To ask for one first does not help: who
+        # wants to redirects FFmpeg alone, and some servers refuse whoever comes right after another.
+        if host is not None and any(ip != urlsplit(address).hostname for _, ip in connections() - before):
+            capture.release()
+            raise AddressRefusedError(
+                f"{name}: the server redirects to another host; give the address at which the video is"
+            )
         return capture
 
     return _decoded(open_capture, hardware, name, True, read_timeout)

@@ -42,8 +42,8 @@ class ChildSpec:
     """A process to keep running: ``main(child, *args)``, picklable, with a ``child.Child`` first.
 
     It calls ``child.ready()`` within ``start_timeout`` seconds and ``child.beat()`` at least every
-    ``beat_timeout`` seconds (1 or more) from then on. Returning ends it for good; raising, dying or
-    silence has it started again after a wait.
+    ``beat_timeout`` seconds (1 or more) from then on. Returning ends it for good; raising, dying,
+    silence or a SIGTERM that did not come from here has it started again after a wait.
 
     ``open_channel``, if given, is called before each start; what it returns is handed to ``main`` as its
     last argument and closed in the parent, so that the other end notices when the process is gone.

@@ -8,6 +8,7 @@ import resource
 from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 MAX_HEAD: Final = 16 << 10
 """Bytes of an unfinished request line with its headers; more is answered with 400."""
@@ -108,6 +109,26 @@ class BoundedProtocol(H11Protocol):
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
+
+
+class BoundedSocket(WebSocketsSansIOProtocol):
+    """A WebSocket that ends when it is closed; uvicorn alone waits for its client to take what was sent."""
+
+    _end_timer: asyncio.TimerHandle | None = None
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.transport.abort()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        if not self.disconnected:
+            self._end_timer = self.loop.call_later(STALL_SECONDS, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._end_timer is not None:
+            self._end_timer.cancel()
 
 
 def bounded_protocol(seconds: float) -> type[BoundedProtocol]:

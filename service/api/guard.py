@@ -23,6 +23,8 @@ MAX_BODY: Final = 64 << 10
 """Bytes of a request's body, uploads excepted."""
 TOO_LARGE: Final = f"at most {MAX_BODY} bytes are taken here"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
+SOCKET: Final = "WS"
+"""Stands for the method of a WebSocket, in figures and in the log."""
 UPLOADS: Final = re.compile(r"/clips|/models/[^/]+/labels")
 """Paths that take more, within limits of their own, also of the time without any byte."""
 PROBES: Final = frozenset({"/healthz", "/readyz"})
@@ -61,10 +63,7 @@ class Guard:
         headers = Headers(scope=scope)
         refusal = self._refusal(scope, headers)
         if scope["type"] == "websocket":
-            if refusal:
-                await WebSocket(scope, receive, send).send_denial_response(refusal)
-            else:
-                await self._app(scope, receive, send)
+            await self._socket(scope, receive, send, refusal)
             return
         began = time.monotonic()
         status = 0
@@ -107,6 +106,35 @@ class Guard:
         finally:
             self._note(scope, status, time.monotonic() - began)
 
+    async def _socket(self, scope: Scope, receive: Receive, send: Send, refusal: Response | None) -> None:
+        """Noted as soon as it is taken or refused; what comes then may go on for days."""
+        began = time.monotonic()
+        is_noted = False
+
+        def note(status: int) -> None:
+            nonlocal is_noted
+            if not is_noted:
+                is_noted = True
+                self._note(scope, status, time.monotonic() - began)
+
+        async def send_more(message: Message) -> None:
+            match message["type"]:
+                case "websocket.accept":
+                    note(HTTPStatus.SWITCHING_PROTOCOLS)
+                case "websocket.http.response.start":
+                    note(message["status"])
+                case "websocket.close":  # what the server then answers, if nothing was answered yet
+                    note(HTTPStatus.FORBIDDEN)
+            await send(message)
+
+        try:
+            if refusal:
+                await WebSocket(scope, receive, send_more).send_denial_response(refusal)
+            else:
+                await self._app(scope, receive, send_more)
+        finally:
+            note(0)
+
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         if scope["path"] not in PROBES and not self._gatekeeper.welcomes(headers):
             return problem(HTTPStatus.FORBIDDEN, "this host or origin is not allowed here")
@@ -117,12 +145,14 @@ class Guard:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "(none)")
-        method = scope["method"] if scope["method"] in METHODS else "other"  # a label must have few values
+        is_socket = scope["type"] == "websocket"
+        verb, path = SOCKET if is_socket else scope["method"], scope["path"]
+        method = verb if is_socket or verb in METHODS else "other"  # a label must have few values
         self._metrics.requests.labels(method, route, str(status)).inc()
-        self._metrics.seconds.labels(route).observe(seconds)
-        if route == "/clips" and scope["method"] == "POST" and status >= HTTPStatus.BAD_REQUEST:
+        if not is_socket:
+            self._metrics.seconds.labels(route).observe(seconds)
+        if route == "/clips" and verb == "POST" and status >= HTTPStatus.BAD_REQUEST:
             self._metrics.refused.labels(str(status)).inc()
         # Without the query: there may be a token in it.
-        verb, path = scope["method"], scope["path"]
         facts = {"method": verb, "path": path, "status": status, "seconds": seconds}
         access.info("%s %s %d %.0f ms", verb, path, status, seconds * 1000, extra=facts)

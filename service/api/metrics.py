@@ -25,7 +25,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "video_events_http_requests",
-            "Requests answered.",
+            "Requests answered; WS are WebSockets, taken (101) or refused.",
             ("method", "route", "status"),
             registry=self.registry,
         )
@@ -61,6 +61,7 @@ class _Observed(Collector):
         yield by_state
         yield from self._streams()
         yield from self._inference()
+        yield from self._webhooks()
         for name, text, value in (
             ("clip_bytes", "Bytes that clips take.", sum(clip.size for clip in clips)),
             (
@@ -112,6 +113,25 @@ class _Observed(Collector):
             yield HistogramMetricFamily(
                 f"video_events_inference_{name}", text, _buckets(histogram), histogram.total
             )
+
+    def _webhooks(self) -> Iterator[Metric]:
+        hooks = self._services.webhooks.counts
+        for figure, text in (
+            ("delivered", "Messages that were taken."),
+            ("failed", "Attempts at a delivery that failed."),
+            ("dead", "Messages that were given up."),
+            ("forgotten", "Messages deleted from the log before they could be sent."),
+        ):
+            counter = CounterMetricFamily(f"video_events_webhook_{figure}", text, labels=["webhook"])
+            for name, counts in hooks.items():
+                counter.add_metric([name], float(getattr(counts, figure)))
+            yield counter
+        position = GaugeMetricFamily(
+            "video_events_webhook_position", "Up to where in the log it is done.", labels=["webhook"]
+        )
+        for name, counts in hooks.items():
+            position.add_metric([name], float(counts.position))
+        yield position
 
     def _streams(self) -> Iterator[Metric]:
         streams = [(stream.definition.name, stream.status) for stream in self._services.streams.all()]

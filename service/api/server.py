@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -16,12 +19,14 @@ from service.api.connections import (
     BACKLOG,
     KEEP_ALIVE_SECONDS,
     MAX_HEAD,
+    BoundedSocket,
     allow_descriptors,
     bounded_protocol,
 )
 from service.api.settings import ServeSettings
 from service.errors import ConfigurationError
 from service.inference.shared import ServedModel
+from service.lock import only_one
 
 GRACE_SECONDS: Final = 4
 """For requests in progress after the signal to stop; then 5 s at most for the clips' processes."""
@@ -40,7 +45,7 @@ def make_server(settings: ServeSettings, model: ServedModel) -> uvicorn.Server:
             h11_max_incomplete_event_size=MAX_HEAD,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             backlog=BACKLOG,
-            ws="websockets-sansio",
+            ws=BoundedSocket,
             ws_max_size=MAX_MESSAGE,
             ws_ping_interval=PING_SECONDS,
             ws_ping_timeout=PING_SECONDS,
@@ -71,7 +76,7 @@ def serve(settings: ServeSettings, model: ServedModel) -> None:
     # It notes the whole address of every WebSocket, in which there may be a token.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     allow_descriptors(settings.max_connections)
-    with bind(settings.host, settings.port) as listener:
+    with _alone_in(settings.data), bind(settings.host, settings.port) as listener:
         host, port = listener.getsockname()[:2]
         logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         server = make_server(settings, model)
@@ -79,6 +84,22 @@ def serve(settings: ServeSettings, model: ServedModel) -> None:
         server.run(sockets=[listener])
         if not server.started:
             raise ConfigurationError("the service could not start; its log says why")
+
+
+@contextmanager
+def _alone_in(data: Path) -> Iterator[None]:
+    """Another service would end the events of the first, and work on its clips.
+
+    Raises ConfigurationError where there is one, or the folder cannot be used.
+    """
+    taken = ConfigurationError(f"another service works in the folder {data}; choose another --data")
+    with ExitStack() as stack:
+        try:
+            data.mkdir(parents=True, exist_ok=True, mode=0o700)
+            stack.enter_context(only_one(data, taken))
+        except OSError as error:
+            raise ConfigurationError(f"cannot use the folder {data}: {error.strerror}") from error
+        yield
 
 
 def _stop_on_signals(server: uvicorn.Server) -> None:

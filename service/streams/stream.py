@@ -7,6 +7,7 @@ stream; what is to last goes through a journal, so that a slow disk holds up not
 from __future__ import annotations
 
 import logging
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -78,7 +79,7 @@ class Stream:
     ) -> None:
         self.definition = definition
         self.news = news
-        self.pictures = pictures(self._watch)
+        self.pictures = pictures(lambda followers: self._tell())
         self.last_label: Label | None = None
         self.announced_fps: float | None = None
         self.pace: float | None = None
@@ -93,7 +94,9 @@ class Stream:
         self._status = StreamStatus(name=definition.name, since=clock())
         # Rises by one per label and, as nothing labels a thousand frames a second, over restarts too.
         self._seq = int(clock() * 1000)
+        self._telling = threading.Lock()
         self._channel: Connection | None = None
+        self._untold = False
         self._listening: threading.Thread | None = None
         self._covered = [0.0, 0.0, 0.0]
         self._covered_at = time.monotonic()
@@ -112,14 +115,14 @@ class Stream:
         self._note(asked_rate=asked, granted_rate=granted)
         if pace != self.pace:
             self.pace = pace
-            self._send(Pace(pace))
+            self._tell()
             self.news.publish(self._status)
 
     def open_channel(self) -> Connection:
         """Listen to a process that is about to start; called by the supervisor."""
         ours, theirs = Pipe()
         before = self._listening
-        with self._lock:
+        with self._telling:
             self._channel = ours
         self._listening = threading.Thread(
             target=self._listen, args=(ours, before), name=f"stream {self.definition.name}", daemon=True
@@ -150,16 +153,17 @@ class Stream:
         self.news.close()
         self.pictures.close()
 
-    def _watch(self, followers: int) -> None:
-        self._send(Watch(followers > 0))
-
-    def _send(self, told: Watch | Pace) -> None:
-        with self._lock:
-            channel = self._channel
-        if channel:
+    def _tell(self) -> None:
+        """Tell the process what is wanted of it by now. Never waits: one that reads nothing is told later."""
+        with self._telling:
+            if self._channel is None:
+                return
             try:
-                channel.send_bytes(encode(told))
-            except OSError:  # it ends just now; the next one is told when it opens its source
+                self._untold = not _has_room(self._channel)
+                if not self._untold:
+                    self._channel.send_bytes(encode(Watch(self.pictures.followers > 0)))
+                    self._channel.send_bytes(encode(Pace(self.pace)))
+            except OSError:  # it ends just now; the next one is told as soon as it is heard
                 return
 
     def _listen(self, channel: Connection, before: threading.Thread | None) -> None:
@@ -167,10 +171,11 @@ class Stream:
             before.join()
         try:
             with channel:
-                self._watch(self.pictures.followers)
-                self._send(Pace(self.pace))
+                self._tell()
                 while True:
                     self._hear(decode(channel.recv_bytes(MAX_BYTES)))
+                    if self._untold:
+                        self._tell()
         except (EOFError, OSError):
             pass
         except (ValueError, KeyError, TypeError):
@@ -269,3 +274,10 @@ class Stream:
         because = f": {status.reason}" if status.reason else ""
         facts = {"stream": status.name, "state": status.state.value, "reason": status.reason}
         logger.info("stream %s is %s%s", status.name, status.state.value, because, extra=facts)
+
+
+def _has_room(channel: Connection) -> bool:
+    """Whether a few short messages can be sent without waiting for the other end to read. Raises OSError."""
+    poll = select.poll()
+    poll.register(channel, select.POLLOUT)
+    return bool(poll.poll(0))

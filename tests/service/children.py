@@ -98,10 +98,12 @@ class BrightnessClassifier:
         return np.stack([1 - bright, bright, np.full_like(bright, os.getpid())], axis=1)
 
 
-def serve_soon(child: Child, turn: Turn) -> None:
-    """Waits for its turn and keeps it."""
+def serve_soon(child: Child, turn: Turn, holders: str) -> None:
+    """Waits for its turn, adds its process number to the file ``holders``, and keeps the turn."""
     child.ready()
     if turn.wait_to_serve(child):
+        with Path(holders).open("a") as file:
+            file.write(f"{os.getpid()}\n")
         while not child.stopping.wait(0.1):
             child.beat()
 

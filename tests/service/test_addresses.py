@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import socket
+import socketserver
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,9 +16,10 @@ from typing import Any
 import cv2
 import pytest
 
-from service.addresses import SOURCE_SCHEMES, WEBHOOK_SCHEMES, AddressPolicy, Pinned
+from service.addresses import SOURCE_SCHEMES, WEBHOOK_SCHEMES, AddressPolicy, Pinned, connections
 from service.errors import AddressRefusedError, ConfigurationError, SourceError, SourceNotFoundError
 from service.sources import open_source
+from tests.rtsp import RtspServer, needs_rtsp
 
 WriteVideo = Callable[..., Path]
 EVERYTHING = ("0.0.0.0/0", "::/0", "cam.example.org")
@@ -380,3 +383,37 @@ def test_a_pinned_source_asks_for_its_name_and_is_led_nowhere(
         for host in ("a|b;c", "a\r\nX: y", "", "a b", "a'"):
             with pytest.raises(SourceError, match="Host header"):
                 open_source(target.url, host=host, open_timeout=5)
+
+
+def test_connections_are_known_by_their_other_end() -> None:
+    """Those of this process only, once each, and no more when they are closed."""
+    before = connections()
+    with socket.create_server(("127.0.0.2", 0)) as listener:
+        with socket.create_connection(listener.getsockname()) as one:
+            name = os.readlink(f"/proc/self/fd/{one.fileno()}")
+            opened = len(os.listdir("/proc/self/fd"))
+            assert connections() - before == {(name, "127.0.0.2")}
+            assert len(os.listdir("/proc/self/fd")) == opened
+        assert connections() == before
+
+
+@needs_rtsp
+def test_no_frame_comes_from_where_a_camera_redirects_to() -> None:
+    """Whoever controls a camera that is allowed does not get at the pictures of another one."""
+
+    class Redirect(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline():
+                head = []
+                while (line := self.rfile.readline()).strip():
+                    head.append(line)
+                sequence = next(line for line in head if line.startswith(b"CSeq")).decode()
+                self.wfile.write(f"RTSP/1.0 302 Moved\r\n{sequence}Location: {other.url}\r\n\r\n".encode())
+
+    with RtspServer() as other, socketserver.ThreadingTCPServer(("127.0.0.2", 0), Redirect) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        address = f"rtsp://127.0.0.2:{server.server_address[1]}/live"
+        target = AddressPolicy(("127.0.0.2",)).check(address, SOURCE_SCHEMES)
+        with pytest.raises(AddressRefusedError, match="redirects to another host"):
+            open_source(target.url, host=target.host, open_timeout=10)
+        server.shutdown()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,14 +137,27 @@ def test_the_standby_waits_until_the_other_serves() -> None:
             assert round(float(classifier.classify(inputs_of(9))[0][1]) * 255) == 9
 
 
-def test_a_turn_is_passed_on_by_the_death_of_its_holder() -> None:
+def test_a_turn_is_passed_on_by_the_death_of_its_holder(tmp_path: Path) -> None:
     """The kernel alone does it: one holder at a time, the next as soon as that is gone."""
+    file = tmp_path / "holders"
+    file.touch()
+
+    def holders() -> list[int]:
+        return [int(line) for line in file.read_text().splitlines()]
+
     with Turn() as turn, Supervisor() as supervisor:
         for name in ("a", "b"):
-            supervisor.start(ChildSpec(name, serve_soon, (turn,)))
-        wait_until(lambda: turn.is_taken)
+            supervisor.start(ChildSpec(name, serve_soon, (turn, str(file))))
         for name in ("a", "b"):
             wait_until(partial(_is_running, supervisor, name))
+        wait_until(holders)
+        time.sleep(0.5)
+        (first,) = holders()
+        assert turn.is_taken
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: len(holders()) == 2)
+        assert holders()[1] != first
+        assert turn.is_taken
         supervisor.close()
         wait_until(lambda: not turn.is_taken)
 

@@ -97,6 +97,16 @@ def test_no_descriptor_left_is_one_failure(watch: Watch, monkeypatch: pytest.Mon
     assert watch.pid("first") != pid
 
 
+def test_a_sigterm_of_others_is_a_failure(watch: Watch) -> None:
+    """Whoever ends a process from outside ends no stream: it comes back, and why it was away is told."""
+    watch.supervisor.start(ChildSpec("first", idle, backoff=QUICK))
+    pid = watch.pid("first")
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: watch.failures("first"))
+    assert watch.failures("first")[0].reason == "ended by SIGTERM"
+    assert watch.pid("first") != pid
+
+
 def test_a_signal_without_a_name(watch: Watch) -> None:
     """Real-time signals have none."""
     watch.supervisor.start(ChildSpec("first", idle, backoff=QUICK))

@@ -6,9 +6,9 @@ const MOST_CLIPS = 20;
 const shown = new Map();
 let waiting;
 
-// A clip's stream is its id, with a dot and a number from the second attempt on.
+// A clip's stream is its id.
 export function nameOf(stream) {
-  const card = shown.get(stream.split(".")[0]);
+  const card = shown.get(stream);
   if (card) return $(".name", card).textContent;
   return stream.startsWith("clip_") ? `${stream.slice(0, 12)}…` : stream;
 }

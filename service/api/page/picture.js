@@ -1,12 +1,14 @@
 // The live picture of a stream. It is fetched only while somebody can see it, so that nothing is encoded
 // for nobody. A browser opens six connections to a host at most and a live picture holds one for good:
-// beyond the first few, pictures are stills that are fetched anew every other second.
+// beyond the first few, pictures are stills that are fetched anew every other second. Of a live picture whose
+// connection has ended browsers say nothing, so that it is asked for anew now and then.
 import { withToken } from "./api.js";
 
 const MOST_LIVE = 4;
 const RATE = 8;
 const STILL_EVERY = 2000;
 const AGAIN = 5000;
+const RENEW = 30000;
 const HAS_PICTURE = new Set(["live", "stalled", "frozen", "blind"]);
 const all = new Set();
 const live = new Set();
@@ -48,36 +50,48 @@ export class Picture {
     if (seatLeft) updateAll();
   }
 
+  // What is shown stays until the next one is there; should nothing come at all, it is asked for once more.
   load() {
     const image = new Image();
     image.alt = `Live picture of ${this.name}`;
-    image.onload = () => { if (this.mode === "still") this.later(STILL_EVERY); };
-    image.onerror = () => this.later(AGAIN);
-    image.src = this.mode === "live" ? withToken(`${this.links.live}?rate=${RATE}`) : this.still();
+    image.onload = () => {
+      if (image === this.next) this.swap(image);  // some browsers say so with every picture
+      this.later(this.mode === "still" ? STILL_EVERY : RENEW);
+    };
+    image.onerror = () => {
+      this.swap(null);
+      this.later(AGAIN);
+    };
+    drop(this.next);
+    this.next = image;
+    const path = this.mode === "live" ? `${this.links.live}?rate=${RATE}&` : `${this.links.snapshot}?`;
+    image.src = withToken(`${path}at=${Date.now()}`);
+    this.later(RENEW);
+  }
+
+  swap(image) {
+    if (this.next !== image) drop(this.next);
+    drop(this.image);
+    this.next = null;
     this.image = image;
-    this.place.replaceChildren(image);
+    this.place.replaceChildren(...(image ? [image] : []));
   }
 
   later(wait) {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => {
-      if (this.mode === "still") this.image.src = this.still();
-      else if (this.mode === "live") this.load();
-    }, wait);
-  }
-
-  still() {
-    return withToken(`${this.links.snapshot}?at=${Date.now()}`);
+    this.timer = setTimeout(() => this.load(), wait);
   }
 
   stop() {
     clearTimeout(this.timer);
     live.delete(this);
     this.mode = "off";
-    if (!this.image) return;
-    this.image.onload = this.image.onerror = null;
-    this.image.removeAttribute("src");  // ends the connection, which removing the element alone does not
-    this.image.remove();
-    this.image = null;
+    this.swap(null);
   }
+}
+
+function drop(image) {
+  if (!image) return;
+  image.onload = image.onerror = null;
+  image.removeAttribute("src");  // ends the connection, which removing the element alone does not
 }

@@ -15,11 +15,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.sync.client import connect
 
-from service.api import connections
+from service.api import connections, server
 from service.api.connections import MAX_HEAD, allow_descriptors
 from tests.service.api.conftest import OPTIONS, Serve, Served, make_clip, until
+from tests.service.test_event_log import message
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 PATIENCE = 15.0
@@ -42,6 +44,17 @@ def is_closed(one: socket.socket) -> bool:
         while has_news(one):
             if not one.recv(65536):
                 return True
+    except OSError:
+        return True
+    return False
+
+
+def is_refused(one: socket.socket) -> bool:
+    """Whether the service takes nothing more, though what it has sent was not read."""
+    try:
+        one.send(b"x", socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
     except OSError:
         return True
     return False
@@ -185,17 +198,49 @@ def test_live_pictures_outlast_the_time_of_a_head(serve: Serve, tmp_path: Path) 
 def test_a_client_that_takes_nothing_is_let_go(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers that nobody reads do not keep a connection for ever."""
     monkeypatch.setattr(connections, "STALL_SECONDS", 0.5)
-
-    def is_refused(one: socket.socket) -> bool:
-        try:
-            one.send(b"x", socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        return False
-
     with serve(head_seconds=60.0) as served, dial(served) as one:
         one.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 400)
         until(lambda: is_refused(one), 60)
         assert answers(served)
+
+
+UPGRADE = (
+    b"GET /events?after=0 HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+def deaf_subscriber(served: Served) -> socket.socket:
+    """Asks for far more than the kernel keeps, and reads nothing of it."""
+    log = served.services.log
+    log.append([message("door", number) for number in range(2000)], model="m" * 20_000).result()
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    one.connect(("127.0.0.1", served.client.base_url.port or 0))
+    one.sendall(UPGRADE)
+    until(lambda: served.services.subscribers() == 1)
+    return one
+
+
+def test_a_subscriber_that_stops_reading_loses_its_place(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who answers no ping is gone at once, whatever is still on its way to it."""
+    monkeypatch.setattr(server, "PING_SECONDS", 3.0)
+    with serve() as served, deaf_subscriber(served):
+        until(lambda: served.services.subscribers() == 0)
+
+
+def test_a_closed_websocket_ends_though_nobody_reads(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that says goodbye and takes nothing of what it has asked for does not keep its connection."""
+    monkeypatch.setattr(connections, "STALL_SECONDS", 0.5)
+    is_full = threading.Event()
+    pause = WebSocketsSansIOProtocol.pause_writing
+    monkeypatch.setattr(
+        WebSocketsSansIOProtocol, "pause_writing", lambda socket: (is_full.set(), pause(socket))
+    )
+    with serve() as served, deaf_subscriber(served) as one:
+        assert is_full.wait(PATIENCE)
+        one.sendall(b"\x88\x80mask")
+        until(lambda: served.services.subscribers() == 0)
+        until(lambda: is_refused(one))

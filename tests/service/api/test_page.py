@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,36 @@ def test_a_lost_connection_leaves_no_label_standing(page: Any, served: Served) -
     assert card.locator(".label").text_content() == "–"
     expect(card.locator(".state")).to_have_text("Playing")
     assert len(sockets) == 2
+
+
+def test_a_picture_whose_connection_ends_comes_back(page: Any, served: Served) -> None:
+    """Browsers do not tell that a live picture has come to its end: it is asked for again, in its place."""
+    asked: list[str] = []
+
+    def sooner(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace("RENEW = 30000", "RENEW = 1000"))
+
+    def end_first(route: Any) -> None:
+        asked.append(route.request.url)
+        if len(asked) > 1:
+            route.continue_()
+            return
+        jpeg = cv2.imencode(".jpg", scene("red", 64, 48))[1].tobytes()
+        route.fulfill(
+            body=b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg + b"\r\n--frame--\r\n",
+            content_type="multipart/x-mixed-replace; boundary=frame",
+        )
+
+    page.route("**/picture.js*", sooner)
+    page.route("**/live.mjpeg*", end_first)
+    page.goto(served.url)
+    widths: list[int] = []
+    shown = "document.querySelector('.picture img')?.naturalWidth ?? 0"
+    until(lambda: widths.append(page.evaluate(shown)) or (widths[-1] == 160 and len(asked) > 3), 60)
+    assert all(dropwhile(lambda width: not width, widths))  # one stays until the next one is there
+    card_of(page, "court").locator(".pause").click()
+    until(lambda: served.services.viewers() == 0)
 
 
 def test_recordings_are_listed(page: Any, served: Served) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import socket
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,12 @@ def test_tokens_and_scopes(serve: Serve, clip: Path) -> None:
         assert served.client.delete(f"/clips/{clip_id}", headers=bearer(UPLOADER)).status_code == 204
 
 
-def test_sockets_want_a_token(serve: Serve) -> None:
-    """A WebSocket without a valid token is refused before it is opened; header and query both do."""
+def test_sockets_want_a_token(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """A WebSocket without a valid token is refused before it is opened; header and query both do.
+
+    Each is logged and counted, without its token: nobody guesses unseen.
+    """
+    caplog.set_level(logging.INFO, "service.access")
     with serve(tokens=TOKENS) as served:
         for query in ("", "?token=wrong"):
             with pytest.raises(InvalidStatus) as refused:
@@ -63,6 +68,17 @@ def test_sockets_want_a_token(serve: Serve) -> None:
             assert "hello" in one.recv()
         with connect(served.socket_url(), additional_headers=bearer(VIEWER)) as one:
             assert "hello" in one.recv()
+            with pytest.raises(InvalidStatus):
+                connect(served.socket_url("/none"))
+            text = served.client.get("/metrics", headers=bearer(VIEWER)).text
+    for route, status, count in (("/events", 101, 2), ("/events", 401, 2), ("(none)", 403, 1)):
+        labels = f'{{method="WS",route="{route}",status="{status}"}}'
+        assert f"video_events_http_requests_total{labels} {count}.0" in text
+    assert 'video_events_http_request_seconds_count{route="/events"}' not in text  # nor how long they stay
+    lines = [record.getMessage() for record in caplog.records if record.name == "service.access"]
+    told = [line.split()[2] for line in lines if line.startswith("WS /events ")]
+    assert told == ["401", "401", "101", "101"]
+    assert not any(VIEWER in line or "wrong" in line for line in lines)
 
 
 def test_foreign_pages_are_kept_out(served: Served) -> None:

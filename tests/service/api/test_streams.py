@@ -191,6 +191,7 @@ def test_recordings_outlive_their_stream(serve: Serve) -> None:
 
 
 def test_webhooks_are_listed_without_their_secrets(serve: Serve) -> None:
+    """And counted, so that somebody notices when what they are to deliver does not arrive."""
     hook = {"url": "https://desk.example/hook?key=hidden", "secret": "s" * 20}
     with serve(webhooks={"desk": hook}) as served:
         answer = served.client.get("/webhooks")
@@ -198,6 +199,17 @@ def test_webhooks_are_listed_without_their_secrets(serve: Serve) -> None:
         assert "hidden" not in answer.text
         assert served.client.get("/webhooks/dead").json() == {"letters": []}
         assert served.client.post("/webhooks/dead/desk-1").status_code == 404
+        counts = served.services.webhooks.counts["desk"]
+        counts.delivered, counts.failed, counts.dead, counts.forgotten, counts.position = range(1, 6)
+        text = served.client.get("/metrics").text
+    for figure, value in (
+        ("delivered_total", 1),
+        ("failed_total", 2),
+        ("dead_total", 3),
+        ("forgotten_total", 4),
+        ("position", 5),
+    ):
+        assert f'video_events_webhook_{figure}{{webhook="desk"}} {value}.0' in text
 
 
 SLOW = ColourProvider(seconds=0.05)

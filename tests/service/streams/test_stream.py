@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -161,6 +162,28 @@ def test_a_process_that_goes_astray_harms_nobody(stream: Stream) -> None:
     with stream.open_channel() as process:
         process.send_bytes(encode(Standing(StreamState.BLIND)))
         until(lambda: stream.status.state is StreamState.BLIND)
+
+
+def test_a_process_that_does_not_read_holds_up_nobody(stream: Stream) -> None:
+    """Viewers that come and go, and paces, wait for no process; it is told what is wanted once it reads."""
+
+    def come_and_go() -> None:
+        for number in range(1000):
+            stream.pictures._count(+1)
+            stream.grant(None, None, float(number))
+            stream.pictures._count(-1)
+        stream.pictures._count(+1)
+
+    with stream.open_channel() as process:
+        coming = threading.Thread(target=come_and_go, daemon=True)
+        coming.start()
+        coming.join(10)
+        assert not coming.is_alive()
+        heard = []
+        while not {Watch(True), Pace(999.0)} <= set(heard[-2:]):
+            process.send_bytes(encode(TOLD[1]))
+            assert process.poll(10)
+            heard.append(decode(process.recv_bytes()))
 
 
 def test_definitions_are_remembered(database: Database) -> None:
