@@ -36,7 +36,7 @@ def train(
     ] = None,
     experiment: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="TOML or JSON with these parameters; options go before it."),
+        typer.Option(metavar="FILE", help="TOML or JSON with these parameters; options override it."),
     ] = None,
     grid: Annotated[
         Path | None,

@@ -26,6 +26,7 @@ from service.child import Child
 from service.config import HardwareDecode
 from service.engines.restricted import check_labels
 from service.errors import (
+    AddressRefusedError,
     ConfigurationError,
     SourceAuthenticationError,
     SourceError,
@@ -119,7 +120,7 @@ class _Stream:
             state, backoff = StreamState.LOST, RECONNECT
             try:
                 reason = self._connect()
-            except (_RefusedError, SourceAuthenticationError) as error:
+            except (AddressRefusedError, SourceAuthenticationError) as error:
                 state, reason, backoff = StreamState.FAILED, str(error), REFUSED
             except SourceError as error:
                 reason = str(error)
@@ -257,7 +258,7 @@ class _Opening:
             except (SourceNotFoundError, SourceTimeoutError):  # of the name service: that mends itself
                 raise
             except SourceError as error:
-                raise _RefusedError(str(error)) from error
+                raise AddressRefusedError(str(error)) from error
             if isinstance(checked, Pinned):
                 address, host = checked.url, checked.host
             else:
@@ -270,10 +271,6 @@ class _Opening:
             host=host,
             hardware=task.hardware,
         )
-
-
-class _RefusedError(SourceError):
-    """The address is one that may not be opened."""
 
 
 class _HangingError(Exception):

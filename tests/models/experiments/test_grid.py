@@ -286,6 +286,9 @@ def test_runs_are_found_by_themselves_or_in_a_grid(tmp_path: Path) -> None:
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / RESULTS).write_text(json.dumps(results_of(experiment, 0.5)))
     assert set(find_runs([tmp_path / "one" / "run", tmp_path / "two"])) == {"one/run", "two/run", "other"}
+    with pytest.raises(ExperimentError, match="no such file or folder"):
+        find_runs([tmp_path / "three"])
+    (tmp_path / "three").mkdir()
     with pytest.raises(ExperimentError, match="no finished run"):
         find_runs([tmp_path / "three"])
     (tmp_path / "one" / "run" / RESULTS).write_text('{"format": 99}')
