@@ -43,7 +43,7 @@ from service.sinks.event_files import (
     written_for,
 )
 from service.sinks.mjpg_file import MjpgFile
-from service.sources import open_source, redact
+from service.sources import exists, open_source, redact
 from service.types import Classifier, Event
 
 VIDEO_SUFFIX: Final = "_events.avi"
@@ -164,14 +164,14 @@ def output_stem(source: str) -> str:
     >>> output_stem("http://cam/live.mjpg?camera=2&token=secret")
     'cam_live_0e2015'
     """
-    if "://" in source and not _exists(source):
+    if "://" in source and not exists(Path(source)):
         parts = urlsplit(source)
         path = PurePosixPath(parts.path)
         place = f"{parts.hostname or ''}{path.parent / path.stem}"
         stem = re.sub(r"[^\w.-]+", "_", place).strip("_.") or "stream"
         query = blake2b(parts.query.encode(), digest_size=3).hexdigest()
         return f"{stem}_{query}" if parts.query else stem
-    if source.isdigit() and not _exists(source):
+    if source.isdigit() and not exists(Path(source)):
         return f"camera{source}"
     return Path(source).stem or Path(source).resolve().name or "video"
 
@@ -188,19 +188,12 @@ def source_digest(source: str) -> str | None:
 def local_path(source: str) -> Path | None:
     """Where a source lies on a disk of this machine; None for addresses and devices."""
     path = Path(source)
-    if not _exists(source):
+    if not exists(Path(source)):
         if source.lower().startswith("file://"):
             path = Path(unquote(urlsplit(source).path))
         elif "://" in source or source.isdigit():
             return None
     return None if path.is_char_device() else path
-
-
-def _exists(source: str) -> bool:
-    try:
-        return Path(source).exists()
-    except OSError:  # an address too long to be a path
-        return False
 
 
 def check_outputs(directory: Path, stem: str, name: str, digest: str | None, options: RunOptions) -> None:

@@ -120,7 +120,7 @@ def open_source(
     if not text or any(ord(letter) < 32 for letter in text):
         raise SourceNotFoundError(f"{name!r}: not the name of a source; give a file, an address or a device")
     path = Path(text)
-    if isinstance(source, str) and _exists(path):
+    if isinstance(source, str) and exists(path):
         return _open_path(path, name, open_timeout, hardware)
     scheme = text.partition("://")[0].lower() if "://" in text else None
     if scheme in ("rtsp", "rtsps", "http", "https"):
@@ -151,10 +151,11 @@ def redact(source: str) -> str:
     return f"{scheme}://{rest}"
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; no address is too long to be asked about."""
     try:
         return path.exists()
-    except OSError:  # a name too long to be one
+    except OSError:
         return False
 
 
