@@ -14,7 +14,7 @@ from models.datasets import Sample, read_image
 from models.errors import DatasetError
 from models.preprocessing import Image
 
-View = Callable[[Image, np.random.Generator], Image]
+MakeView = Callable[[Image, np.random.Generator], Image]
 
 _OF_BATCH = 1
 """Tells the randomness of a batch from that of the images in it."""
@@ -32,7 +32,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self,
         samples: Sequence[Sample],
         labels: Sequence[str],
-        view: View,
+        view: MakeView,
         *,
         batch_size: int = 32,
         shuffle: bool = False,

@@ -141,14 +141,16 @@ def renormalise(probabilities: Floats) -> Floats:
 def evaluate(
     samples: Sequence[Sample],
     labels: Sequence[str],
-    model_input: Callable[[Image], Image],
+    model_input: Callable[[Image, int], Image],
     classify: Classify,
     *,
+    views: int = 1,
     batch_size: int = 16,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
     """Classify every sample; ``progress`` is told the number done after each batch.
 
+    Probabilities are the mean over the ``views``, as the rolling average of a still picture would have it.
     Raises DatasetError where a sample's label is not one of the model's.
     """
     index_of = {label: index for index, label in enumerate(labels)}
@@ -159,8 +161,9 @@ def evaluate(
     rows = []
     for start in range(0, len(samples), batch_size):
         batch = samples[start : start + batch_size]
-        inputs = np.stack([model_input(read_image(sample.path)) for sample in batch])
-        rows.append(classify(inputs))
+        images = [read_image(sample.path) for sample in batch]
+        seen = [classify(np.stack([model_input(each, view) for each in images])) for view in range(views)]
+        rows.append(np.mean(seen, axis=0))
         progress(start + len(batch))
     truth = np.array([index_of[sample.label] for sample in samples], np.int64)
     return Evaluation(tuple(labels), truth, np.concatenate(rows))
@@ -169,25 +172,30 @@ def evaluate(
 def fit_temperature(logits: Floats, truth: npt.NDArray[np.int64]) -> float:
     """The temperature that minimises the negative log-likelihood of ``truth`` (Guo et al., 2017).
 
-    Targets are softened by what one more image of each label would tell (Platt, 1999): where all of a few
+    ``logits`` are (views, N, classes); it is the mean of the views' probabilities that is to be right.
+
+    Targets are softened by what one more image, judged wrong, would tell (Platt, 1999): where all of a few
     images are right, plain likelihood would have the network be sure of everything.
     """
     from scipy.optimize import minimize_scalar
 
-    doubt = 1 / (len(truth) + logits.shape[1])
+    views, _, classes = logits.shape
+    doubt = 1 / (len(truth) + 2)
+    targets = np.full((len(truth), classes), doubt / (classes - 1))
+    targets[np.arange(len(truth)), truth] = 1 - doubt
 
     def loss(log_temperature: float) -> float:
         scaled = logits.astype(np.float64) / np.exp(log_temperature)
-        scaled -= scaled.max(axis=1, keepdims=True)
-        log_sum = np.log(np.exp(scaled).sum(axis=1))
-        true = scaled[np.arange(len(truth)), truth]
-        others = (scaled.sum(axis=1) - true) * doubt
-        return float((log_sum - (1 - doubt * (logits.shape[1] - 1)) * true - others).mean())
+        scaled -= scaled.max(axis=-1, keepdims=True)
+        log_shares = scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
+        log_mean = np.logaddexp.reduce(log_shares, axis=0) - np.log(views)
+        return float(-(targets * log_mean).sum(axis=1).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 
 
 def softmax(logits: Floats, temperature: float = 1.0) -> Floats:
+    """The probabilities of (…, classes) logits."""
     scaled = logits.astype(np.float64) / temperature
-    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), np.float32)
+    exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True), np.float32)

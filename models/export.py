@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,13 @@ from models.artifact import Artifact, save_artifact
 from models.batches import Batches
 from models.datasets import BACKGROUND, Sample, counts
 from models.evaluate import Evaluation, Floats, fit_temperature, softmax
-from models.preprocessing import Fit, Preprocessing
+from models.preprocessing import Fit, Preprocessing, View
+from models.views import plain_view
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Logits of a network for samples of known labels."""
+    """Logits of a network for samples of known labels: (views, N, classes)."""
 
     labels: tuple[str, ...]
     samples: Sequence[Sample]
@@ -26,35 +29,48 @@ class Judged:
 
     def evaluation(self, temperature: float) -> Evaluation:
         truth = np.array([self.labels.index(sample.label) for sample in self.samples], np.int64)
-        return Evaluation(self.labels, truth, softmax(self.logits, temperature))
+        return Evaluation(self.labels, truth, softmax(self.logits, temperature).mean(axis=0))
 
 
 def judge(
     network: Any, labels: tuple[str, ...], samples: Sequence[Sample], preprocessing: Preprocessing
 ) -> Judged:
-    """Run ``network`` (whose output is logits) over ``samples``, with a progress bar."""
+    """Run ``network`` (whose output is logits) over ``samples`` in all views, with a progress bar."""
     import keras
 
-    batches = Batches(samples, labels, lambda image, _: preprocessing.model_input(image), batch_size=16)
-    bar = keras.utils.Progbar(len(batches), unit_name="batch")
+    views = [partial(plain_view, preprocessing, view=view) for view in range(len(preprocessing.views))]
+    seen = [Batches(samples, labels, view, batch_size=16) for view in views]
+    bar = keras.utils.Progbar(sum(map(len, seen)), unit_name="batch")
     logits = []
-    for number in range(len(batches)):
-        images, _ = batches[number]
-        logits.append(np.asarray(network.predict_on_batch(images.astype(np.float32))))
-        bar.add(1)
-    return Judged(labels, samples, np.concatenate(logits))
+    for batches in seen:
+        rows = []
+        for number in range(len(batches)):
+            images, _ = batches[number]
+            rows.append(np.asarray(network.predict_on_batch(images.astype(np.float32))))
+            bar.add(1)
+        logits.append(np.concatenate(rows))
+    return Judged(labels, samples, np.stack(logits))
 
 
-def choose_fit(
-    network: Any, labels: tuple[str, ...], valid: Sequence[Sample], preprocessing: Preprocessing
+def choose_views(
+    network: Any, labels: tuple[str, ...], valid: Sequence[Sample], preprocessing: Preprocessing, count: int
 ) -> tuple[Preprocessing, dict[str, float]]:
-    """The way to make images square that has the best accuracy on ``valid``, and the accuracy of each."""
+    """The ``count`` views, 1 or 2, with the best accuracy on ``valid``, and the accuracies of all choices.
+
+    One view is a way to make images square; the second of two is one of those ways, mirrored.
+    """
+    plain = tuple(View(fit) for fit in Fit)
+    mirrored = tuple(View(fit, mirrored=True) for fit in Fit) if count == 2 else ()
+    judged = judge(network, labels, valid, replace(preprocessing, views=plain + mirrored))
+    of_view = dict(zip(plain + mirrored, judged.logits, strict=True))
     accuracies = {}
-    for fit in Fit:
-        judged = judge(network, labels, valid, replace(preprocessing, fit=fit))
-        accuracies[fit.value] = round(judged.evaluation(1.0).accuracy, 4)
-    best = max(Fit, key=lambda fit: accuracies[fit.value])
-    return replace(preprocessing, fit=best), accuracies
+    for chosen in product(plain, mirrored) if mirrored else product(plain):
+        logits = np.stack([of_view[view] for view in chosen])
+        accuracies[chosen] = round(replace(judged, logits=logits).evaluation(1.0).accuracy, 4)
+    best = max(accuracies, key=lambda chosen: accuracies[chosen])
+    return replace(preprocessing, views=best), {
+        " + ".join(map(str, chosen)): accuracy for chosen, accuracy in accuracies.items()
+    }
 
 
 def export(

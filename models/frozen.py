@@ -49,6 +49,11 @@ def features_of(base: Any, batches: Batches, verbose: int | str = "auto") -> Fea
     return np.concatenate(features), np.concatenate(targets)
 
 
+def joined(parts: Sequence[Features]) -> Features:
+    """All of ``parts`` one after the other."""
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
 def fit_head(
     head: Any,
     views: Sequence[Features],
@@ -60,12 +65,14 @@ def fit_head(
     class_weight: Mapping[int, float] | None,
     folder: Path,
     name: str,
+    to_the_end: bool = False,
     verbose: int | str = "auto",
 ) -> None:
-    """Fit ``head``, one view of the images after the other; ends with its best weights.
+    """Fit ``head``, one view of the images after the other; ends with its best weights by validation loss.
 
-    ``folder`` gets ``<name>_only.weights.h5`` and ``<name>_log.csv``. Raises DivergedError where no epoch
-    has a loss.
+    ``to_the_end`` it ends with its last ones: where the rate falls to nothing they are the best once they are
+    calibrated, while the loss before that rises with the network's confidence. ``folder`` gets
+    ``<name>_only.weights.h5`` and ``<name>_log.csv``. Raises DivergedError where no epoch has a loss.
     """
     kept = folder / f"{name}_only.weights.h5"
     kept.unlink(missing_ok=True)
@@ -75,11 +82,12 @@ def fit_head(
         metrics=["accuracy"],
     )
     best = keras.callbacks.ModelCheckpoint(
-        kept, monitor="val_loss", save_best_only=True, save_weights_only=True
+        kept, monitor="val_loss", save_best_only=not to_the_end, save_weights_only=True
     )
+    loss = np.nan
     for epoch in range(epochs):
         features, targets = views[epoch % len(views)]
-        head.fit(
+        history = head.fit(
             features,
             targets,
             batch_size=batch_size,
@@ -90,6 +98,7 @@ def fit_head(
             callbacks=[best, keras.callbacks.CSVLogger(folder / f"{name}_log.csv", append=epoch > 0)],
             verbose=verbose,
         )
-    if not kept.is_file():
+        loss = history.history["val_loss"][-1]
+    if not kept.is_file() or (to_the_end and not np.isfinite(loss)):
         raise DivergedError(folder)
     head.load_weights(kept)

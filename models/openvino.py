@@ -135,7 +135,7 @@ def _head(network: Any) -> list[str]:
 def calibration_inputs(
     artifact: Artifact, samples: Iterable[Sample], count: int = CALIBRATION_IMAGES, seed: int = 1
 ) -> npt.NDArray[np.uint8]:
-    """Model inputs of about ``count`` training images, as many of each label as its share.
+    """Model inputs of about ``count`` training images, as many of each label as its share, each view in turn.
 
     The same for the same ``seed``. Raises DatasetError if there is no training image.
     """
@@ -153,7 +153,7 @@ def calibration_inputs(
         for index in rng.permutation(len(group))[: max(1, round(count * len(group) / total))]
     ]
     model_input = artifact.preprocessing.model_input
-    return np.stack([model_input(read_image(sample.path)) for sample in chosen])
+    return np.stack([model_input(read_image(sample.path), view) for view, sample in enumerate(chosen)])
 
 
 @contextmanager

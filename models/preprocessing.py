@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -27,25 +27,53 @@ class Fit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """One way to see an image: how it is made square, and whether left and right change places."""
+
+    fit: Fit = Fit.SQUEEZE
+    mirrored: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.fit.value} {_MIRRORED}" if self.mirrored else self.fit.value
+
+    @classmethod
+    def parse(cls, text: str) -> View:
+        """What ``str`` made. Raises ValueError for anything else."""
+        fit, _, mirrored = text.partition(" ")
+        if mirrored not in ("", _MIRRORED):
+            raise ValueError(f"no view {text!r}")
+        return cls(Fit(fit), bool(mirrored))
+
+
+_MIRRORED = "mirrored"
+
+
+@dataclass(frozen=True, slots=True)
 class Preprocessing:
     """What happens to an image before a network sees it.
 
-    ``height`` and ``width`` are pixels. The rest is done by the network's own first layers: ``mean`` is
-    subtracted from each channel in the order of ``channels`` (``bgr``, ``rgb`` or ``grey``, which has one
-    mean), in units of 0 to 255; ``scale``, one for all or one for each channel, multiplies the difference;
-    ``standardise`` then gives each image zero mean and unit deviation. The means of ImageNet in OpenCV's
-    order are those of the Caffe ResNet (He et al., 2015).
+    ``height`` and ``width`` are pixels. A network that judges single frames may see them in several
+    ``views`` in turn, one view a frame: the mean over time is then one over the views too, as if each frame
+    had been seen in all of them (multi-crop testing, Krizhevsky et al., 2012), at the price of one.
+
+    The rest is done by the network's own first layers: ``mean`` is subtracted from each channel in the order
+    of ``channels`` (``bgr``, ``rgb`` or ``grey``, which has one mean), in units of 0 to 255; ``scale``, one
+    for all or one for each channel, multiplies the difference; ``standardise`` then gives each image zero
+    mean and unit deviation. The means of ImageNet in OpenCV's order are those of the Caffe ResNet (He et
+    al., 2015).
     """
 
     height: int = 224
     width: int = 224
-    fit: Fit = Fit.SQUEEZE
+    views: tuple[View, ...] = (View(),)
     channels: str = "bgr"
     mean: tuple[float, ...] = (103.939, 116.779, 123.68)
     scale: float | tuple[float, ...] = 1.0
     standardise: bool = False
 
     def __post_init__(self) -> None:
+        if not self.views:
+            raise ArtifactError(f"views {self.views!r} cannot be understood: there has to be one")
         wanted = {"bgr": 3, "rgb": 3, "grey": 1}.get(self.channels)
         if wanted is None:
             raise ArtifactError(f"channels {self.channels!r} cannot be understood; there are bgr, rgb, grey")
@@ -54,27 +82,41 @@ class Preprocessing:
                 f"mean {self.mean!r} cannot be understood: {self.channels} has {wanted} channels"
             )
 
-    def model_input(self, image: Image) -> Image:
-        """Resize an H×W×3 ``uint8`` BGR image to ``height``×``width``×3, still ``uint8`` BGR."""
-        return fit_image(image, self.height, self.width, self.fit)
+    def model_input(self, image: Image, view: int = 0) -> Image:
+        """Resize an H×W×3 ``uint8`` BGR image to ``height``×``width``×3, still ``uint8`` BGR.
+
+        ``view`` counts on from the last to the first again.
+        """
+        seen = self.views[view % len(self.views)]
+        fitted = fit_image(image, self.height, self.width, seen.fit)
+        return np.asarray(cv2.flip(fitted, 1), np.uint8) if seen.mirrored else fitted
+
+    def single(self) -> Preprocessing:
+        """The first view alone."""
+        return replace(self, views=self.views[:1])
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"views": [str(view) for view in self.views]}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Preprocessing:
-        """Raises ArtifactError for unknown fields or values."""
+        """Raises ArtifactError for unknown fields or values.
+
+        Cards of before there were views name one ``fit``.
+        """
         try:
+            rest = dict(fields)
+            views = rest.pop("views") if "views" in rest else [rest.pop("fit")]
             scale = fields["scale"]
             return cls(
                 **{
-                    **fields,
-                    "fit": Fit(fields["fit"]),
+                    **rest,
+                    "views": tuple(map(View.parse, views)),
                     "mean": tuple(fields["mean"]),
                     "scale": tuple(scale) if isinstance(scale, list) else scale,
                 }
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"preprocessing {fields!r} cannot be understood: {error}") from error
 
 

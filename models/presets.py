@@ -13,7 +13,7 @@ from models.preprocessing import Preprocessing
 from models.settings import TrainingSettings, from_scratch
 
 PRESETS = {
-    "video": TrainingSettings(),
+    "video": TrainingSettings(views=2),
     "lecture": TrainingSettings(
         preset="lecture",
         train_size=224,
@@ -70,8 +70,12 @@ def with_overrides(
         width=width or settings.preprocessing.width,
     )
     given = {name: value for name, value in values.items() if value is not None}
-    if given.get("mix") and (network.kind is not Kind.FRAME or network.embedding_loss is not None):
-        raise ModelError(f"mix is for networks that classify single images, which {architecture} does not")
+    classifies = network.kind is Kind.FRAME and network.embedding_loss is None
+    for name, wanted in (("mix", bool(given.get("mix"))), ("views", given.get("views", 1) > 1)):
+        if wanted and not classifies:
+            raise ModelError(
+                f"{name} is for networks that classify single images, which {architecture} does not"
+            )
     if settings.weights != "none" and not given.get("unfreeze", settings.unfreeze):
         given = _of_head(given)
     settings = replace(

@@ -48,14 +48,17 @@ def make_reference(
 ) -> Path:
     """Write the reference of a model from its training images, up to 200 of every label.
 
-    ``embed`` is as of ``service.types.Embedder``. Raises ModelError where a label has no image.
+    They are seen in each view in turn, as frames are. ``embed`` is as of ``service.types.Embedder``.
+
+    Raises ModelError where a label has no image.
     """
     chosen = chosen_samples(samples, artifact.labels, seed)
     features = []
     for start in range(0, len(chosen), batch_size):
         part = chosen[start : start + batch_size]
-        inputs = np.stack([artifact.preprocessing.model_input(read_image(sample.path)) for sample in part])
-        features.append(embed(inputs)[1])
+        images = [read_image(sample.path) for sample in part]
+        inputs = [artifact.preprocessing.model_input(image, view) for view, image in enumerate(images, start)]
+        features.append(embed(np.stack(inputs))[1])
         progress(start + len(part))
     truth = np.array([artifact.labels.index(sample.label) for sample in chosen], np.int64)
     if not chosen:

@@ -32,6 +32,9 @@ class TrainingSettings:
     ``refit_epochs`` are those of stage three, which fits the head once more on the views that serving will
     see (0 skips it).
 
+    ``views`` is in how many ways, 1 or 2, a model of single frames is to see them: see ``Preprocessing``.
+    Which, is chosen on the validation images.
+
     ``mix`` is the share of training batches whose images are mixed with one another (mixup or CutMix), and
     ``weight_average`` the momentum, for one batch, of a moving average of the weights, which is what is then
     validated and kept (0 keeps the weights themselves). Both belong to stage two and training from scratch;
@@ -64,6 +67,7 @@ class TrainingSettings:
     weight_decay: float = 0.02
     weight_average: float = 0.0
     refit_epochs: int = 10
+    views: int = 1
 
 
 def from_scratch(**values: Any) -> TrainingSettings:

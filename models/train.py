@@ -17,7 +17,7 @@ from typing import Any
 import keras
 
 from models import architectures
-from models.batches import Batches, View
+from models.batches import Batches, MakeView
 from models.checkpoints import (
     Progress,
     epoch_callbacks,
@@ -30,7 +30,7 @@ from models.checkpoints import (
 )
 from models.datasets import Sample, counts, of_split
 from models.errors import DatasetError, ModelError
-from models.frozen import Features, features_of, fit_head, split, unfreeze
+from models.frozen import Features, features_of, fit_head, joined, split, unfreeze
 from models.metric_learning import fit_embedding
 from models.optimizers import class_weight, make_head_optimizer, make_optimizer
 from models.preprocessing import Preprocessing
@@ -131,7 +131,7 @@ class Training:
             self.architecture.load_weights(model, None)
         return model
 
-    def batches(self, samples: Sequence[Sample], view: View, **options: Any) -> Batches:
+    def batches(self, samples: Sequence[Sample], view: MakeView, **options: Any) -> Batches:
         """What ``fit`` is fed with; ``options`` are those of ``Batches``."""
         return Batches(
             samples,
@@ -233,21 +233,32 @@ class Training:
     def _refit_head(self, network: Any, preprocessing: Preprocessing) -> None:
         settings = self.settings
         base, head = split(network, self.architecture.features)
-        view = partial(plain_view, preprocessing)
-        train = self._features(base, self.train, view, label_smoothing=settings.label_smoothing)
-        valid = self._features(base, self.valid, view)
-        steps = settings.refit_epochs * -(-len(train[0]) // settings.batch_size)
+        views = [partial(plain_view, preprocessing, view=view) for view in range(len(preprocessing.views))]
+        smoothing = settings.label_smoothing
+        train = [self._features(base, self.train, view, label_smoothing=smoothing) for view in views]
+        valid = [self._features(base, self.valid, view) for view in views]
+        steps = settings.refit_epochs * -(-len(self.train) // settings.batch_size)
         optimizer = keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(settings.head_learning_rate / 2, steps),
             weight_decay=settings.weight_decay,
         )
-        self._fit_on_features(head, [train], valid, settings.refit_epochs, optimizer, "refit")
+        self._fit_on_features(
+            head, train, joined(valid), settings.refit_epochs, optimizer, "refit", to_the_end=True
+        )
 
-    def _features(self, base: Any, samples: Sequence[Sample], view: View, **options: Any) -> Features:
+    def _features(self, base: Any, samples: Sequence[Sample], view: MakeView, **options: Any) -> Features:
         return features_of(base, self.batches(samples, view, **options), self._verbose)
 
     def _fit_on_features(
-        self, head: Any, seen: Sequence[Features], valid: Features, epochs: int, optimizer: Any, name: str
+        self,
+        head: Any,
+        seen: Sequence[Features],
+        valid: Features,
+        epochs: int,
+        optimizer: Any,
+        name: str,
+        *,
+        to_the_end: bool = False,
     ) -> None:
         fit_head(
             head,
@@ -259,6 +270,7 @@ class Training:
             class_weight=self._class_weight(),
             folder=self.folder,
             name=name,
+            to_the_end=to_the_end,
             verbose=self._verbose,
         )
 

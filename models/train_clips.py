@@ -123,7 +123,7 @@ class ClipTraining:
         else:
             features, table = self._gathered(parts.encode, chosen, views=1)
             logits = np.asarray(parts.decide.predict(features[0][table], batch_size=64, verbose=0))
-        return Judged(self.labels, [window.sample for window in chosen], logits)
+        return Judged(self.labels, [window.sample for window in chosen], logits[np.newaxis])
 
     def record(self) -> dict[str, Any]:
         """The training record: settings, data, versions, seconds of all sittings."""

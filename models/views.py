@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from models import augmentation
-from models.batches import View
+from models.batches import MakeView
 from models.errors import ModelError
 from models.preprocessing import Image, Preprocessing, resize
 from models.settings import TrainingSettings
@@ -23,7 +23,7 @@ AUGMENTATIONS: dict[str, Make | None] = {
 }
 
 
-def views(settings: TrainingSettings) -> tuple[View, View]:
+def views(settings: TrainingSettings) -> tuple[MakeView, MakeView]:
     """The random view of a training image and the fixed view of a validation image."""
     try:
         make = AUGMENTATIONS[settings.augmentation]
@@ -36,9 +36,11 @@ def views(settings: TrainingSettings) -> tuple[View, View]:
     return (partial(_random, make, height, width) if make else plain), plain
 
 
-def plain_view(preprocessing: Preprocessing, image: Image, rng: np.random.Generator) -> Image:
+def plain_view(
+    preprocessing: Preprocessing, image: Image, rng: np.random.Generator, *, view: int = 0
+) -> Image:
     """What serving will see."""
-    return preprocessing.model_input(image)
+    return preprocessing.model_input(image, view)
 
 
 def _random(make: Make, height: int, width: int, image: Image, rng: np.random.Generator) -> Image:

@@ -58,7 +58,7 @@ class Gate:
         return cls(frames=max(0, math.floor(WEIGHT * window) - 1))
 
     def passes(self, model_input: Image, pts: float) -> bool:
-        """Whether an H×W×3 ``uint8`` BGR input at ``pts`` seconds is to be classified.
+        """Whether an H×W×3 ``uint8`` BGR input, always of the same view, at ``pts`` is to be classified.
 
         Later ones are compared with it if so; otherwise what was said of the last that passed holds for it.
         """

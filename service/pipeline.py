@@ -248,14 +248,20 @@ def _batches(
     flow = plan(source.properties, settings)
     batcher = Batcher(flow.batch_size, flow.batch_bytes)
     gate = settings.open_gate(source.properties.is_live) if classifier.frames == 1 else None
+    view = 0
     failure: SourceError | None = None
     with closing(_frames(source, flow, stop)) as frames:
         try:
             for number, frame in enumerate(frames):
                 wanted = number % settings.every == 0
-                model_input = classifier.model_input(frame.image) if wanted else None
-                repeats = bool(gate and model_input is not None and not gate.passes(model_input, frame.pts))
-                if batch := batcher.add(frame, None if repeats else model_input, repeats=repeats):
+                repeats = bool(
+                    wanted and gate and not gate.passes(classifier.model_input(frame.image), frame.pts)
+                )
+                model_input = None
+                if wanted and not repeats:
+                    model_input = classifier.model_input(frame.image, view)
+                    view = (view + 1) % classifier.views
+                if batch := batcher.add(frame, model_input, repeats=repeats):
                     yield batch
         except SourceError as error:
             failure = error  # the frames before it still count

@@ -58,5 +58,10 @@ def evaluate_shown(classifier: Classifier, samples: Sequence[Sample], name: str)
 
     with progress_bar(name, len(samples)) as advance_to:
         return evaluate(
-            samples, classifier.labels, classifier.model_input, classifier.classify, progress=advance_to
+            samples,
+            classifier.labels,
+            classifier.model_input,
+            classifier.classify,
+            views=classifier.views,
+            progress=advance_to,
         )

@@ -158,7 +158,23 @@ class StreamState(StrEnum):
     FAILED = "failed"
 
 
-class Classifier(Protocol):
+class Preprocessor(Protocol):
+    """Turns images into what a model sees of them."""
+
+    @property
+    def views(self) -> int:
+        """In how many ways the model sees the frames of a stream, in turn; 1 for one that judges clips."""
+        ...
+
+    def model_input(self, image: Image, view: int = 0) -> Image:
+        """Turn an H×W×3 image of any size into the h×w×3 ``uint8`` input of the model (BGR).
+
+        ``view`` counts on from the last to the first again.
+        """
+        ...
+
+
+class Classifier(Preprocessor, Protocol):
     """Turns a batch of model inputs into probabilities: the seam between a stream and inference."""
 
     @property
@@ -169,10 +185,6 @@ class Classifier(Protocol):
     @property
     def frames(self) -> int:
         """How many frames an answer hangs on: 1, or the length of the window of a model that judges clips."""
-        ...
-
-    def model_input(self, image: Image) -> Image:
-        """Resize an H×W×3 image of any size to the h×w×3 ``uint8`` input of the model (BGR)."""
         ...
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -187,7 +199,7 @@ class Classifier(Protocol):
         ...
 
 
-class ClipEngine(Protocol):
+class ClipEngine(Preprocessor, Protocol):
     """A model that judges windows of ``frames`` frames, cut where features of single frames can be kept.
 
     It remembers nothing of any stream; see ``windows`` for who does. A clip network that cannot be cut
@@ -202,10 +214,6 @@ class ClipEngine(Protocol):
     @property
     def frames(self) -> int:
         """Length of a window."""
-        ...
-
-    def model_input(self, image: Image) -> Image:
-        """As ``Classifier.model_input``."""
         ...
 
     def encode(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:

@@ -62,8 +62,12 @@ class WindowedClassifier:
     def frames(self) -> int:
         return self.engine.frames
 
-    def model_input(self, image: Image) -> Image:
-        return self.engine.model_input(image)
+    @property
+    def views(self) -> int:
+        return self.engine.views
+
+    def model_input(self, image: Image, view: int = 0) -> Image:
+        return self.engine.model_input(image, view)
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return (N, classes) probabilities: row i judges the window that ends with input i."""
@@ -85,8 +89,12 @@ class FrameEngine:
     def labels(self) -> tuple[str, ...]:
         return self._classifier.labels
 
-    def model_input(self, image: Image) -> Image:
-        return self._classifier.model_input(image)
+    @property
+    def views(self) -> int:
+        return self._classifier.views
+
+    def model_input(self, image: Image, view: int = 0) -> Image:
+        return self._classifier.model_input(image, view)
 
     def encode(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return self._classifier.classify(inputs)
@@ -106,9 +114,10 @@ class FixedEngine:
         self.labels = self.classes = tuple(engine.labels)
         self.columns = len(self.labels)
         self.frames = engine.frames
+        self.views = engine.views
 
-    def model_input(self, image: Image) -> Image:
-        return self._engine.model_input(image)
+    def model_input(self, image: Image, view: int = 0) -> Image:
+        return self._engine.model_input(image, view)
 
     def encode(self, inputs: npt.NDArray[np.uint8]) -> Features:
         return self._engine.encode(inputs)

@@ -58,6 +58,7 @@ class Remembering:
     """A classifier that knows what it has said: the same inputs cost the network nothing a second time."""
 
     frames = 1
+    views = 1
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
@@ -67,8 +68,8 @@ class Remembering:
     def labels(self) -> tuple[str, ...]:
         return self._classifier.labels
 
-    def model_input(self, image: Image) -> Image:
-        return self._classifier.model_input(image)
+    def model_input(self, image: Image, view: int = 0) -> Image:
+        return self._classifier.model_input(image, view)
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         keys = [sha256(image.tobytes()).digest() for image in inputs]

@@ -81,7 +81,8 @@ def embedded(
     parts = []
     for start in range(0, len(chosen), 16):
         images = [read_image(sample.path) for sample in chosen[start : start + 16]]
-        parts.append(engine.embed(np.stack([engine.model_input(image) for image in images])))
+        inputs = [engine.model_input(image, view) for view, image in enumerate(images, start)]
+        parts.append(engine.embed(np.stack(inputs)))
     known, features = (np.concatenate(part) for part in zip(*parts, strict=True))
     if cache:
         np.savez(cache, features=features, known=known)

@@ -36,7 +36,7 @@ ARCHITECTURE = Architecture(
     paper="He et al.: Deep Residual Learning for Image Recognition, CVPR 2016, arXiv:1512.03385",
     network=network,
     preprocessing=Preprocessing(),
-    settings=TrainingSettings(),
+    settings=TrainingSettings(views=2),
     features="avg_pool",
     stages={
         "conv1": "conv1_pad",

@@ -18,7 +18,7 @@ from models.experiments.experiment import Experiment
 from models.experiments.finish import finish
 from models.experiments.results import Part
 from models.experiments.samples import check_fed_alike, check_test, check_unseen, load_samples
-from models.export import Judged, choose_fit, judge
+from models.export import Judged, choose_views, judge
 from models.presets import with_overrides
 from models.settings import TrainingSettings
 from models.train import Training
@@ -46,7 +46,9 @@ def execute(
     network = training.fit()
     began = time.monotonic()
     tell("choosing how to make images square, on the validation images")
-    preprocessing, fits = choose_fit(network, training.labels, training.valid, settings.preprocessing)
+    preprocessing, accuracies = choose_views(
+        network, training.labels, training.valid, settings.preprocessing, settings.views
+    )
     judging = time.monotonic() - began
     network = training.refit(network, preprocessing)
     began = time.monotonic()
@@ -67,8 +69,8 @@ def execute(
         lambda split, one, temperature: part_of(one, temperature, counts(samples)[split]),
         settings=replace(settings, preprocessing=preprocessing),
         seconds={"training": training.record()["seconds"], "judging": judging},
-        record={"fit_accuracy_on_valid": fits, "groups": groups, "division": division_of(samples)},
-        extra={"fit_accuracy_on_valid": fits},
+        record={"view_accuracy_on_valid": accuracies, "groups": groups, "division": division_of(samples)},
+        extra={"view_accuracy_on_valid": accuracies},
     )
 
 

@@ -15,7 +15,7 @@ from models.errors import ExperimentError
 
 _PATHS = ("data", "splits", "background", "imagenet_weights", "features")
 _SETTINGS = (
-    *("architecture", "weights", "height", "width", "train_size", "batch_size", "seed"),
+    *("architecture", "weights", "height", "width", "train_size", "views", "batch_size", "seed"),
     *("head_epochs", "head_views", "head_learning_rate", "epochs", "patience", "unfreeze", "refit_epochs"),
     *("optimizer", "learning_rate", "schedule", "weight_decay", "weight_average"),
     *("label_smoothing", "class_weights", "augmentation", "mix"),
@@ -73,6 +73,7 @@ class Experiment(BaseModel):
     height: int | None = Field(None, ge=1)
     width: int | None = Field(None, ge=1)
     train_size: int | None = Field(None, ge=0)
+    views: int | None = Field(None, ge=1, le=2)
     stride: int = Field(1, ge=1)
     features: Path | None = None
     seed: int | None = Field(None, ge=0)

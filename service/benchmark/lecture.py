@@ -1,7 +1,7 @@
 """The baseline: the loop that lectures on video classification teach, with the same network.
 
-Read a frame, swap its colours, resize, subtract the mean, ``model.predict`` it alone, average the last
-predictions anew, put the text, write the frame: one after the other in one thread.
+Read a frame, swap its colours, resize to 224×224, subtract the mean, ``model.predict`` it alone, average the
+last predictions anew, put the text, write the frame: one after the other in one thread.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from service.benchmark.rounds import Reading, Stopwatch
 
 NAME: Final = "lecture_loop"
+SIDE: Final = 224
 WINDOW: Final = 32
 
 
@@ -30,6 +31,8 @@ class LectureLoop:
 
         artifact = load_artifact(model)
         wanted = artifact.preprocessing
+        if artifact.architecture == "resnet50":  # whatever size a model is served at
+            wanted = replace(wanted, height=SIDE, width=SIDE)
         # The loop hands over RGB with the mean off. The network flips that back if it wants BGR.
         flipped = "rgb" if wanted.channels == "bgr" else "bgr"
         self._mean = np.array(wanted.mean if wanted.channels == "rgb" else wanted.mean[::-1], np.float32)

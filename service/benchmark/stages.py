@@ -55,7 +55,7 @@ class Decoding:
 def resizing(model: str, clip: Path) -> Repeated:
     """From the frame to the model's input."""
     preprocessing = load_artifact(model).preprocessing
-    return _with_frames(clip, lambda frame: preprocessing.model_input(frame.image))
+    return _with_frames(clip, lambda frame: preprocessing.model_input(frame.image, frame.index))
 
 
 def batching(model: str, clip: Path) -> Repeated:

@@ -173,7 +173,7 @@ def show_model(
     typer.echo(f"{artifact.name} {artifact.version} ({artifact.folder})")
     typer.echo(f"network      {artifact.architecture}")
     typer.echo(f"labels       {', '.join(artifact.labels)}")
-    typer.echo(f"input        {pre.width}×{pre.height} pixels, {pre.fit.value}")
+    typer.echo(f"input        {pre.width}×{pre.height} pixels, {', '.join(map(str, pre.views))}")
     typer.echo(f"engines      {', '.join(engines)}")
     for precision in artifact.precisions:
         typer.echo(f"openvino     {describe(precision.value, exports[precision.value])}")

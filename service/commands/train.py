@@ -175,6 +175,15 @@ def train(
     train_size: Annotated[
         int | None, typer.Option(help="Side of a training view in pixels.", show_default="preset")
     ] = None,
+    views: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=2,
+            help="Ways in which a model sees frames in turn: 1, or 2, the second mirrored.",
+            show_default="preset",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(show_default="preset")] = None,
     stride: Annotated[
         int | None,
@@ -249,6 +258,7 @@ def train(
         "height": height,
         "width": width,
         "train_size": train_size,
+        "views": views,
         "stride": stride,
         "features": None if features is None else features.absolute(),
         "seed": seed,

@@ -28,7 +28,10 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 class ImageToInput(Protocol):
-    def model_input(self, image: Image) -> Image: ...
+    @property
+    def views(self) -> tuple[object, ...]: ...
+
+    def model_input(self, image: Image, view: int = 0) -> Image: ...
 
 
 class KerasArtifact(Protocol):
@@ -106,8 +109,12 @@ class KerasClassifier:
     def frames(self) -> int:
         return 1
 
-    def model_input(self, image: Image) -> Image:
-        return self._preprocessing.model_input(image)
+    @property
+    def views(self) -> int:
+        return len(self._preprocessing.views)
+
+    def model_input(self, image: Image, view: int = 0) -> Image:
+        return self._preprocessing.model_input(image, view)
 
     def warm_up(self) -> None:
         """Run every size once, so that the first frame does not pay for what is set up lazily."""

@@ -48,6 +48,8 @@ class KerasClipEngine:
     For use from one thread.
     """
 
+    views = 1
+
     def __init__(self, artifact: ClipArtifact, *, batch_size: int = 8, buckets: bool = False) -> None:
         self._preprocessing = artifact.preprocessing
         self._labels = tuple(artifact.labels)
@@ -69,7 +71,7 @@ class KerasClipEngine:
     def frames(self) -> int:
         return self._frames
 
-    def model_input(self, image: Image) -> Image:
+    def model_input(self, image: Image, view: int = 0) -> Image:
         return self._preprocessing.model_input(image)
 
     def encode(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:

@@ -18,7 +18,10 @@ REQUESTS_PER_STREAM: Final = 2
 
 
 class ImageToInput(Protocol):
-    def model_input(self, image: Image) -> Image: ...
+    @property
+    def views(self) -> tuple[object, ...]: ...
+
+    def model_input(self, image: Image, view: int = 0) -> Image: ...
 
 
 class OpenvinoArtifact(Protocol):
@@ -84,8 +87,12 @@ class OpenvinoClassifier:
     def frames(self) -> int:
         return 1
 
-    def model_input(self, image: Image) -> Image:
-        return self._preprocessing.model_input(image)
+    @property
+    def views(self) -> int:
+        return len(self._preprocessing.views)
+
+    def model_input(self, image: Image, view: int = 0) -> Image:
+        return self._preprocessing.model_input(image, view)
 
     def warm_up(self) -> None:
         """Run every request once, so that the first frame does not pay for what is set up lazily."""

@@ -33,8 +33,12 @@ class RestrictedClassifier:
     def frames(self) -> int:
         return self._classifier.frames
 
-    def model_input(self, image: Image) -> Image:
-        return self._classifier.model_input(image)
+    @property
+    def views(self) -> int:
+        return self._classifier.views
+
+    def model_input(self, image: Image, view: int = 0) -> Image:
+        return self._classifier.model_input(image, view)
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         probabilities = self._classifier.classify(inputs)

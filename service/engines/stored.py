@@ -78,8 +78,12 @@ class StoredModel:
         name = f"{artifact.name} {artifact.version}"
         return cls(model, engine, name, tuple(artifact.labels), artifact.preprocessing)
 
-    def model_input(self, image: Image) -> Image:
-        return self.preprocessing.model_input(image)
+    @property
+    def views(self) -> int:
+        return len(self.preprocessing.views)
+
+    def model_input(self, image: Image, view: int = 0) -> Image:
+        return self.preprocessing.model_input(image, view)
 
     def reference(self) -> Reference | None:
         """What images of the model's labels look like to its network, if that was noted."""

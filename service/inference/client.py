@@ -43,7 +43,8 @@ class RemoteClassifier:
     seconds in all; it hands in the same inputs again, so nothing is lost. The window of a clip model then
     begins anew, as it lies with that process.
 
-    ``model_input`` is the model's own (``Preprocessing.model_input``), so that resizing happens here.
+    ``model_input`` and ``views`` are the model's own (``Preprocessing.model_input``), so that resizing
+    happens here.
     ``slots`` inputs go over at once, if the server grants so many. ``while_waiting`` is called every
     0.2 s of waiting, to give a sign of life; what it raises ends the wait. A client ``with_features`` ranks
     with the uploads, whatever its ``priority``.
@@ -52,8 +53,9 @@ class RemoteClassifier:
     def __init__(
         self,
         address: InferenceAddress,
-        model_input: Callable[[Image], Image],
+        model_input: Callable[[Image, int], Image],
         *,
+        views: int = 1,
         priority: Priority = Priority.LIVE,
         slots: int = 8,
         timeout: float = 30.0,
@@ -66,6 +68,7 @@ class RemoteClassifier:
         """
         self._address = address
         self._model_input = model_input
+        self.views = views
         self._hello = Hello(Purpose.FEATURES if with_features else Purpose(priority), slots)
         self._timeout = timeout
         self._while_waiting = while_waiting
@@ -87,8 +90,8 @@ class RemoteClassifier:
     def frames(self) -> int:
         return self._frames
 
-    def model_input(self, image: Image) -> Image:
-        return self._model_input(image)
+    def model_input(self, image: Image, view: int = 0) -> Image:
+        return self._model_input(image, view)
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return (N, labels) probabilities for (N, h, w, 3) model inputs; for errors see ``judge``."""

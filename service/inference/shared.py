@@ -18,7 +18,7 @@ from service.inference.statistics import InferenceStatistics
 from service.inference.turn import STANDBY_DELAY, Turn
 from service.inference.wire import InferenceAddress
 from service.supervisor import ChildSpec, ChildState, Supervisor
-from service.types import Classifier, Image
+from service.types import Classifier, Preprocessor
 
 PROCESS: Final = "inference"
 STANDBY: Final = "inference standby"
@@ -30,8 +30,11 @@ LOST_SECONDS: Final = 120.0
 """How long a client waits for the process to come back."""
 
 
-class ServedModel(Protocol):
-    """A model by its card, which can be opened where it is to run. Picklable."""
+class ServedModel(Preprocessor, Protocol):
+    """A model by its card, which can be opened where it is to run. Picklable.
+
+    ``model_input`` does not load the network.
+    """
 
     @property
     def name(self) -> str:
@@ -40,10 +43,6 @@ class ServedModel(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]: ...
-
-    def model_input(self, image: Image) -> Image:
-        """As ``Classifier.model_input``, without loading the network."""
-        ...
 
     def open(self, batch_size: int) -> Classifier:
         """Load the network in this process."""
@@ -70,6 +69,7 @@ class RemoteModel:
         return RemoteClassifier(
             self.address,
             self.served.model_input,
+            views=self.served.views,
             priority=Priority.UPLOAD,
             slots=batch_size,
             timeout=LOST_SECONDS,
@@ -90,6 +90,7 @@ class RemoteModel:
         return RemoteClassifier(
             self.address,
             self.served.model_input,
+            views=self.served.views,
             priority=Priority.LIVE,
             slots=1,
             timeout=LOST_SECONDS,

@@ -56,7 +56,7 @@ def learn_label(
     examples = gather(sources)
     check_count(len(examples), force)
     classifier = choice.open(model)
-    lesson = study(examples, model.classes, model.model_input, classifier.embed)
+    lesson = study(examples, model.classes, model, classifier.embed)
     state = LabelState.SHADOW if shadow else LabelState.SERVED
     label = learn(lesson, name, state, model.name, model.store)
     found, others = _left_out(classifier, name, lesson.known, lesson.features)
@@ -131,9 +131,9 @@ def _figures(classifier: LearnedClassifier, model: LearnedModel, samples: list[S
     before, after = [], []
     for start in range(0, len(samples), BATCH):
         images = [read_image(sample.path) for sample in samples[start : start + BATCH]]
-        inputs = np.stack([model.model_input(image) for image in images])
-        before.append(classifier.embed(inputs)[0].argmax(axis=1))
-        after.append(classifier.classify(inputs).argmax(axis=1))
+        seen = [np.stack([model.model_input(each, view) for each in images]) for view in range(model.views)]
+        before.append(np.mean([classifier.embed(each)[0] for each in seen], axis=0).argmax(axis=1))
+        after.append(np.mean([classifier.classify(each) for each in seen], axis=0).argmax(axis=1))
     labels = classifier.labels
     truth = [sample.label for sample in samples]
     was = [model.classes[i] for i in np.concatenate(before)]

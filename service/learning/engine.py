@@ -49,8 +49,12 @@ class LearnedEngine:
     def shadows(self) -> tuple[str, ...]:
         return self._shadows.labels
 
-    def model_input(self, image: Image) -> Image:
-        return self._embedder.model_input(image)
+    @property
+    def views(self) -> int:
+        return self._embedder.views
+
+    def model_input(self, image: Image, view: int = 0) -> Image:
+        return self._embedder.model_input(image, view)
 
     def encode(self, inputs: npt.NDArray[np.uint8]) -> Floats:
         """(N, classes + width): the network's own probabilities, then its features."""
@@ -132,7 +136,10 @@ class Model(Protocol):
     @property
     def labels(self) -> tuple[str, ...]: ...
 
-    def model_input(self, image: Image) -> Image: ...
+    @property
+    def views(self) -> int: ...
+
+    def model_input(self, image: Image, view: int = 0) -> Image: ...
 
     def open(self, batch_size: int) -> Classifier: ...
 
@@ -195,8 +202,12 @@ class LearnedModel:
                 "make it from the training images: video-events models reference DATA --model MODEL"
             )
 
-    def model_input(self, image: Image) -> Image:
-        return self.base.model_input(image)
+    @property
+    def views(self) -> int:
+        return self.base.views
+
+    def model_input(self, image: Image, view: int = 0) -> Image:
+        return self.base.model_input(image, view)
 
     def open(self, batch_size: int) -> Classifier:
         """Load the network. One that gives no features, as of clip models, cannot learn: it is as it is."""

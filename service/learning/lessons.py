@@ -16,7 +16,7 @@ from service.errors import LabelExistsError, LearningError
 from service.learning.engine import LearnedModel
 from service.learning.examples import FEWEST, MOST, Example, read_jpeg
 from service.learning.store import LabelState, LabelStore, LearnedLabel
-from service.types import BACKGROUND, Classifier, Embedder, Image
+from service.types import BACKGROUND, Classifier, Embedder, Image, Preprocessor
 
 Floats = npt.NDArray[np.float32]
 Embed = Callable[[npt.NDArray[np.uint8]], tuple[Floats, Floats]]
@@ -68,11 +68,11 @@ def check_count(count: int, force: bool) -> None:
 def study(
     examples: Sequence[Example],
     labels: Sequence[str],
-    model_input: Callable[[Image], Image],
+    preprocessor: Preprocessor,
     embed: Embed,
 ) -> Lesson:
     """Show the examples to the network, whose own ``labels`` name its probabilities."""
-    known, features = embed_all([example.image() for example in examples], model_input, embed)
+    known, features = embed_all([example.image() for example in examples], preprocessor, embed)
     return Lesson(tuple(examples), known, features, _warnings(examples, labels, known, features))
 
 
@@ -82,13 +82,13 @@ def learn(lesson: Lesson, name: str, state: LabelState, model: str, store: Label
     return store.add(name, state, model, images, lesson.features, lesson.warnings)
 
 
-def embed_files(paths: Sequence[Path], model_input: Callable[[Image], Image], embed: Embed) -> Floats:
+def embed_files(paths: Sequence[Path], preprocessor: Preprocessor, embed: Embed) -> Floats:
     """Features of stored examples, (n, width), for ``LabelStore.renew``."""
     try:
         images = [read_jpeg(path.read_bytes()) for path in paths]
     except OSError as error:
         raise LearningError(f"a stored example cannot be read: {error}") from error
-    return embed_all(images, model_input, embed)[1]
+    return embed_all(images, preprocessor, embed)[1]
 
 
 def up_to_date(model: LearnedModel, classifier: Classifier) -> Classifier:
@@ -100,17 +100,20 @@ def up_to_date(model: LearnedModel, classifier: Classifier) -> Classifier:
         raise LearningError(f"model {model.name} judges clips, not single frames: it cannot learn labels")
     model.check_reference()
     embedder = classifier
-    model.store.renew(model.name, lambda paths: embed_files(paths, embedder.model_input, embedder.embed))
+    model.store.renew(model.name, lambda paths: embed_files(paths, embedder, embedder.embed))
     return model.teach(classifier)
 
 
-def embed_all(
-    images: Sequence[Image], model_input: Callable[[Image], Image], embed: Embed
-) -> tuple[Floats, Floats]:
+def embed_all(images: Sequence[Image], preprocessor: Preprocessor, embed: Embed) -> tuple[Floats, Floats]:
+    """(N, classes) probabilities and (N, width) features of N images, each the mean over all views."""
     parts = []
     for start in range(0, len(images), BATCH):
-        inputs = np.stack([model_input(image) for image in images[start : start + BATCH]])
-        parts.append(embed(inputs))
+        part = images[start : start + BATCH]
+        inputs = (
+            np.stack([preprocessor.model_input(each, view) for each in part])
+            for view in range(preprocessor.views)
+        )
+        parts.append([np.mean(rows, axis=0) for rows in zip(*map(embed, inputs), strict=True)])
     known, features = (np.concatenate(part) for part in zip(*parts, strict=True))
     return known, features
 

@@ -90,7 +90,7 @@ class Trainer:
             self.go_on()
             source = self._connect(self.go_on)
             try:
-                lesson = study(examples, self.model.classes, self.model.model_input, _with_features(source))
+                lesson = study(examples, self.model.classes, self.model, _with_features(source))
             finally:
                 source.close()
             return learn(lesson, name, LabelState.SHADOW, self.model.name, self.model.store)
@@ -152,7 +152,7 @@ class Trainer:
         embed = _with_features(source)
         try:
             return self.model.store.renew(
-                self.model.name, lambda paths: embed_files(paths, self.model.model_input, embed)
+                self.model.name, lambda paths: embed_files(paths, self.model, embed)
             )
         finally:
             source.close()

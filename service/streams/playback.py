@@ -171,8 +171,12 @@ class PatientClassifier:
     def frames(self) -> int:
         return self._classifier.frames
 
-    def model_input(self, image: Image) -> Image:
-        return self._classifier.model_input(image)
+    @property
+    def views(self) -> int:
+        return self._classifier.views
+
+    def model_input(self, image: Image, view: int = 0) -> Image:
+        return self._classifier.model_input(image, view)
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         self._state = StreamState.LIVE

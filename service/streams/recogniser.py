@@ -72,12 +72,16 @@ class CroppedClassifier:
     def frames(self) -> int:
         return self._classifier.frames
 
-    def model_input(self, image: Image) -> Image:
+    @property
+    def views(self) -> int:
+        return self._classifier.views
+
+    def model_input(self, image: Image, view: int = 0) -> Image:
         height, width = image.shape[:2]
         left, top, wide, high = self._crop
         x, y = min(width - 1, int(left * width)), min(height - 1, int(top * height))
         right, bottom = max(x + 1, round((left + wide) * width)), max(y + 1, round((top + high) * height))
-        return self._classifier.model_input(image[y:bottom, x:right])
+        return self._classifier.model_input(image[y:bottom, x:right], view)
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return self._classifier.classify(inputs)
@@ -116,6 +120,7 @@ class Recogniser:
         """
         self._open = open_model
         self._gate = gate
+        self._view = 0
         self._known: Result | None = None
         self._changed = threading.Condition()
         self._classifier: Classifier | None = None
@@ -153,13 +158,16 @@ class Recogniser:
             classifier = self._classifier
         if classifier is None:
             return
-        model_input = classifier.model_input(frame.image)
-        if self._gate and classifier.frames == 1 and (known := self._known_of(model_input, frame.pts, era)):
-            with self._changed:
-                self._result = replace(
-                    known, index=frame.index, pts=frame.pts, captured_at=frame.captured_at, seconds=None
-                )
-            return
+        if self._gate and classifier.frames == 1:
+            seen = classifier.model_input(frame.image)
+            if known := self._known_of(seen, frame.pts, era):
+                with self._changed:
+                    self._result = replace(
+                        known, index=frame.index, pts=frame.pts, captured_at=frame.captured_at, seconds=None
+                    )
+                return
+        model_input = classifier.model_input(frame.image, self._view)
+        self._view = (self._view + 1) % classifier.views
         work = _Work(era, frame.index, frame.pts, frame.captured_at, model_input, time.monotonic())
         with self._changed:
             self._known = None  # until there is a result; there may never be one

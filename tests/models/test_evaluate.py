@@ -4,14 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from models.charts import as_svg, draw_confusion, draw_precision_recall, draw_roc, save
 from models.datasets import Sample
-from models.evaluate import Evaluation, fit_temperature, renormalise, softmax
+from models.evaluate import Evaluation, evaluate, fit_temperature, renormalise, softmax
 from models.export import Judged, export
-from models.preprocessing import Preprocessing
+from models.preprocessing import Preprocessing, View
 from models.report import format_table
 
 
@@ -93,14 +95,47 @@ def test_temperature_is_found_again() -> None:
     logits = rng.normal(0, 4, (20000, 5)).astype(np.float32)
     probabilities = softmax(logits, 2.5)
     truth = (probabilities.cumsum(axis=1) < rng.random((20000, 1))).sum(axis=1).clip(0, 4)
-    assert fit_temperature(logits, truth) == pytest.approx(2.5, rel=0.05)
+    assert fit_temperature(logits[None], truth) == pytest.approx(2.5, rel=0.05)
+
+
+def test_temperature_is_that_of_the_mean_of_the_views() -> None:
+    """Views that err independently are less sure together: what is served is what is calibrated."""
+    rng = np.random.default_rng(5)
+    truth = rng.integers(0, 4, 5000)
+    logits = rng.normal(0, 3, (2, len(truth), 4)).astype(np.float32)
+    logits[:, np.arange(len(truth)), truth] += 3
+
+    def loss(temperature: float) -> float:
+        return Evaluation(tuple("abcd"), truth, softmax(logits, temperature).mean(axis=0)).loss
+
+    together = fit_temperature(logits, truth)
+    assert loss(together) < min(loss(0.9 * together), loss(1.1 * together))
+    assert together < 0.8 * fit_temperature(logits[:1], truth)
+
+
+def test_an_image_is_judged_in_all_views(tmp_path: Path) -> None:
+    """The mean over the views, each made by the model's own preprocessing; here one is mirrored."""
+    image = np.zeros((10, 20, 3), np.uint8)
+    image[:, :10] = 200
+    cv2.imwrite(str(tmp_path / "x.png"), image)
+    preprocessing = Preprocessing(height=8, width=8, views=(View(), View(mirrored=True)))
+
+    def classify(inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        left = inputs[:, :, :4].mean(axis=(1, 2, 3)) / 200
+        return np.stack([left, 1 - left], axis=1).astype(np.float32)
+
+    samples = [Sample(tmp_path / "x.png", "a", "test")]
+    one = evaluate(samples, ("a", "b"), preprocessing.model_input, classify)
+    both = evaluate(samples, ("a", "b"), preprocessing.model_input, classify, views=2)
+    np.testing.assert_allclose(one.probabilities, [[1, 0]], atol=0.01)
+    np.testing.assert_allclose(both.probabilities, [[0.5, 0.5]], atol=0.01)
 
 
 def test_a_few_right_images_do_not_make_a_model_sure_of_everything() -> None:
     """Rows still differ after calibration on a few images that were all right; ranks are kept."""
     logits = np.array([[4.0, 0.0], [0.0, 3.0], [6.0, 0.0], [0.0, 5.0]] * 10, np.float32)
     truth = np.array([0, 1, 0, 1] * 10)
-    temperature = fit_temperature(logits, truth)
+    temperature = fit_temperature(logits[None], truth)
     assert 0.9 < softmax(logits, temperature).max(axis=1).mean() < 0.999
 
 
@@ -117,7 +152,7 @@ def test_figures_without_background_need_other_images(monkeypatch: pytest.Monkey
 
     def judged(*names: str) -> Judged:
         samples = [Sample(Path(f"{n}.png"), name, "valid") for n, name in enumerate(names)]
-        return Judged(labels, samples, np.array([[2.0, 1.0, 0.0]] * len(names), np.float32))
+        return Judged(labels, samples, np.array([[[2.0, 1.0, 0.0]] * len(names)], np.float32))
 
     facts: dict[str, Any] = {"name": "x", "version": "1", "architecture": "small_cnn", "options": {}}
     facts |= {"labels": labels, "preprocessing": Preprocessing(), "training": {}}

@@ -1,11 +1,13 @@
 """From images of any shape to the input of a network."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
 
 from models.errors import ArtifactError
-from models.preprocessing import Fit, Preprocessing, fit_image
+from models.preprocessing import Fit, Preprocessing, View, fit_image
 
 
 def gradient(height: int, width: int) -> np.ndarray:
@@ -59,11 +61,42 @@ def test_letterbox_fills_with_black() -> None:
 
 def test_round_trip_through_a_dictionary() -> None:
     """What training recorded is what serving does."""
-    preprocessing = Preprocessing(height=96, width=128, fit=Fit.CROP, channels="rgb", mean=(1.0, 2.0, 3.0))
-    assert Preprocessing.from_dict(preprocessing.to_dict()) == preprocessing
+    preprocessing = Preprocessing(
+        height=96, width=128, views=(View(), View(Fit.CROP, mirrored=True)), mean=(1.0, 2.0, 3.0)
+    )
+    stored = json.loads(json.dumps(preprocessing.to_dict()))
+    assert stored["views"] == ["squeeze", "crop mirrored"]
+    assert Preprocessing.from_dict(stored) == preprocessing
 
 
-@pytest.mark.parametrize("change", [{"fit": "stretch"}, {"colour": "bgr"}, {"mean": 3}])
+def test_models_of_before_there_were_views_are_read() -> None:
+    """Their cards name the one way in which images are made square."""
+    fields = Preprocessing(views=(View(Fit.CROP),)).to_dict()
+    del fields["views"]
+    assert Preprocessing.from_dict(fields | {"fit": "crop"}) == Preprocessing(views=(View(Fit.CROP),))
+
+
+def test_views_follow_each_other_and_begin_again() -> None:
+    """Every view in turn; a mirrored one has left and right changed, and nothing else."""
+    image = gradient(60, 120)
+    preprocessing = Preprocessing(height=32, width=32, views=(View(), View(Fit.CROP, mirrored=True)))
+    first, second, third = (preprocessing.model_input(image, view) for view in range(3))
+    np.testing.assert_array_equal(first, fit_image(image, 32, 32, Fit.SQUEEZE))
+    np.testing.assert_array_equal(second, fit_image(image, 32, 32, Fit.CROP)[:, ::-1])
+    np.testing.assert_array_equal(third, first)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"views": ["stretch"]},
+        {"views": ["crop turned"]},
+        {"views": []},
+        {"views": [3]},
+        {"colour": "bgr"},
+        {"mean": 3},
+    ],
+)
 def test_unknown_values_are_refused(change: dict) -> None:
     """A model card of a later version is not misread."""
     with pytest.raises(ArtifactError, match="cannot be understood"):

@@ -17,7 +17,7 @@ from models.datasets import Sample, division_of, load_folder, of_split
 from models.errors import ArtifactError, DatasetError, DivergedError, ModelError, WeightsError
 from models.experiments.results import count_parameters
 from models.experiments.samples import check_fed_alike, check_unseen
-from models.export import choose_fit, export, judge
+from models.export import choose_views, export, judge
 from models.imagenet import load_imagenet_weights, read_tensorflowjs
 from models.optimizers import LayeredAdamW, make_head_optimizer
 from models.preprocessing import Preprocessing
@@ -53,7 +53,9 @@ def run(
 @pytest.fixture(scope="module")
 def artifact(run, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     training, network, samples = run
-    preprocessing, fits = choose_fit(network, training.labels, training.valid, SETTINGS.preprocessing)
+    preprocessing, accuracies = choose_views(
+        network, training.labels, training.valid, SETTINGS.preprocessing, 2
+    )
     judged = {
         split: judge(network, training.labels, of_split(samples, split), preprocessing)
         for split in ("valid", "test")
@@ -68,7 +70,7 @@ def artifact(run, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
         architecture="resnet50",
         options=training.options,
         preprocessing=preprocessing,
-        training=training.record() | {"fit_accuracy_on_valid": fits},
+        training=training.record() | {"view_accuracy_on_valid": accuracies},
         **judged,
     )
     report = folder.parent / "report"
@@ -180,6 +182,8 @@ def test_only_batches_of_images_are_mixed() -> None:
     for architecture in ("siamese", "lrcn"):
         with pytest.raises(ModelError, match="mix is for networks that classify single images"):
             with_overrides(architecture=architecture, mix=0.5)
+        with pytest.raises(ModelError, match="views is for networks that classify single images"):
+            with_overrides(architecture=architecture, views=2)
 
 
 def test_a_run_does_not_go_on_with_other_settings(run) -> None:
@@ -211,7 +215,11 @@ def test_artifact_tells_how_it_came_about(artifact: Artifact) -> None:
     assert metrics["test"]["all"]["n"] == 12
     assert training["settings"]["seed"] == SETTINGS.seed
     assert training["images"]["train"] == {"blue": 14, "green": 14, "red": 14}
-    assert set(training["fit_accuracy_on_valid"]) == {"squeeze", "crop", "letterbox"}
+    accuracies = training["view_accuracy_on_valid"]
+    assert len(accuracies) == 9
+    assert "squeeze + crop mirrored" in accuracies
+    chosen = " + ".join(map(str, artifact.preprocessing.views))
+    assert accuracies[chosen] == max(accuracies.values())
 
 
 def test_report_is_complete(artifact: Artifact) -> None:

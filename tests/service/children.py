@@ -80,13 +80,15 @@ def end(child: Child) -> None:
 class BrightnessClassifier:
     """Tells the brightness of the first pixel, and the number of the process, in three classes."""
 
+    views = 1
+
     def __init__(self, seconds: float = 0.0, third: str = "pid", order: Path | None = None) -> None:
         """``order`` is a file; once it is there, it is removed and the engine fails."""
         self.labels = ("dark", "bright", third)
         self._seconds = seconds
         self._order = order
 
-    def model_input(self, image: Image) -> Image:
+    def model_input(self, image: Image, view: int = 0) -> Image:
         return np.resize(image, SHAPE).astype(np.uint8)
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

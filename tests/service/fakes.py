@@ -24,6 +24,7 @@ class ColourClassifier:
     """Labels a frame by the colour nearest to its mean; fully deterministic, and sure of itself."""
 
     frames = 1
+    views = 1
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -33,7 +34,7 @@ class ColourClassifier:
     def labels(self) -> tuple[str, ...]:
         return tuple(COLOURS)
 
-    def model_input(self, image: Image) -> Image:
+    def model_input(self, image: Image, view: int = 0) -> Image:
         return np.asarray(cv2.resize(image, (8, 8), interpolation=cv2.INTER_AREA), np.uint8)
 
     def embed(self, inputs: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -61,14 +62,15 @@ class ClipColours:
     """
 
     labels = tuple(COLOURS)
+    views = 1
 
     def __init__(self, frames: int = 5) -> None:
         self.frames = frames
         self.encoded = self.decided = 0
         self._colours = ColourClassifier()
 
-    def model_input(self, image: Image) -> Image:
-        return self._colours.model_input(image)
+    def model_input(self, image: Image, view: int = 0) -> Image:
+        return self._colours.model_input(image, view)
 
     def encode(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         self.encoded += len(inputs)

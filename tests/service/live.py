@@ -58,7 +58,9 @@ class ColourModel:
     def labels(self) -> tuple[str, ...]:
         return tuple(COLOURS)
 
-    def model_input(self, image: Image) -> Image:
+    views = 1
+
+    def model_input(self, image: Image, view: int = 0) -> Image:
         return ColourClassifier().model_input(image)
 
     def open(self, batch_size: int) -> Classifier:

@@ -38,8 +38,9 @@ class ClipModel:
 
     name = "clip colours 1"
     labels = ClipColours.labels
+    views = 1
 
-    def model_input(self, image: Image) -> Image:
+    def model_input(self, image: Image, view: int = 0) -> Image:
         return ClipColours().model_input(image)
 
     def open(self, batch_size: int) -> Classifier:

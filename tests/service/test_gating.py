@@ -196,10 +196,10 @@ class LiveList(ListSource):
 
 def gated_by_default(source: ListSource) -> RunResult:
     class Taking(ColourClassifier):
-        def model_input(self, image: Image) -> Image:
+        def model_input(self, image: Image, view: int = 0) -> Image:
             if isinstance(source, LiveList):
                 source.taken.release()
-            return super().model_input(image)
+            return super().model_input(image, view)
 
     return run(source, "clip", Taking(), RunSettings())
 
@@ -293,3 +293,26 @@ def test_nothing_is_taken_over_from_a_frame_that_was_never_classified() -> None:
         assert after
         assert after.seconds is not None
         assert list(COLOURS)[int(after.probabilities.argmax())] == "blue"
+
+
+def test_a_live_stream_is_seen_in_each_view_in_turn() -> None:
+    """Only frames that are classified take a turn, and they are compared in one view."""
+    seen: list[int] = []
+
+    class TwoViews(ColourClassifier):
+        views = 2
+
+        def model_input(self, image: Image, view: int = 0) -> Image:
+            return np.full_like(super().model_input(image), 255 * view)
+
+        def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            seen.append(int(inputs[0, 0, 0, 0]) // 255)
+            return super().classify(inputs)
+
+    recogniser = Recogniser(lambda _: TwoViews(), Gate())
+    try:
+        for index, era in enumerate((0, 0, 1, 1, 2, 3)):
+            assert result_of(recogniser, index, "red", era)
+    finally:
+        recogniser.close()
+    assert seen == [0, 1, 0, 1]

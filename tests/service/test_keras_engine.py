@@ -13,7 +13,9 @@ from service.types import Embedder, Image
 
 
 class SmallInput:
-    def model_input(self, image: Image) -> Image:
+    views = (None,)
+
+    def model_input(self, image: Image, view: int = 0) -> Image:
         return image[:8, :8]
 
 

@@ -84,6 +84,38 @@ def test_every_nth_frame() -> None:
     assert [e.label for e in result.events] == ["red", "blue"]
 
 
+class TwoViews(ColourClassifier):
+    """Sees a frame as it is, then the next one mirrored; ``views_seen`` notes which."""
+
+    views = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.views_seen: list[int] = []
+
+    def model_input(self, image: Image, view: int = 0) -> Image:
+        self.views_seen.append(view)
+        return super().model_input(image, view)
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_classified_frames_are_seen_in_each_view_in_turn(every: int) -> None:
+    """The average of a window is over the views too, however many frames lie between."""
+    model = TwoViews()
+    result = run(ListSource(SCENES), "clip", model, RunSettings(window=4, every=every))
+    assert model.views_seen == [n % 2 for n in range(result.classified)]
+    assert [event.label for event in result.events] == ["red", "blue"]
+
+
+def test_frames_are_compared_in_one_view_and_classified_in_turn() -> None:
+    """A mirrored frame does not look like the one before, were it compared: a still scene stays gated."""
+    model = TwoViews()
+    result = run(ListSource(SCENES), "clip", model, RunSettings(gate=True))
+    assert result.reused > 4 * result.classified
+    assert model.views_seen.count(1) == result.classified // 2
+    assert model.views_seen.count(0) == result.frames + (result.classified + 1) // 2
+
+
 class DrawingSink(ListSink):
     """Spoils every frame that it gets, as one that draws."""
 
@@ -110,11 +142,11 @@ def test_next_batch_is_prepared_meanwhile() -> None:
             self.grown = threading.Condition()
             self.went_on = True
 
-        def model_input(self, image: Image) -> Image:
+        def model_input(self, image: Image, view: int = 0) -> Image:
             with self.grown:
                 self.resized += 1
                 self.grown.notify_all()
-            return super().model_input(image)
+            return super().model_input(image, view)
 
         def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
             if not self.batches:

@@ -32,8 +32,9 @@ class BrightModel:
     seconds: float = 0.02
     name: str = "bright 1"
     labels: tuple[str, ...] = ("dark", "bright", "pid")
+    views: int = 1
 
-    def model_input(self, image: Any) -> Any:
+    def model_input(self, image: Any, view: int = 0) -> Any:
         return BrightnessClassifier().model_input(image)
 
     def open(self, batch_size: int) -> BrightnessClassifier:

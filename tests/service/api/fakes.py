@@ -37,13 +37,15 @@ class ColourProvider:
     def labels(self) -> tuple[str, ...]:
         return tuple(COLOURS)
 
+    views = 1
+
     def open(self, batch_size: int) -> Classifier:
         return GatedClassifier(self)
 
     def reference(self) -> Reference:
         return colour_reference()
 
-    def model_input(self, image: Image) -> Image:
+    def model_input(self, image: Image, view: int = 0) -> Image:
         """Runs in the process of the clip, which is the one to die or to take memory."""
         if self.dies:
             os.kill(os.getpid(), signal.SIGKILL)

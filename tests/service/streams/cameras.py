@@ -131,12 +131,13 @@ class BrightClassifier:
 
     labels = ("bright", "other", "background")
     frames = 1
+    views = 1
 
     def __init__(self, model: BrightModel, while_waiting: Callable[[], None]) -> None:
         self._model = model
         self._while_waiting = while_waiting
 
-    def model_input(self, image: Image) -> Image:
+    def model_input(self, image: Image, view: int = 0) -> Image:
         return np.asarray(cv2.resize(image, (8, 8), interpolation=cv2.INTER_AREA), np.uint8)
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
