@@ -58,7 +58,6 @@ class Remembering:
     """A classifier that knows what it has said: the same inputs cost the network nothing a second time."""
 
     frames = 1
-    views = 1
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
@@ -67,6 +66,10 @@ class Remembering:
     @property
     def labels(self) -> tuple[str, ...]:
         return self._classifier.labels
+
+    @property
+    def views(self) -> int:
+        return self._classifier.views
 
     def model_input(self, image: Image, view: int = 0) -> Image:
         return self._classifier.model_input(image, view)
