@@ -61,13 +61,13 @@ class RunSettings:
             return RollingAverage(labels, seconds=self.window_seconds)
         return RollingAverage(labels, window=self.window)
 
-    def open_gate(self, is_live: bool) -> Gate | None:
-        """A gate for one source, or ``None`` if every frame is to be classified."""
+    def open_gate(self, is_live: bool, views: int = 1) -> Gate | None:
+        """A gate for one source and a model of so many views, or ``None`` if all are to be classified."""
         if not (is_live if self.gate is None else self.gate):
             return None
         from service.gating import Gate
 
-        return Gate.for_window(self.window, self.window_seconds)
+        return Gate.for_window(self.window, self.window_seconds, views)
 
     def event_settings(self) -> EventSettings:
         from service.events import EventSettings

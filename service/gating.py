@@ -37,25 +37,36 @@ class Gate:
     """Decides for the model inputs of one stream, in order, which of them are to be classified."""
 
     def __init__(
-        self, threshold: float = OPENS_AT, *, frames: float = math.inf, seconds: float = LONGEST
+        self,
+        threshold: float = OPENS_AT,
+        *,
+        frames: float = math.inf,
+        seconds: float = LONGEST,
+        views: int = 1,
     ) -> None:
         """An input passes if a block differs by ``threshold`` levels of 256 or more; 0 lets all pass.
 
-        One also passes after ``frames`` in a row have been held back, and ``seconds`` after the last.
+        One also passes after ``frames`` in a row have been held back, and ``seconds`` after the last. With
+        each the next ones pass too, until the scene has been seen in all ``views`` of the model.
         """
         self._threshold = threshold
         self._frames = frames
         self._seconds = seconds
+        self._views = views
+        self._due = 0
         self._held = 0
         self._passed_at = 0.0
         self._reference: Image | None = None
 
     @classmethod
-    def for_window(cls, window: int, seconds: float | None) -> Gate:
-        """A gate before an average over ``window`` predictions, or over those of so many ``seconds``."""
+    def for_window(cls, window: int, seconds: float | None, views: int = 1) -> Gate:
+        """A gate before an average over ``window`` predictions, or over those of so many ``seconds``.
+
+        Of a model with several views the frames that are seen in the others do not count as held back.
+        """
         if seconds is not None:
-            return cls(seconds=min(LONGEST, WEIGHT * seconds))
-        return cls(frames=max(0, math.floor(WEIGHT * window) - 1))
+            return cls(seconds=min(LONGEST, WEIGHT * seconds), views=views)
+        return cls(frames=max(0, math.floor(WEIGHT * window) + views - 2), views=views)
 
     def passes(self, model_input: Image, pts: float) -> bool:
         """Whether an H×W×3 ``uint8`` BGR input, always of the same view, at ``pts`` is to be classified.
@@ -63,15 +74,20 @@ class Gate:
         Later ones are compared with it if so; otherwise what was said of the last that passed holds for it.
         """
         blocks = _blocks(model_input)
-        if self._is_like_the_last(blocks, pts):
+        if self._due:
+            self._due -= 1
+        elif self._is_like_the_last(blocks, pts):
             self._held += 1
             return False
+        else:
+            self._due = self._views - 1
         self._reference, self._passed_at, self._held = blocks, pts, 0
         return True
 
     def reset(self) -> None:
         """Forget the last input, of which nothing is known any more: the next one passes."""
         self._reference = None
+        self._due = 0
 
     def _is_like_the_last(self, blocks: Image, pts: float) -> bool:
         # Time that runs backwards is a new beginning.

@@ -38,6 +38,7 @@ from service.types import (
     SmoothedPrediction,
     SourceProperties,
 )
+from service.views import ViewMean
 
 PATIENCE: Final = 0.5
 """Seconds to wait for a live frame before looking whether the run is to stop."""
@@ -164,6 +165,7 @@ def run(
     after all threads have ended and sinks have given up what they had half written.
     """
     interpreter = Interpreter(stream, classifier.labels, settings)
+    views = ViewMean(classifier.views)
     stop = stop or threading.Event()
     frames = classified = reused = 0
     end_pts = 0.0
@@ -173,7 +175,7 @@ def run(
         try:
             with closing(_prepared(source, classifier, settings, stop)) as batches:
                 for batch in batches:
-                    for step in _steps(batch, classifier, interpreter):
+                    for step in _steps(batch, classifier, views, interpreter):
                         frames += 1
                         end_pts = max(end_pts, step.frame.pts + frame_time)
                         _call_all(partial(sink.write, step) for sink in sinks)
@@ -247,7 +249,7 @@ def _batches(
     """Read frames, make model inputs, gather them; what is incomplete when ``stop`` is set is let go."""
     flow = plan(source.properties, settings)
     batcher = Batcher(flow.batch_size, flow.batch_bytes)
-    gate = settings.open_gate(source.properties.is_live) if classifier.frames == 1 else None
+    gate = settings.open_gate(source.properties.is_live, classifier.views) if classifier.frames == 1 else None
     view = 0
     failure: SourceError | None = None
     with closing(_frames(source, flow, stop)) as frames:
@@ -291,7 +293,7 @@ def _frames(source: Source, flow: Plan, stop: threading.Event) -> Generator[Fram
             yield taken
 
 
-def _steps(batch: Batch, classifier: Classifier, interpreter: Interpreter) -> Iterator[Step]:
+def _steps(batch: Batch, classifier: Classifier, views: ViewMean, interpreter: Interpreter) -> Iterator[Step]:
     """Classify a batch and follow its frames in order."""
     results = iter(()) if batch.inputs is None else iter(classifier.classify(batch.inputs))
     ended = interpreter.relabel(classifier.labels)
@@ -299,7 +301,8 @@ def _steps(batch: Batch, classifier: Classifier, interpreter: Interpreter) -> It
     for position, frame in enumerate(batch.frames):
         messages, ended = ended, ()
         if position in classified:
-            messages += interpreter.update(Prediction(frame.index, frame.pts, next(results)))
+            said = views.update(next(results), classifier.labels)
+            messages += interpreter.update(Prediction(frame.index, frame.pts, said))
         elif position in repeats:
             messages += interpreter.repeat(frame)
         yield Step(frame, interpreter.smoothed, interpreter.event, messages, position in repeats)

@@ -64,6 +64,10 @@ class RemoteModel:
     def labels(self) -> tuple[str, ...]:
         return self.served.labels
 
+    @property
+    def views(self) -> int:
+        return self.served.views
+
     def open(self, batch_size: int) -> Classifier:
         """For an uploaded clip: many inputs at once, after the live streams."""
         return RemoteClassifier(

@@ -168,7 +168,7 @@ class _Stream:
 
     def _follow(self, source: Source, screen: Screen) -> str | None:
         if self._recogniser is None:
-            gate = self._task.options.settings.open_gate(is_live=True)
+            gate = self._task.options.settings.open_gate(is_live=True, views=self._model.views)
             self._recogniser = Recogniser(self._open_model, gate)
         return LiveSession(
             source,

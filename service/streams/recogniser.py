@@ -22,6 +22,7 @@ from service.errors import InferenceError
 from service.gating import Gate
 from service.streams.records import LiveModel, StreamOptions
 from service.types import Classifier, Frame, Image, Judgement, Probabilities, judged
+from service.views import ViewMean
 
 WAITING: Final = "waiting for inference"
 PATIENCE: Final = 5.0
@@ -216,6 +217,7 @@ class Recogniser:
 
     def _serve(self, classifier: Classifier) -> None:
         era: int | None = None
+        views = ViewMean(classifier.views)
         with self._changed:
             self._classifier = classifier
         while True:
@@ -226,8 +228,9 @@ class Recogniser:
                 raise _ClosingError
             if era is not None and work.era != era:
                 classifier.reset()
+                views.reset()
             era = work.era
-            judgement = judged(classifier, work.model_input[np.newaxis])
+            judgement = _joined(judged(classifier, work.model_input[np.newaxis]), views)
             seconds = time.monotonic() - work.begun_at
             with self._changed:
                 self._work = None
@@ -239,6 +242,16 @@ class Recogniser:
     def _go_on(self) -> None:
         if self._closing:
             raise _ClosingError
+
+
+def _joined(judgement: Judgement, views: ViewMean) -> Judgement:
+    """``judgement`` of one input, with what was said before in other views."""
+    labels = len(judgement.labels)
+    row = np.concatenate([judgement.probabilities[0], judgement.shadow_probabilities[0]])
+    row = views.update(row, (judgement.labels, judgement.shadows))
+    return replace(
+        judgement, probabilities=row[np.newaxis, :labels], shadow_probabilities=row[np.newaxis, labels:]
+    )
 
 
 class _ClosingError(Exception):

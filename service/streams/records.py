@@ -28,6 +28,11 @@ class LiveModel(Protocol):
     @property
     def labels(self) -> tuple[str, ...]: ...
 
+    @property
+    def views(self) -> int:
+        """As ``Classifier.views``."""
+        ...
+
     def open_live(self, while_waiting: Callable[[], None]) -> Classifier:
         """``while_waiting`` is called at least every 0.2 s while a call of the classifier waits."""
         ...

@@ -295,6 +295,17 @@ def test_nothing_is_taken_over_from_a_frame_that_was_never_classified() -> None:
         assert list(COLOURS)[int(after.probabilities.argmax())] == "blue"
 
 
+@pytest.mark.parametrize("views", [2, 3])
+def test_a_scene_that_passes_is_seen_in_all_views(views: int) -> None:
+    """After what is new the next frames pass too; what is held back in between stays bounded."""
+    stills = [scene("red")] * 100
+    times = passed(Gate.for_window(32, None, views), stills)
+    period = 8 + 2 * (views - 1)
+    assert times == [i for i in range(100) if i % period < views]
+    changed = passed(Gate(seconds=ENDLESS, views=views), stills[:10] + [scene("blue")] * 10)
+    assert changed == [*range(views), *range(10, 10 + views)]
+
+
 def test_a_live_stream_is_seen_in_each_view_in_turn() -> None:
     """Only frames that are classified take a turn, and they are compared in one view."""
     seen: list[int] = []

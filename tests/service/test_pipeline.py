@@ -111,7 +111,7 @@ def test_frames_are_compared_in_one_view_and_classified_in_turn() -> None:
     """A mirrored frame does not look like the one before, were it compared: a still scene stays gated."""
     model = TwoViews()
     result = run(ListSource(SCENES), "clip", model, RunSettings(gate=True))
-    assert result.reused > 4 * result.classified
+    assert result.reused >= 4 * result.classified
     assert model.views_seen.count(1) == result.classified // 2
     assert model.views_seen.count(0) == result.frames + (result.classified + 1) // 2
 

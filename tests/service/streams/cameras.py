@@ -162,6 +162,7 @@ class BrightModel:
     away: Path | None = None
     name: str = "bright 1"
     labels: tuple[str, ...] = BrightClassifier.labels
+    views: int = 1
 
     def open_live(self, while_waiting: Callable[[], None]) -> BrightClassifier:
         if self.away is not None and self.away.exists():
