@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -90,10 +90,6 @@ class Preprocessing:
         seen = self.views[view % len(self.views)]
         fitted = fit_image(image, self.height, self.width, seen.fit)
         return np.asarray(cv2.flip(fitted, 1), np.uint8) if seen.mirrored else fitted
-
-    def single(self) -> Preprocessing:
-        """The first view alone."""
-        return replace(self, views=self.views[:1])
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"views": [str(view) for view in self.views]}

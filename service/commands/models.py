@@ -47,10 +47,10 @@ def evaluate(
     """Judge a model on labelled images: precision, recall and F1 by label, confusion, calibration.
 
     All labels of the model are judged; without images of the background, 'background' alone is left out. With
-    --labels only the images of these labels count. Probabilities are renormalised over what is left. Images
-    that the model's own training had are in the split that they were in there. The groups of the
-    background default to those that the model was trained with. A model that judges clips is judged on the
-    videos of DATA/labels.csv, window by window.
+    --labels only the images of these labels count. Probabilities are renormalised over what is left; of a
+    model with several views they are the mean over all views. Images that the model's own training had are in
+    the split that they were in there. The groups of the background default to those of that training. A model
+    that judges clips is judged on the videos of DATA/labels.csv, window by window.
     """
     from dataclasses import replace
 
