@@ -32,6 +32,7 @@ from service.types import Classifier, Event, EventMessage, Image
 
 CLIPS = Path(__file__).resolve().parents[2] / "shared" / "clips"
 NEGATIVE = "negative"
+SAME = 0.2
 
 
 class LabelTrace:
@@ -91,7 +92,7 @@ class Row:
     """What came of one clip; ``counts`` tells whether it is part of the totals.
 
     ``reused`` is the share of frames that the gate keeps from the network, ``same_with_gate`` whether the
-    events are the same with it, start and end within one frame.
+    events are the same with it, start and end up to ``SAME`` seconds.
     """
 
     file: str
@@ -131,7 +132,7 @@ def report_clip(root: Path, file: str, label: str, counts: bool, classifier: Cla
         raw_changes=_changes(trace.raw),
         smoothed_changes=_changes(trace.smoothed),
         reused=round(gated.reused / gated.frames, 4),
-        same_with_gate=are_same(result, gated, 1.01 / result.fps),
+        same_with_gate=are_same(result, gated, SAME),
     )
 
 

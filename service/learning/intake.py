@@ -45,6 +45,7 @@ def _elsewhere(
         future = pool.submit(task, what)
         processes = list((pool._processes or {}).values())
         deadline = time.monotonic() + SECONDS
+        while_waiting()
         while not wait([future], WAIT_STEP).done:
             while_waiting()
             if time.monotonic() >= deadline:
