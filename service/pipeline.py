@@ -38,7 +38,7 @@ from service.types import (
     SmoothedPrediction,
     SourceProperties,
 )
-from service.views import ViewMean
+from service.views import ViewMean, ViewTurns
 
 PATIENCE: Final = 0.5
 """Seconds to wait for a live frame before looking whether the run is to stop."""
@@ -250,19 +250,17 @@ def _batches(
     flow = plan(source.properties, settings)
     batcher = Batcher(flow.batch_size, flow.batch_bytes)
     gate = settings.open_gate(source.properties.is_live, classifier.views) if classifier.frames == 1 else None
-    view = 0
+    turns = ViewTurns()
     failure: SourceError | None = None
     with closing(_frames(source, flow, stop)) as frames:
         try:
             for number, frame in enumerate(frames):
                 wanted = number % settings.every == 0
-                repeats = bool(
-                    wanted and gate and not gate.passes(classifier.model_input(frame.image), frame.pts)
-                )
+                seen = classifier.model_input(frame.image) if wanted and gate else None
+                repeats = bool(gate and seen is not None and not gate.passes(seen, frame.pts))
                 model_input = None
                 if wanted and not repeats:
-                    model_input = classifier.model_input(frame.image, view)
-                    view = (view + 1) % classifier.views
+                    model_input = turns.model_input(classifier, frame.image, seen)
                 if batch := batcher.add(frame, model_input, repeats=repeats):
                     yield batch
         except SourceError as error:

@@ -11,7 +11,19 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from service.types import Probabilities
+from service.types import Image, Preprocessor, Probabilities
+
+
+class ViewTurns:
+    """Makes the model inputs of one stream's frames, in each view in turn."""
+
+    def __init__(self) -> None:
+        self._view = 0
+
+    def model_input(self, preprocessor: Preprocessor, image: Image, first: Image | None = None) -> Image:
+        """``first`` is the input in the first view, where it has been made already."""
+        view, self._view = self._view, (self._view + 1) % preprocessor.views
+        return first if view == 0 and first is not None else preprocessor.model_input(image, view)
 
 
 class ViewMean:

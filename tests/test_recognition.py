@@ -66,7 +66,7 @@ def test_a_cut_through_four_sports(clips: Path, tmp_path: Path) -> None:
 
 def test_real_clips(clips: Path, tmp_path: Path) -> None:
     """How many real clips get their label, and others no event, does not fall below what sports 3 reached.
-    The gate, which keeps frames from the network that look like the last one, changes those of two at most.
+    The gate, which keeps frames from the network that look like the last one, changes those of one.
 
     The aim is 0.85, 0.8 and a tenth of the raw changes; models/README.md has the measured figures.
     """
@@ -78,7 +78,9 @@ def test_real_clips(clips: Path, tmp_path: Path) -> None:
     wrong = [(row["file"], row["events"]) for row in report["rows"] if row["counts"] and not row["right"]]
     assert report["clips_right"] >= 0.7, wrong
     assert report["negative_without_event"] >= 0.4, wrong
-    assert len([row["file"] for row in report["rows"] if not row["same_with_gate"]]) <= 2
+    assert [row["file"] for row in report["rows"] if not row["same_with_gate"]] == [
+        "negative/arm_wrestling.mp4"
+    ]
     assert report["smoothed_changes_per_minute"] <= min(12, report["raw_changes_per_minute"] / 6)
 
 

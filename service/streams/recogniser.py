@@ -22,7 +22,7 @@ from service.errors import InferenceError
 from service.gating import Gate
 from service.streams.records import LiveModel, StreamOptions
 from service.types import Classifier, Frame, Image, Judgement, Probabilities, judged
-from service.views import ViewMean
+from service.views import ViewMean, ViewTurns
 
 WAITING: Final = "waiting for inference"
 PATIENCE: Final = 5.0
@@ -121,7 +121,7 @@ class Recogniser:
         """
         self._open = open_model
         self._gate = gate
-        self._view = 0
+        self._turns = ViewTurns()
         self._known: Result | None = None
         self._changed = threading.Condition()
         self._classifier: Classifier | None = None
@@ -159,6 +159,7 @@ class Recogniser:
             classifier = self._classifier
         if classifier is None:
             return
+        seen = None
         if self._gate and classifier.frames == 1:
             seen = classifier.model_input(frame.image)
             if known := self._known_of(seen, frame.pts, era):
@@ -167,8 +168,7 @@ class Recogniser:
                         known, index=frame.index, pts=frame.pts, captured_at=frame.captured_at, seconds=None
                     )
                 return
-        model_input = classifier.model_input(frame.image, self._view)
-        self._view = (self._view + 1) % classifier.views
+        model_input = self._turns.model_input(classifier, frame.image, seen)
         work = _Work(era, frame.index, frame.pts, frame.captured_at, model_input, time.monotonic())
         with self._changed:
             self._known = None  # until there is a result; there may never be one
