@@ -143,12 +143,20 @@ def resize(image: Image, height: int, width: int) -> Image:
 
     What is far too large is halved first: means of 2×2 pixels cost a fraction of those of other areas.
     """
-    while _halves(image.shape[0], height) and _halves(image.shape[1], width):
+    for _ in range(halvings(image.shape[0], image.shape[1], height, width)):
         half = (image.shape[1] // 2, image.shape[0] // 2)
         image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
     shrinks = image.shape[0] >= height and image.shape[1] >= width
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
+
+
+def halvings(height: int, width: int, wanted_height: int, wanted_width: int) -> int:
+    """How often a picture may be halved before it is resized to what is wanted."""
+    number = 0
+    while _halves(height, wanted_height) and _halves(width, wanted_width):
+        height, width, number = height // 2, width // 2, number + 1
+    return number
 
 
 def _halves(side: int, wanted: int) -> bool:

@@ -93,6 +93,12 @@ def load_model(options: RunOptions) -> LoadedModel:
     return LoadedModel(learned.name, classifier)
 
 
+def input_size(model: str) -> tuple[int, int]:
+    """Height and width of what the network takes."""
+    preprocessing = load_artifact(model).preprocessing
+    return preprocessing.height, preprocessing.width
+
+
 def run_source(options: RunOptions, load: Loader = load_model) -> RunResult:
     """Run a source and write its outputs.
 
@@ -107,7 +113,8 @@ def run_source(options: RunOptions, load: Loader = load_model) -> RunResult:
     digest = source_digest(options.source)
     check_outputs(directory, stem, name, digest, options)
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(options.source, hardware=options.hardware))
+        enough = None if options.video else input_size(options.model)
+        source = stack.enter_context(open_source(options.source, hardware=options.hardware, enough=enough))
         flow = plan(source.properties, options.settings)
         settings = replace(options.settings, batch_size=flow.batch_size)
         with interactive.status(f"Loading model {options.model} …"):

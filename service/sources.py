@@ -2,9 +2,6 @@
 
 ``open_source`` decodes the first frame before it returns, so that whatever cannot be read fails there and
 then, with a typed error of ``service.errors`` that says what to do.
-
-Motion JPEG is decoded at its full size, whatever size is needed of it: OpenCV hands no options on to
-FFmpeg's decoders, so their ``lowres`` cannot be set.
 """
 
 from __future__ import annotations
@@ -28,12 +25,14 @@ from service.addresses import connections
 from service.config import HardwareDecode
 from service.errors import (
     AddressRefusedError,
+    NoFramesError,
     NotAVideoError,
     SourceError,
     SourceNotFoundError,
     SourceTimeoutError,
 )
 from service.images import ImageSequence, find_images
+from service.motion_jpeg import ReducedCapture, reduced
 from service.probing import reason_of_address, reason_of_file, refusal_of_file
 from service.types import Frame, SourceProperties
 from service.video import FALLBACK_FPS, VideoSource
@@ -102,6 +101,7 @@ def open_source(
     source_id: str | None = None,
     host: str | None = None,
     hardware: HardwareDecode = HardwareDecode.OFF,
+    enough: tuple[int, int] | None = None,
 ) -> Source:
     """Open a file, a directory or pattern of images, an address or a device number.
 
@@ -110,7 +110,8 @@ def open_source(
     Timeouts are in seconds. ``source_id`` names the frames' source; default is the redacted ``source``.
     ``host`` is the ``Host`` header for an address whose host ``service.addresses`` has pinned; over HTTP
     nothing may then lead elsewhere, so redirects and playlists fail, and over RTSP no frame comes from
-    elsewhere. ``hardware`` is for files and addresses.
+    elsewhere. ``hardware`` is for files and addresses, and so is ``enough``: the (height, width) to which all
+    frames will be resized, for which Motion JPEG need not be decoded at its full size.
 
     Raises SourceNotFoundError, NotAVideoError, NoFramesError, SourceTimeoutError,
     SourceAuthenticationError, AddressRefusedError for what leads elsewhere, or SourceError for anything else.
@@ -121,14 +122,14 @@ def open_source(
         raise SourceNotFoundError(f"{name!r}: not the name of a source; give a file, an address or a device")
     path = Path(text)
     if isinstance(source, str) and exists(path):
-        return _open_path(path, name, open_timeout, hardware)
+        return _open_path(path, name, open_timeout, hardware, enough)
     scheme = text.partition("://")[0].lower() if "://" in text else None
     if scheme in ("rtsp", "rtsps", "http", "https"):
         if not allow_network:
             raise SourceError(f"{name}: network addresses are not allowed here; give a file")
-        return _open_address(text, scheme, name, open_timeout, read_timeout, host, hardware)
+        return _open_address(text, scheme, name, open_timeout, read_timeout, host, hardware, enough)
     if scheme == "file":
-        return _open_path(Path(unquote(urlsplit(text).path)), name, open_timeout, hardware)
+        return _open_path(Path(unquote(urlsplit(text).path)), name, open_timeout, hardware, enough)
     if scheme is not None:
         raise SourceError(f"{name}: addresses of this kind cannot be opened; use rtsp, rtsps, http or https")
     if text.isascii() and text.isdigit():
@@ -159,7 +160,9 @@ def exists(path: Path) -> bool:
         return False
 
 
-def _open_path(path: Path, name: str, timeout: float, hardware: HardwareDecode) -> Source:
+def _open_path(
+    path: Path, name: str, timeout: float, hardware: HardwareDecode, enough: tuple[int, int] | None
+) -> Source:
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -185,7 +188,7 @@ def _open_path(path: Path, name: str, timeout: float, hardware: HardwareDecode) 
             raise reason_of_file(path, name)
         return capture
 
-    return _decoded(open_capture, hardware, name, False, 0)
+    return _decoded(open_capture, hardware, enough, name, False, 0)
 
 
 def _open_address(
@@ -196,6 +199,7 @@ def _open_address(
     read_timeout: float,
     host: str | None,
     hardware: HardwareDecode,
+    enough: tuple[int, int] | None,
 ) -> Source:
     options = _RTSP_OPTIONS if scheme.startswith("rtsp") else _HTTP_OPTIONS
     if host is not None:
@@ -226,7 +230,7 @@ def _open_address(
             )
         return capture
 
-    return _decoded(open_capture, hardware, name, True, read_timeout)
+    return _decoded(open_capture, hardware, enough, name, True, read_timeout)
 
 
 def _can_forbid_redirects() -> bool:
@@ -278,23 +282,42 @@ def _capture(
 def _decoded(
     open_capture: Callable[[bool], cv2.VideoCapture],
     hardware: HardwareDecode,
+    enough: tuple[int, int] | None,
     name: str,
     is_network: bool,
     read_timeout: float,
 ) -> Source:
     """Open with a graphics device if there is one; should it then not decode, without."""
-    if hardware is HardwareDecode.AUTO and has_graphics():
-        capture = open_capture(True)
-        # Where OpenCV finds no device that knows the codec, it has chosen the processor already.
-        accelerated = capture.get(cv2.CAP_PROP_HW_ACCELERATION) > cv2.VIDEO_ACCELERATION_NONE
-        try:
-            return _first_frame(capture, name, is_network, read_timeout)
-        except SourceTimeoutError:
+    accelerates = hardware is HardwareDecode.AUTO and has_graphics()
+    capture = open_capture(accelerates)
+    if enough is not None and (small := reduced(capture, enough)):
+        if source := _at_size(small, name, is_network, read_timeout):
+            return source
+        capture = open_capture(accelerates)
+    if not accelerates:
+        return _first_frame(capture, name, is_network, read_timeout)
+    # Where OpenCV finds no device that knows the codec, it has chosen the processor already.
+    accelerated = capture.get(cv2.CAP_PROP_HW_ACCELERATION) > cv2.VIDEO_ACCELERATION_NONE
+    try:
+        return _first_frame(capture, name, is_network, read_timeout)
+    except SourceTimeoutError:
+        raise
+    except SourceError:
+        if not accelerated:
             raise
-        except SourceError:
-            if not accelerated:
-                raise
     return _first_frame(open_capture(False), name, is_network, read_timeout)
+
+
+def _at_size(capture: ReducedCapture, name: str, is_network: bool, read_timeout: float) -> Source | None:
+    """None if these are not the pictures: not JPEG at all, or of every second line."""
+    try:
+        source = _first_frame(capture, name, is_network, read_timeout)
+    except NoFramesError:
+        return None
+    if (source.properties.height, source.properties.width) == capture.size:
+        return source
+    source.close()
+    return None
 
 
 def has_graphics() -> bool:
@@ -302,7 +325,9 @@ def has_graphics() -> bool:
     return any(os.access(device, os.R_OK | os.W_OK) for device in _GRAPHICS.glob("renderD*"))
 
 
-def _first_frame(capture: cv2.VideoCapture, name: str, is_network: bool, read_timeout: float) -> Source:
+def _first_frame(
+    capture: cv2.VideoCapture | ReducedCapture, name: str, is_network: bool, read_timeout: float
+) -> Source:
     try:
         return VideoSource(capture, name, is_network, read_timeout)
     except BaseException:

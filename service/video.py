@@ -15,6 +15,7 @@ import cv2
 
 from service.errors import NoFramesError, SourceError, SourceTimeoutError
 from service.images import as_bgr
+from service.motion_jpeg import ReducedCapture
 from service.types import Frame, SourceProperties
 
 FALLBACK_FPS = 25.0
@@ -39,7 +40,9 @@ class VideoSource:
     of arrival since its first frame, because streams such as MJPEG over HTTP carry no usable clock.
     """
 
-    def __init__(self, capture: cv2.VideoCapture, name: str, is_network: bool, read_timeout: float) -> None:
+    def __init__(
+        self, capture: cv2.VideoCapture | ReducedCapture, name: str, is_network: bool, read_timeout: float
+    ) -> None:
         """Decode the first frame. ``read_timeout`` in seconds; 0 never gives up, as for a file."""
         self._capture = capture
         self._name = name
@@ -179,6 +182,6 @@ class VideoSource:
         return nominal
 
 
-def _codec(capture: cv2.VideoCapture) -> str:
+def _codec(capture: cv2.VideoCapture | ReducedCapture) -> str:
     letters = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
     return letters.decode("ascii", errors="replace").strip("\0 ") or "unknown"

@@ -165,6 +165,13 @@ def train(
         float | None,
         typer.Option(help="Share of batches whose images are mixed (mixup, CutMix).", show_default="preset"),
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Computed in: 'float32', or 'bfloat16', faster where the processor has it.",
+            show_default="float32",
+        ),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(show_default="preset")] = None,
     height: Annotated[
         int | None, typer.Option(help="Of the network's input, in pixels.", show_default="architecture")
@@ -254,6 +261,7 @@ def train(
         "class_weights": class_weights,
         "augmentation": augmentation,
         "mix": mix,
+        "precision": precision,
         "batch_size": batch_size,
         "height": height,
         "width": width,
