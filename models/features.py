@@ -6,11 +6,9 @@ the image's own bytes. So a folder of features is never stale and can serve any 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ import numpy.typing as npt
 
 from models.augmentation import steady_view
 from models.datasets import Image, read_image
+from models.forward import fastest
 from models.preprocessing import Preprocessing
 from models.sequences import VideoFrame
 
@@ -38,7 +37,7 @@ class FrameFeatures:
         self, encoder: Any, preprocessing: Preprocessing, folder: Path, *, verbose: int | str = "auto"
     ) -> None:
         self._encoder = encoder
-        self._run: Callable[[Floats], Any] | None = None
+        self._run: Callable[[Floats], Floats] | None = None
         self._preprocessing = preprocessing
         self._folder = folder / fingerprint(encoder, preprocessing)
         self._verbose = verbose
@@ -65,7 +64,7 @@ class FrameFeatures:
             part = missing[start : start + BATCH]
             images = [self._view(frames[place], view, seed) for place in part]
             self._run = self._run or fastest(self._encoder)
-            rows = np.asarray(self._run(np.stack(images).astype(np.float32)))
+            rows = self._run(np.stack(images).astype(np.float32))
             self.passes += len(part)
             for place, row in zip(part, rows, strict=True):
                 _store(paths[place], row)
@@ -84,38 +83,6 @@ class FrameFeatures:
         if view:
             content.update(f"|{seed}|{view}|{frame.video}".encode())
         return self._folder / f"{content.hexdigest()}.npy"
-
-
-def fastest(encoder: Any) -> Callable[[Floats], Any]:
-    """``encoder`` as a function: through OpenVINO where that is installed and there is no GPU, else Keras.
-
-    OpenVINO needs a third of the time on CPUs; features differ by rounding only.
-    """
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        with contextlib.suppress(ImportError):
-            from models.openvino_library import openvino
-
-            if not tf.config.list_physical_devices("GPU"):
-                return _in_openvino(encoder, tf, openvino)
-    run: Callable[[Floats], Any] = encoder.predict_on_batch
-    return run
-
-
-def _in_openvino(encoder: Any, tf: Any, openvino: Any) -> Callable[[Floats], Any]:
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    spec = tf.TensorSpec((None, *encoder.input_shape[1:]), tf.float32)
-    function = tf.function(lambda images: encoder(images, training=False)).get_concrete_function(spec)
-    with tempfile.TemporaryDirectory() as folder:
-        graph = Path(folder) / "encoder.pb"
-        graph.write_bytes(
-            convert_variables_to_constants_v2(function).graph.as_graph_def().SerializeToString()
-        )
-        network = openvino.Core().read_model(graph)
-        compiled = openvino.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda images: compiled(images)[0]
 
 
 def view_of_video(video: str, view: int, seed: int) -> Callable[[Image], Image]:

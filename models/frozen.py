@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from models.batches import Batches
 from models.errors import DivergedError
+from models.forward import fastest
 
 Features = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 """(N, features) that the base makes of N images, and their (N, classes) targets."""
@@ -37,13 +38,16 @@ def unfreeze(model: Any, first: str) -> None:
                 part.trainable = False
 
 
-def features_of(base: Any, batches: Batches, verbose: int | str = "auto") -> Features:
-    """Pass all ``batches`` through ``base`` once."""
+def features_of(
+    base: Any, batches: Batches, verbose: int | str = "auto", *, precision: str = "float32"
+) -> Features:
+    """Pass all ``batches`` through ``base`` once, which computes in ``precision`` where it can."""
+    run = fastest(base, precision)
     bar = keras.utils.Progbar(len(batches), unit_name="batch", verbose=1 if verbose != 0 else 0)
     features, targets = [], []
     for number in range(len(batches)):
         images, some_targets = batches[number]
-        features.append(np.asarray(base.predict_on_batch(images.astype(np.float32))))
+        features.append(run(images.astype(np.float32)))
         targets.append(some_targets)
         bar.add(1)
     return np.concatenate(features), np.concatenate(targets)

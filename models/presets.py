@@ -71,7 +71,11 @@ def with_overrides(
     )
     given = {name: value for name, value in values.items() if value is not None}
     classifies = network.kind is Kind.FRAME and network.embedding_loss is None
-    for name, wanted in (("mix", bool(given.get("mix"))), ("views", given.get("views", 1) > 1)):
+    for name, wanted in (
+        ("mix", bool(given.get("mix"))),
+        ("views", given.get("views", 1) > 1),
+        ("precision", given.get("precision", "float32") != "float32"),
+    ):
         if wanted and not classifies:
             raise ModelError(
                 f"{name} is for networks that classify single images, which {architecture} does not"

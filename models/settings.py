@@ -39,6 +39,10 @@ class TrainingSettings:
     ``weight_average`` the momentum, for one batch, of a moving average of the weights, which is what is then
     validated and kept (0 keeps the weights themselves). Both belong to stage two and training from scratch;
     only batches of single images can be mixed.
+
+    ``precision`` is what layers compute in while they are trained: ``float32``, or ``bfloat16`` (the weights
+    themselves stay in single precision: Micikevicius et al., 2018), which is faster where the processor knows
+    it. The network is judged in single precision always. For networks that classify single images.
     """
 
     architecture: str = "resnet50"
@@ -66,6 +70,7 @@ class TrainingSettings:
     head_factor: float = 20.0
     weight_decay: float = 0.02
     weight_average: float = 0.0
+    precision: str = "float32"
     refit_epochs: int = 10
     views: int = 1
 

@@ -7,8 +7,8 @@ TensorFlow and the JAX backend (``KERAS_BACKEND``), on a GPU when there is one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import keras
 
 from models import architectures
+from models.architectures.normalisation import finalize_normalization
 from models.batches import Batches, MakeView
 from models.checkpoints import (
     Progress,
@@ -36,6 +37,17 @@ from models.optimizers import class_weight, make_head_optimizer, make_optimizer
 from models.preprocessing import Preprocessing
 from models.settings import TrainingSettings
 from models.views import plain_view, views
+
+
+@contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """What layers that are built meanwhile compute in: ``float32`` or ``bfloat16``; weights stay single."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 class Training:
@@ -90,7 +102,7 @@ class Training:
             if self.architecture.embedding_loss is not None:
                 self._fit_embedding(best)
             elif settings.weights == "none":
-                self._fit_epochs(self.build)
+                self._fit_epochs(lambda: self._copy_in(settings.precision, self.build()))
             else:
                 if not (self.folder / "head.keras").is_file():
                     self._fit_head()
@@ -98,7 +110,7 @@ class Training:
                     self._fit_epochs(self._unfrozen)
                 else:
                     best = self.folder / "head.keras"
-        return load_best(best)
+        return self._copy_in("float32", load_best(best))
 
     def refit(self, network: Any, preprocessing: Preprocessing) -> Any:
         """Stage three: fit the head of ``network`` to the training images as serving will see them.
@@ -121,15 +133,30 @@ class Training:
 
     def build(self) -> Any:
         """The network with the weights to start from."""
-        settings = self.settings
-        model = self.architecture.build(
-            len(self.labels), settings.preprocessing, any_size=True, **settings.options
-        )
+        settings, model = self.settings, self._random()
         if self._initialise is not None:
             self._initialise(model)
         elif settings.weights == "imagenet" and self.architecture.load_weights is not None:
             self.architecture.load_weights(model, None)
         return model
+
+    def _random(self) -> Any:
+        settings = self.settings
+        return self.architecture.build(
+            len(self.labels), settings.preprocessing, any_size=True, **settings.options
+        )
+
+    def _copy_in(self, precision: str, network: Any) -> Any:
+        """``network``, or where that was not the precision so far, a network like it that computes in it."""
+        if self.settings.precision == "float32":
+            return network
+        with computing_in(precision):
+            copy = self._random()
+        copy.set_weights(network.get_weights())
+        finalize_normalization(copy)
+        for layer, original in zip(copy._flatten_layers(), network._flatten_layers(), strict=True):
+            layer.trainable = original.trainable
+        return copy
 
     def batches(self, samples: Sequence[Sample], view: MakeView, **options: Any) -> Batches:
         """What ``fit`` is fed with; ``options`` are those of ``Batches``."""
@@ -222,7 +249,8 @@ class Training:
 
     def _unfrozen(self) -> Any:
         """The network after stage one, trainable from the stage ``unfreeze`` upwards."""
-        model = keras.models.load_model(self.folder / "head.keras", compile=False)
+        after_head = keras.models.load_model(self.folder / "head.keras", compile=False)
+        model = self._copy_in(self.settings.precision, after_head)
         stages = self.architecture.stages
         if self.settings.unfreeze not in stages:
             known = ", ".join(stages)
@@ -247,7 +275,8 @@ class Training:
         )
 
     def _features(self, base: Any, samples: Sequence[Sample], view: MakeView, **options: Any) -> Features:
-        return features_of(base, self.batches(samples, view, **options), self._verbose)
+        batches = self.batches(samples, view, **options)
+        return features_of(base, batches, self._verbose, precision=self.settings.precision)
 
     def _fit_on_features(
         self,

@@ -18,7 +18,7 @@ _SETTINGS = (
     *("architecture", "weights", "height", "width", "train_size", "views", "batch_size", "seed"),
     *("head_epochs", "head_views", "head_learning_rate", "epochs", "patience", "unfreeze", "refit_epochs"),
     *("optimizer", "learning_rate", "schedule", "weight_decay", "weight_average"),
-    *("label_smoothing", "class_weights", "augmentation", "mix"),
+    *("label_smoothing", "class_weights", "augmentation", "mix", "precision"),
 )
 
 
@@ -69,6 +69,7 @@ class Experiment(BaseModel):
     class_weights: str | None = None
     augmentation: str | None = None
     mix: float | None = Field(None, ge=0, le=1)
+    precision: Literal["float32", "bfloat16"] | None = None
     batch_size: int | None = Field(None, ge=1)
     height: int | None = Field(None, ge=1)
     width: int | None = Field(None, ge=1)

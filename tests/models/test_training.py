@@ -159,6 +159,33 @@ def test_the_average_of_the_weights_is_kept_and_survives_a_stop(color_folder: Pa
     assert any(not np.array_equal(mean, own) for mean, own in zip(averaged, last.get_weights(), strict=True))
 
 
+@pytest.mark.parametrize("staged", [True, False])
+def test_layers_may_compute_in_bfloat16_while_they_are_trained(
+    color_folder: Path, tmp_path: Path, staged: bool
+) -> None:
+    """A stopped run goes on in it, and what comes of it has the weights of the best epoch and computes in
+    single precision."""
+    samples = load_folder(color_folder)
+    settings = (
+        replace(SETTINGS, head_epochs=1)
+        if staged
+        else with_overrides(architecture="small_cnn", learning_rate=1e-3, batch_size=8)
+    )
+    for epochs in (1, 2):  # as if stopped after the first
+        (tmp_path / "settings.json").unlink(missing_ok=True)
+        halved = replace(settings, precision="bfloat16", epochs=epochs)
+        network = Training(samples, tmp_path, halved, initialise=lambda model: None, verbose=0).fit()
+    policies = {layer.dtype_policy.name for layer in keras.models.load_model(tmp_path / "last.keras").layers}
+    assert policies == {"mixed_bfloat16", "float32"}  # the latter of the logits
+    assert {layer.compute_dtype for layer in network._flatten_layers()} == {"float32"}
+    best = keras.models.load_model(tmp_path / "best.keras", compile=False)
+    assert count_parameters(network) == count_parameters(best)
+    for weight, kept in zip(network.get_weights(), best.get_weights(), strict=True):
+        assert weight.dtype == np.float32
+        np.testing.assert_array_equal(weight, kept)
+    assert keras.config.dtype_policy().name == "float32"
+
+
 def test_the_time_of_a_sitting_that_was_interrupted_counts(
     color_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

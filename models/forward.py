@@ -1,0 +1,60 @@
+"""A trained network as a function, in whatever runs it fastest on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+
+def fastest(network: Any, precision: str = "float32") -> Callable[[Floats], Floats]:
+    """``network`` as a function: through OpenVINO where that is installed and there is no GPU, else Keras.
+
+    OpenVINO needs a third of the time on CPUs; what comes of it differs by rounding only. With ``bfloat16``
+    it computes in that where the processor can, in half the time again. Weights are taken as they are when
+    images of a size first go through.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with contextlib.suppress(ImportError):
+            from models.openvino_library import openvino
+
+            if not tf.config.list_physical_devices("GPU"):
+                return _InOpenVino(network, precision, tf, openvino)
+    return lambda images: np.asarray(network.predict_on_batch(images))
+
+
+class _InOpenVino:
+    def __init__(self, network: Any, precision: str, tf: Any, openvino: Any) -> None:
+        self._network = network
+        self._hint = "bf16" if precision == "bfloat16" else "f32"
+        self._tf = tf
+        self._openvino = openvino
+        self._compiled: dict[tuple[int, ...], Any] = {}
+
+    def __call__(self, images: Floats) -> Floats:
+        size = images.shape[1:]
+        if size not in self._compiled:
+            self._compiled[size] = self._compile(size)
+        return np.asarray(self._compiled[size](images)[0])
+
+    def _compile(self, size: tuple[int, ...]) -> Any:
+        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+        spec = self._tf.TensorSpec((None, *size), self._tf.float32)
+        function = self._tf.function(lambda images: self._network(images, training=False))
+        constant = convert_variables_to_constants_v2(function.get_concrete_function(spec))
+        with tempfile.TemporaryDirectory() as folder:
+            graph = Path(folder) / "network.pb"
+            graph.write_bytes(constant.graph.as_graph_def().SerializeToString())
+            network = self._openvino.Core().read_model(graph)
+        return self._openvino.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": self._hint})
