@@ -25,10 +25,9 @@ from service.pipeline import RunResult, run
 from service.progress import evaluate_shown
 from service.sources import open_source
 from service.types import Classifier
-from tests.clips_report import CLIPS, are_same, listed, written
+from tests.clips_report import CLIPS, SAME, are_same, listed, written
 
 PUBLISHED = ("badminton", "formula1", "volleyball")
-TOLERANCE = 0.2
 BATCH = 16
 
 
@@ -73,7 +72,7 @@ def on_clips(root: Path, reference: Classifier, exported: Classifier) -> None:
     same = []
     for file, _, _ in listed(root):
         one, other = (events_of(root / file, engine) for engine in (reference, exported))
-        same.append(are_same(one, other, TOLERANCE))
+        same.append(are_same(one, other, SAME))
         print("same     " if same[-1] else "DIFFERENT", file, flush=True)
         if not same[-1]:
             print("   reference:", "; ".join(written(one)))

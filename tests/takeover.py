@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def classify(shared: SharedInference, served: ServedModel, times: list[float]) -> None:
-    with RemoteClassifier(shared.address, served.model_input, slots=1, timeout=300) as classifier:
+    with RemoteClassifier(shared.address, served, slots=1, timeout=300) as classifier:
         image = classifier.model_input(np.zeros((64, 64, 3), np.uint8))[np.newaxis]
         while True:
             classifier.classify(image)

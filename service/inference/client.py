@@ -26,7 +26,7 @@ from service.inference.wire import (
     SharedSlots,
     Welcome,
 )
-from service.types import Image, Judgement
+from service.types import Image, Judgement, Preprocessor
 
 WAIT_STEP: Final = 0.2
 """Seconds between two calls of ``while_waiting``."""
@@ -43,19 +43,17 @@ class RemoteClassifier:
     seconds in all; it hands in the same inputs again, so nothing is lost. The window of a clip model then
     begins anew, as it lies with that process.
 
-    ``model_input`` and ``views`` are the model's own (``Preprocessing.model_input``), so that resizing
-    happens here.
-    ``slots`` inputs go over at once, if the server grants so many. ``while_waiting`` is called every
-    0.2 s of waiting, to give a sign of life; what it raises ends the wait. A client ``with_features`` ranks
-    with the uploads, whatever its ``priority``.
+    ``preprocessor`` is the model's own, so that resizing happens here. ``slots`` inputs go over at once, if
+    the server grants so many. ``while_waiting`` is called every 0.2 s of waiting, to give a sign of life;
+    what it raises ends the wait. A client ``with_features`` ranks with the uploads, whatever its
+    ``priority``.
     """
 
     def __init__(
         self,
         address: InferenceAddress,
-        model_input: Callable[[Image, int], Image],
+        preprocessor: Preprocessor,
         *,
-        views: int = 1,
         priority: Priority = Priority.LIVE,
         slots: int = 8,
         timeout: float = 30.0,
@@ -67,8 +65,7 @@ class RemoteClassifier:
         Raises InferenceLostError after ``timeout`` seconds, InferenceFullError if there is no room.
         """
         self._address = address
-        self._model_input = model_input
-        self.views = views
+        self._preprocessor = preprocessor
         self._hello = Hello(Purpose.FEATURES if with_features else Purpose(priority), slots)
         self._timeout = timeout
         self._while_waiting = while_waiting
@@ -82,6 +79,10 @@ class RemoteClassifier:
         self._roster = self._link.welcome.roster
 
     @property
+    def views(self) -> int:
+        return self._preprocessor.views
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """As of the last answer; labels may have come or gone by the next."""
         return self._roster.labels
@@ -91,7 +92,7 @@ class RemoteClassifier:
         return self._frames
 
     def model_input(self, image: Image, view: int = 0) -> Image:
-        return self._model_input(image, view)
+        return self._preprocessor.model_input(image, view)
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return (N, labels) probabilities for (N, h, w, 3) model inputs; for errors see ``judge``."""

@@ -72,8 +72,7 @@ class RemoteModel:
         """For an uploaded clip: many inputs at once, after the live streams."""
         return RemoteClassifier(
             self.address,
-            self.served.model_input,
-            views=self.served.views,
+            self.served,
             priority=Priority.UPLOAD,
             slots=batch_size,
             timeout=LOST_SECONDS,
@@ -83,7 +82,7 @@ class RemoteModel:
         """For examples to learn from: with what the network saw, after the live streams."""
         return RemoteClassifier(
             self.address,
-            self.served.model_input,
+            self.served,
             timeout=LOST_SECONDS,
             while_waiting=while_waiting,
             with_features=True,
@@ -93,8 +92,7 @@ class RemoteModel:
         """For a live stream: one input at a time, first in turn."""
         return RemoteClassifier(
             self.address,
-            self.served.model_input,
-            views=self.served.views,
+            self.served,
             priority=Priority.LIVE,
             slots=1,
             timeout=LOST_SECONDS,

@@ -19,7 +19,7 @@ from service.engines.stored import StoredModel
 from service.errors import LearningError
 from service.learning.engine import LearnedClassifier, LearnedModel
 from service.learning.examples import gather
-from service.learning.lessons import check_count, check_name, learn, study, up_to_date
+from service.learning.lessons import check_count, check_name, embed_all, learn, study, up_to_date
 from service.learning.places import user_folder
 from service.learning.store import LabelState
 
@@ -131,9 +131,11 @@ def _figures(classifier: LearnedClassifier, model: LearnedModel, samples: list[S
     before, after = [], []
     for start in range(0, len(samples), BATCH):
         images = [read_image(sample.path) for sample in samples[start : start + BATCH]]
-        seen = [np.stack([model.model_input(each, view) for each in images]) for view in range(model.views)]
-        before.append(np.mean([classifier.embed(each)[0] for each in seen], axis=0).argmax(axis=1))
-        after.append(np.mean([classifier.classify(each) for each in seen], axis=0).argmax(axis=1))
+        without, with_learned = embed_all(
+            images, model, lambda seen: (classifier.embed(seen)[0], classifier.classify(seen))
+        )
+        before.append(without.argmax(axis=1))
+        after.append(with_learned.argmax(axis=1))
     labels = classifier.labels
     truth = [sample.label for sample in samples]
     was = [model.classes[i] for i in np.concatenate(before)]

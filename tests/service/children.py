@@ -143,7 +143,7 @@ def connect(
 ) -> RemoteClassifier:
     return RemoteClassifier(
         address,
-        BrightnessClassifier().model_input,
+        BrightnessClassifier(),
         priority=priority,
         slots=slots,
         timeout=timeout,

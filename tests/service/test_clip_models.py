@@ -107,7 +107,7 @@ def test_streams_share_the_network_but_not_their_windows() -> None:
     def follow(
         priority: Priority, film: npt.NDArray[np.uint8], step: int
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        with RemoteClassifier(address, engine.model_input, priority=priority, slots=step) as classifier:
+        with RemoteClassifier(address, engine, priority=priority, slots=step) as classifier:
             rows = [classifier.classify(film[start : start + step]) for start in range(0, len(film), step)]
             classifier.reset()
             return np.concatenate(rows), classifier.classify(film[7:9])

@@ -60,7 +60,7 @@ class Server:
     def connect(self, **options: object) -> RemoteClassifier:
         return RemoteClassifier(
             self._listener.address,
-            ColourClassifier().model_input,
+            ColourClassifier(),
             **options,  # type: ignore[arg-type]
         )
 
