@@ -108,8 +108,15 @@ async def _http(_request: Request, error: Exception) -> JSONResponse:
     return problem(error.status_code, detail, headers=error.headers)
 
 
-async def _validation(_request: Request, error: Exception) -> JSONResponse:
+async def _validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    as_bytes = any(mistake["loc"] == ("body",) and mistake["type"] != "missing" for mistake in error.errors())
+    if as_bytes and not kind.endswith("json"):
+        detail = (
+            f"the body is of {kind or 'no type'}; send JSON with the header Content-Type: application/json"
+        )
+        return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail)
     mistakes = [
         {"where": ".".join(str(part) for part in mistake["loc"]), "what": mistake["msg"]}
         for mistake in error.errors()

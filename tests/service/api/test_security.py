@@ -107,6 +107,14 @@ def test_probes_answer_under_any_name(serve: Serve) -> None:
         assert get("/clips", headers=bearer(MANAGER) | {"Host": "cams.example"}).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/docs"])
+def test_probes_may_ask_for_the_head_alone(served: Served, path: str) -> None:
+    """As load balancers and curl -I do."""
+    answer = served.client.head(path)
+    assert answer.status_code == 200 or (path, answer.status_code) == ("/readyz", 503)  # not warm yet
+    assert answer.content == b""
+
+
 def test_no_redirect_carries_a_token_away(served: Served) -> None:
     """Behind a proxy with TLS it would lead to an address without."""
     assert served.client.get("/clips/?token=very-secret", follow_redirects=False).status_code == 404

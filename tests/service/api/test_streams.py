@@ -86,6 +86,18 @@ def test_what_cannot_be_added(serve: Serve, status: int, fields: dict[str, Any])
         assert served.client.get("/streams").json() == {"streams": []}
 
 
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", None])
+def test_json_under_another_type_is_told_what_is_missing(served: Served, kind: str | None) -> None:
+    """As curl -d sends it."""
+    post = served.client.post
+    headers = {} if kind is None else {"Content-Type": kind}
+    answer = post("/streams", content=b'{"name": "door", "source": "rtsp://camera/main"}', headers=headers)
+    assert answer.status_code == 415
+    assert "Content-Type: application/json" in answer.json()["detail"]
+    assert post("/streams").status_code == 422
+    assert post("/streams", json=[1]).status_code == 422
+
+
 def test_without_a_list_no_address_is_allowed(served: Served) -> None:
     answer = add(served)
     assert answer.status_code == 403
