@@ -36,7 +36,9 @@ def fastest(network: Any, precision: str = "float32") -> Callable[[Floats], Floa
 class _InOpenVino:
     def __init__(self, network: Any, precision: str, tf: Any, openvino: Any) -> None:
         self._network = network
-        self._hint = "bf16" if precision == "bfloat16" else "f32"
+        self._core = openvino.Core()
+        known = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self._hint = "bf16" if precision == "bfloat16" and "BF16" in known else "f32"
         self._tf = tf
         self._openvino = openvino
         self._compiled: dict[tuple[int, ...], Any] = {}
@@ -56,5 +58,5 @@ class _InOpenVino:
         with tempfile.TemporaryDirectory() as folder:
             graph = Path(folder) / "network.pb"
             graph.write_bytes(constant.graph.as_graph_def().SerializeToString())
-            network = self._openvino.Core().read_model(graph)
+            network = self._core.read_model(graph)
         return self._openvino.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": self._hint})

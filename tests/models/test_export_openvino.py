@@ -25,13 +25,14 @@ from models.datasets import load_folder, of_split, read_image
 from models.errors import ArtifactError, DatasetError
 from models.evaluate import Evaluation
 from models.openvino import calibration_inputs, compare, copy_model
+from models.openvino_library import openvino
 from models.precision import Precision
 from service import engines
 from service.cli import status_of
 from service.engines import Engine, choose_engine, open_engine
 from service.engines.devices import cores, has_gpu
 from service.engines.keras import KerasClassifier
-from service.engines.openvino import OpenvinoClassifier
+from service.engines.openvino import OpenvinoClassifier, precision_of
 from service.errors import ConfigurationError
 from service.types import Embedder, Image
 
@@ -120,6 +121,21 @@ def test_8_bits_agree(int8: Artifact, inputs: Image) -> None:
     assert figures["calibration"] == {"images": 30, "seed": 1}
     assert figures["valid"]["images"] == 6
     assert figures["valid"]["top1_agreement"] >= 0.8
+
+
+@pytest.mark.parametrize(("capabilities", "hint"), [(["FP32", "INT8"], "f32"), (["BF16", "INT8"], "bf16")])
+def test_bfloat16_is_for_networks_in_8_bits(
+    int8: Artifact, fp32: Artifact, capabilities: list[str], hint: str
+) -> None:
+    """Where the processor has it; single precision is never given up."""
+
+    class Core:
+        def get_property(self, device: str, name: str) -> list[str]:
+            assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+            return capabilities
+
+    networks = [openvino.Core().read_model(one.openvino_network) for one in (int8, fp32)]
+    assert [precision_of(network, Core()) for network in networks] == [hint, "f32"]
 
 
 def test_company_does_not_matter(int8: Artifact, inputs: Image) -> None:
