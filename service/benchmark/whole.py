@@ -16,7 +16,10 @@ from service.sources import Source, open_source
 from service.types import Classifier, Frame, SourceProperties
 
 FEWEST: Final = 64
-"""Frames of a round at least: filling and emptying the queues must not be most of it."""
+"""Frames of a round at least."""
+LONGER: Final = 3
+"""So much longer are its rounds than those of a stage: the queues are filled and emptied once in each, and a
+clip is longer than a round."""
 
 
 class Pipeline:
@@ -36,7 +39,7 @@ class Pipeline:
 
     def measure(self, seconds: float) -> Reading:
         watch, frames = Stopwatch(), 0
-        wanted = max(FEWEST, round(self._fps * seconds))
+        wanted = max(FEWEST, round(self._fps * seconds * LONGER))
         while frames < wanted:
             with Beginning(open_source(self._clip), wanted - frames) as source:
                 flow = plan(source.properties, self._settings)
