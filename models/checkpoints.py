@@ -126,6 +126,7 @@ def epoch_callbacks(folder: Path, progress: Progress, settings: TrainingSettings
 class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
     """Stores the best model, the last one with its optimizer, then how far the run is.
 
+    The best has the lowest validation loss, calibrated where ``fit`` tells that.
     A loss that is no number ends the training: the weights that make it are lost.
     The best one has the moving average of the weights where the optimizer keeps one.
     """
@@ -138,7 +139,8 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         self._patience = patience
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        loss = float((logs or {})["val_loss"])
+        logs = logs or {}
+        loss = float(logs.get("val_calibrated_loss", logs["val_loss"]))
         progress = self._progress.after(loss)
         if progress.best_epoch == progress.epoch:
             with averaged_weights(self.model):

@@ -33,6 +33,7 @@ from models.datasets import Sample, counts, of_split
 from models.errors import DatasetError, ModelError
 from models.frozen import Features, features_of, fit_head, joined, split, unfreeze
 from models.metric_learning import fit_embedding
+from models.metrics import CalibratedLoss
 from models.optimizers import class_weight, make_head_optimizer, make_optimizer
 from models.preprocessing import Preprocessing
 from models.settings import TrainingSettings
@@ -54,7 +55,8 @@ class Training:
     """One run in ``folder``: stages, checkpoints and logs.
 
     ``samples`` must hold the splits ``train`` and ``valid``. ``fit`` returns the model of the epoch
-    with the lowest validation loss, which lies in ``best.keras`` too. ``initialise`` fills the network
+    with the lowest validation loss, in stage two once it is calibrated (see ``CalibratedLoss``), which lies
+    in ``best.keras`` too. ``initialise`` fills the network
     with the weights to start from; without it they are what the settings say, with those of ImageNet
     downloaded. ``start_from`` names the model whose weights these are, if they are those of a model.
     """
@@ -225,7 +227,8 @@ class Training:
             model.compile(
                 optimizer=make_optimizer(settings, steps),
                 loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-                metrics=["accuracy"],
+                # from scratch early stopping is by the plain loss, which tells sooner when to stop
+                metrics=["accuracy"] if settings.weights == "none" else ["accuracy", CalibratedLoss()],
                 jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
             )
         if progress.over(settings.epochs, settings.patience):
