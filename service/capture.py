@@ -61,7 +61,7 @@ class _Reader(Generic[Item]):
     def _take(self, timeout: float | None = None) -> Item | None:
         """Return the oldest buffered item, or None at the end; raise the failure of the reading."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._items or self._finished or self._stopping, timeout):
+            if not self._changed.wait_for(lambda: self._is_ready, timeout):
                 raise TimeoutError(f"no new frame within {timeout:g} s")
             if self._items:
                 item = self._items.popleft()
@@ -70,6 +70,11 @@ class _Reader(Generic[Item]):
             if self._failure is not None:
                 raise self._failure
             return None
+
+    @property
+    def _is_ready(self) -> bool:
+        """Whether ``_take`` would not wait."""
+        return bool(self._items) or self._finished or self._stopping
 
     def _make_room(self) -> None:
         """Called with the lock held before an item is buffered: waits while there is no room."""
@@ -150,14 +155,25 @@ class NewestFrame(_Reader[Frame]):
         """Start reading."""
         self.dropped = 0
         self.newest_at = time.monotonic()
+        self._interrupted = False
         super().__init__(source.read, size=1)
 
     def take(self, timeout: float | None = None) -> Frame | None:
         """Wait for a frame that has not been taken yet; None when the source has ended.
 
-        Raises TimeoutError after ``timeout`` seconds, and whatever SourceError the source failed with.
+        Raises TimeoutError after ``timeout`` seconds or an ``interrupt``, and whatever SourceError the source
+        failed with.
         """
-        return self._take(timeout)
+        with self._changed:
+            self._changed.wait_for(lambda: self._interrupted or self._is_ready, timeout)
+            self._interrupted = False
+        return self._take(0)
+
+    def interrupt(self) -> None:
+        """Have ``take`` wait no longer, or the next one not begin to: there is something else to do."""
+        with self._changed:
+            self._interrupted = True
+            self._changed.notify_all()
 
     def _make_room(self) -> None:
         self.newest_at = time.monotonic()

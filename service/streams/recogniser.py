@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -127,6 +128,7 @@ class Recogniser:
         self._classifier: Classifier | None = None
         self._work: _Work | None = None
         self._result: Result | None = None
+        self._on_result: Callable[[], None] = _nobody
         self._failure: BaseException | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="recogniser", daemon=True)
@@ -137,12 +139,6 @@ class Recogniser:
         """Whether a frame would be classified at once."""
         with self._changed:
             return self._classifier is not None and self._work is None and self._result is None
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a result is to be had now or soon."""
-        with self._changed:
-            return self._work is not None or self._result is not None
 
     def is_away(self, now: float) -> bool:
         """Whether there is no model, or one that does not answer. Raises what is beyond retrying."""
@@ -184,6 +180,15 @@ class Recogniser:
         if known is None or known.era != era:
             self._gate.reset()
         return None if self._gate.passes(model_input, pts) else known
+
+    @contextmanager
+    def calling(self, on_result: Callable[[], None]) -> Iterator[None]:
+        """Call ``on_result``, from another thread, whenever the network has said something."""
+        self._on_result = on_result
+        try:
+            yield
+        finally:
+            self._on_result = _nobody
 
     def take(self) -> Result | None:
         """The result that nobody has taken yet, if there is one."""
@@ -238,10 +243,15 @@ class Recogniser:
                     *(work.era, work.index, work.pts, work.captured_at),
                     *(judgement.labels, judgement.probabilities[0], judgement.trial(0), seconds),
                 )
+            self._on_result()
 
     def _go_on(self) -> None:
         if self._closing:
             raise _ClosingError
+
+
+def _nobody() -> None:
+    """Where nobody waits for results."""
 
 
 def _joined(judgement: Judgement, views: ViewMean) -> Judgement:

@@ -29,9 +29,7 @@ from service.streams.sight import Sight
 from service.types import EndReason, EventMessage, Frame, Prediction, StreamState
 
 STEP: Final = 0.1
-"""Seconds to wait for a frame before looking at everything else."""
-SOON: Final = 0.01
-"""The same while a classification goes on: its result is to be told at once."""
+"""Seconds to wait for a frame, or for what the network says, before looking at everything else."""
 STALLED_AFTER: Final = 1.0
 STALLED_FRAMES: Final = 5
 LOST_AFTER: Final = 5.0
@@ -120,7 +118,8 @@ class LiveSession:
         """Return why the source was lost, or None when the process is to stop."""
         newest = NewestFrame(self._source)
         try:
-            reason = self._follow(newest)
+            with self._recogniser.calling(newest.interrupt):
+                reason = self._follow(newest)
             self._count(newest)
         finally:
             close_in_background(newest, self._source)
@@ -135,7 +134,7 @@ class LiveSession:
             self._apply()
             self._count(newest)
             try:
-                frame = newest.take(SOON if self._recogniser.is_busy else STEP)
+                frame = newest.take(STEP)
             except TimeoutError:
                 silent = time.monotonic() - seen_at
                 if silent >= self._limits.lost:

@@ -143,6 +143,26 @@ def test_newest_frame_tells_silence_from_the_end() -> None:
         assert live.take(PATIENCE) is None
 
 
+def test_newest_frame_waits_no_longer_than_it_is_let() -> None:
+    """An interrupt ends a wait from another thread, or the next before it begins; it never takes a frame."""
+    source = PacedSource(2, paced=True)
+    with NewestFrame(source) as live:
+        later = threading.Timer(0.05, live.interrupt)
+        later.start()
+        with pytest.raises(TimeoutError):
+            live.take(PATIENCE)
+        later.join()
+        live.interrupt()
+        with pytest.raises(TimeoutError):
+            live.take(PATIENCE)
+        source.release(2)
+        wait_until(lambda: live.dropped == 1)
+        live.interrupt()
+        frame = live.take(PATIENCE)
+        assert frame
+        assert frame.index == 1
+
+
 def test_newest_frame_hands_over_the_failure() -> None:
     """A camera that fails is the consumer's to know, not a thread's to die of."""
     with NewestFrame(PacedSource(5, fail_at=0)) as live, pytest.raises(SourceError, match="cable pulled"):

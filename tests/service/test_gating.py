@@ -254,7 +254,7 @@ def result_of(recogniser: Recogniser, index: int, colour: str, era: int = 0) -> 
         assert time.monotonic() < deadline
         time.sleep(0.001)
     recogniser.submit(Frame("x", index, index / 10, 0.0, scene(colour)), era)
-    while recogniser.is_busy:
+    while not recogniser.is_away(time.monotonic()):
         assert time.monotonic() < deadline
         if result := recogniser.take():
             return result
