@@ -291,6 +291,16 @@ class LearningEngine(ClipEngine, Protocol):
 
 
 @runtime_checkable
+class Concurrent(Protocol):
+    """An engine that may be called from several threads at the same time, with one input each."""
+
+    @property
+    def lanes(self) -> int:
+        """From how many."""
+        ...
+
+
+@runtime_checkable
 class Embedder(Classifier, Protocol):
     """A classifier that also tells what its network saw: what recognition from a few examples builds on."""
 

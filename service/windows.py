@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import ConfigurationError
-from service.types import Classifier, ClipEngine, Image
+from service.types import Classifier, ClipEngine, Concurrent, Image
 
 Features = npt.NDArray[Any]
 
@@ -86,6 +86,10 @@ class FrameEngine:
         self._classifier = classifier
 
     @property
+    def lanes(self) -> int:
+        return lanes_of(self._classifier)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         return self._classifier.labels
 
@@ -115,6 +119,7 @@ class FixedEngine:
         self.columns = len(self.labels)
         self.frames = engine.frames
         self.views = engine.views
+        self.lanes = lanes_of(engine)
 
     def model_input(self, image: Image, view: int = 0) -> Image:
         return self._engine.model_input(image, view)
@@ -127,6 +132,11 @@ class FixedEngine:
 
     def refresh(self) -> bool:
         return False
+
+
+def lanes_of(engine: object) -> int:
+    """How many inputs an engine runs side by side; 1 for one that takes them batch by batch."""
+    return engine.lanes if isinstance(engine, Concurrent) else 1
 
 
 def engine_of(classifier: Classifier) -> ClipEngine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -43,7 +44,9 @@ class OpenvinoClassifier:
     """Runs each frame by itself, several at a time: one per core, up to ``batch_size``.
 
     So a frame's probabilities cannot hang on what came along, and a lone frame does not pay for a batch.
-    Where there are more cores than frames in a batch, several cores share a frame. For use from one thread.
+    Where there are more cores than frames in a batch, several cores share a frame.
+
+    For use from one thread, or from ``lanes`` threads with one frame each.
 
     Raises ``ConfigurationError`` for a model that has not been exported, or whose network OpenVINO
     cannot read.
@@ -75,6 +78,10 @@ class OpenvinoClassifier:
         self._widths = [int(compiled.output(name).shape[-1]) for name in ("probabilities", "features")]
         self._queue = openvino.AsyncInferQueue(compiled, REQUESTS_PER_STREAM * streams)
         self._queue.set_callback(_take)
+        self._idle: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(streams):
+            self._idle.put(compiled.create_infer_request())
+        self.lanes = streams
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -114,10 +121,21 @@ class OpenvinoClassifier:
 
     def _run(self, inputs: npt.NDArray[np.uint8], results: dict[str, npt.NDArray[np.float32]]) -> None:
         inputs = np.ascontiguousarray(inputs)
+        if len(inputs) == 1:
+            self._run_one(inputs, results)
+            return
         for row in range(len(inputs)):
             rows = {name: array[row] for name, array in results.items()}
             self._queue.start_async(inputs[row : row + 1], rows, share_inputs=True)
         self._queue.wait_all()
+
+    def _run_one(self, inputs: npt.NDArray[np.uint8], results: dict[str, npt.NDArray[np.float32]]) -> None:
+        request = self._idle.get()
+        try:
+            request.infer(inputs, share_inputs=True)
+            _take(request, {name: array[0] for name, array in results.items()})
+        finally:
+            self._idle.put(request)
 
 
 def _take(request: Any, rows: dict[str, npt.NDArray[np.float32]]) -> None:

@@ -10,6 +10,11 @@ from typing import Final
 
 MEMORY: Final = 33
 """Batches whose slowness is remembered. Half of them have to agree, so one hiccup changes nothing."""
+LASTING: Final = 5.0
+"""Seconds for which more than those are remembered, where batches are short: a busy moment is no hiccup of
+theirs but soon over, too."""
+MOST: Final = 256
+"""Batches that are remembered at most."""
 
 
 def warm_up_sizes(max_batch: int) -> tuple[int, ...]:
@@ -30,21 +35,23 @@ class CapacityEstimate:
         self._base: list[float] = []
         for size in self._sizes:  # a larger batch that seems quicker is noise of the measurement
             self._base.append(max(seconds[size], 1e-6, *self._base[-1:]))
-        self._slowness: deque[float] = deque(maxlen=MEMORY)
+        self._slowness: deque[tuple[float, float]] = deque(maxlen=MOST)
         self._factor = 1.0
         self.batches = 0
 
-    def note(self, size: int, seconds: float) -> None:
-        """A batch of ``size`` inputs took ``seconds``."""
+    def note(self, size: int, seconds: float, now: float) -> None:
+        """A batch of ``size`` inputs took ``seconds`` and has ended ``now``."""
         self.batches += 1
         above = self._base[min(bisect_left(self._sizes, size), len(self._sizes) - 1)]
         below = self._base[max(bisect_right(self._sizes, size) - 1, 0)]
         # A size between two of the warm-up costs as much as either, or something between: who knows the
         # engine's way only learns from it where even that does not agree with what was seen before.
         slowness = min(max(self._factor, seconds / above), seconds / below)
-        self._slowness.append(slowness)
+        self._slowness.append((now, slowness))
+        while len(self._slowness) > MEMORY and now - self._slowness[0][0] > LASTING:
+            self._slowness.popleft()
         if len(self._slowness) > MEMORY // 4:
-            self._factor = median(self._slowness)
+            self._factor = median(slowness for _, slowness in self._slowness)
 
     def seconds(self, size: int) -> float:
         """What a batch takes now; a size between two of the warm-up as long as the larger."""

@@ -1,8 +1,10 @@
 """The inference process: one engine, many clients.
 
-One thread does everything, so there is no lock to hold and no order to get wrong: while the network runs,
-requests gather in the sockets, which is the very moment at which they should gather. The process that owns
-the service keeps the listening socket through restarts, so clients wait in its queue meanwhile.
+One thread does everything but run the network (``lanes``), so there is no lock to hold and no order to get
+wrong: while the network runs, requests gather, which is the very moment at which they should gather. An
+engine that runs several inputs side by side gets the next one the moment it can take one, not when a whole
+batch is through. The process that owns the service keeps the listening socket through restarts, so clients
+wait in its queue meanwhile.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 import numpy as np
@@ -21,6 +23,7 @@ import numpy as np
 from service.child import Child
 from service.errors import ConfigurationError
 from service.inference.capacity import CapacityEstimate, warm_up_sizes
+from service.inference.lanes import Lanes, Run
 from service.inference.queueing import BatchSettings, FairQueue, Priority, Ticket
 from service.inference.statistics import Tally
 from service.inference.turn import Turn
@@ -39,7 +42,7 @@ from service.inference.wire import (
     pack_refusal,
 )
 from service.types import Classifier, LearningEngine
-from service.windows import FixedEngine, FrameWindow, engine_of
+from service.windows import FixedEngine, FrameWindow, engine_of, lanes_of
 
 PATIENCE: Final = 0.2
 """Seconds between two looks at whether the process shall stop."""
@@ -117,13 +120,17 @@ def serve_inference(
         if turn and not turn.wait_to_serve(child):
             return
         while not child.stopping.is_set():
-            # Who is replaced at once may be given up soon; else a wrong guess costs a load of the model.
-            child.beat(server.patience if turn else None)
+            if server.is_going_on:
+                # Who is replaced at once may be given up soon; else a wrong guess costs a load of the model.
+                child.beat(server.patience if turn else None)
             server.step(PATIENCE)
 
 
 class InferenceServer:
-    """Accepts clients, takes requests, runs batches, answers; ``step`` by ``step``."""
+    """Accepts clients, takes requests, has batches run, answers; ``step`` by ``step``.
+
+    An engine with several lanes gets one input at a time in each.
+    """
 
     def __init__(self, listener: socket.socket, classifier: Classifier, settings: InferenceSettings) -> None:
         self._listener = listener
@@ -134,8 +141,11 @@ class InferenceServer:
         self._settings = settings
         height, width, channels = classifier.model_input(np.zeros((32, 32, 3), np.uint8)).shape
         self._input_shape = (int(height), int(width), int(channels))
-        self._queue = FairQueue(settings.batching)
-        self._tally = Tally(settings.batching.max_batch)
+        self._lanes = Lanes(self._engine.encode, lanes_of(self._engine))
+        batching = replace(settings.batching, max_batch=1) if self._lanes.count > 1 else settings.batching
+        self._most = max(self._lanes.count, batching.max_batch)
+        self._queue = FairQueue(batching)
+        self._tally = Tally(batching.max_batch)
         self._capacity = CapacityEstimate({1: 1.0})
         self._numbers = itertools.count()
         self._clients: dict[int, _Client] = {}
@@ -143,26 +153,33 @@ class InferenceServer:
         self._selector = selectors.DefaultSelector()
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ)
+        self._selector.register(self._lanes, selectors.EVENT_READ)
 
     @property
     def patience(self) -> float:
         """Seconds after which a batch must be hanging."""
-        return max(SHORTEST_HANG, HANGING_BATCHES * self._capacity.seconds(self._settings.batching.max_batch))
+        return max(SHORTEST_HANG, HANGING_BATCHES * self._capacity.seconds(self._most))
+
+    @property
+    def is_going_on(self) -> bool:
+        """Whether the network does: nothing runs, or has run for longer than between two looks."""
+        oldest_at = self._lanes.oldest_at
+        return oldest_at is None or time.monotonic() - oldest_at <= PATIENCE
 
     def warm_up(self) -> None:
-        """Run batches of all sizes, so that no client pays for what is set up lazily, and time them."""
+        """Run as many inputs as may come together, and time it: no client pays for what is set up lazily."""
         seconds = {}
-        for size in warm_up_sizes(self._settings.batching.max_batch):
+        for size in warm_up_sizes(self._most):
             self._time(size)
             seconds[size] = self._time(size)
         self._capacity = CapacityEstimate(seconds)
         self._fit_uploads()
 
     def step(self, timeout: float) -> None:
-        """Wait up to ``timeout`` seconds for something to do, and do it: one batch at most."""
+        """Wait up to ``timeout`` seconds for something to do, and do it."""
         self._refresh()
         due_at = self._queue.due_at()
-        if due_at is not None:
+        if due_at is not None and self._lanes.is_free:
             timeout = min(timeout, max(0.0, due_at - time.monotonic()))
         for key, _ in self._selector.select(timeout):
             if isinstance(key.data, _Client):
@@ -171,9 +188,12 @@ class InferenceServer:
                 self._accept()
             elif isinstance(key.fileobj, socket.socket):
                 self._greet(key.fileobj)
-        due_at = self._queue.due_at()
-        if due_at is not None and time.monotonic() >= due_at:
-            self._run(self._queue.take(time.monotonic()))
+        for run in self._lanes.finished():
+            self._finish(run)
+        while self._lanes.is_free and (due_at := self._queue.due_at()) is not None:
+            if time.monotonic() < due_at:
+                break
+            self._begin(self._queue.take(time.monotonic()))
 
     def _refresh(self) -> None:
         """Take in labels that have come or gone; a batch is judged by one set of labels as a whole."""
@@ -190,6 +210,7 @@ class InferenceServer:
         for stranger in self._strangers:
             stranger.close()
         self._selector.close()
+        self._lanes.close()
 
     def __enter__(self) -> Self:
         return self
@@ -198,8 +219,12 @@ class InferenceServer:
         self.close()
 
     def _time(self, size: int) -> float:
+        """Seconds that so many inputs take together."""
+        inputs = np.zeros((size, *self._input_shape), np.uint8)
         start = time.monotonic()
-        features = self._engine.encode(np.zeros((size, *self._input_shape), np.uint8))
+        for part in np.split(inputs, size) if self._lanes.count > 1 else [inputs]:
+            self._lanes.begin((), part)
+        features = np.concatenate([run.result()[0] for run in self._lanes.rest()])
         windows = [FrameWindow(self._engine.frames).extend(features[i : i + 1]) for i in range(size)]
         self._engine.decide(np.concatenate(windows))
         return time.monotonic() - start
@@ -283,33 +308,43 @@ class InferenceServer:
         client.unanswered = client.count = request.count
         self._queue.submit(client.number, request.count, min(request.submitted_at, time.monotonic()))
 
-    def _run(self, batch: list[Ticket]) -> None:
-        start = time.monotonic()
-        clients = [self._clients[ticket.client] for ticket in batch]
+    def _begin(self, batch: list[Ticket]) -> None:
+        now = time.monotonic()
         for ticket in batch:
-            self._tally.count_wait(ticket.priority, start - ticket.submitted_at)
-        pairs = list(zip(clients, batch, strict=True))
-        inputs = np.stack([client.slots.inputs[ticket.position] for client, ticket in pairs])
-        features = self._engine.encode(inputs)
+            self._tally.count_wait(ticket.priority, now - ticket.submitted_at)
+        slots = [self._clients[ticket.client].slots for ticket in batch]
+        inputs = [slot.inputs[ticket.position] for slot, ticket in zip(slots, batch, strict=True)]
+        self._lanes.begin(batch, np.stack(inputs))
+
+    def _finish(self, run: Run) -> None:
+        features, seconds = run.result()
+        here = [row for row, ticket in enumerate(run.batch) if ticket.client in self._clients]
+        if not here:
+            return
+        start = time.monotonic()
+        features = features[here]
+        clients = [self._clients[run.batch[row].client] for row in here]
         windows = [client.window.extend(features[i : i + 1]) for i, client in enumerate(clients)]
         results = self._engine.decide(np.concatenate(windows))
         used = results.shape[1]
-        for row, (client, ticket) in enumerate(pairs):
+        tickets = [run.batch[row] for row in here]
+        for row, (client, ticket) in enumerate(zip(clients, tickets, strict=True)):
             client.slots.probabilities[ticket.position, :used] = results[row]
             if client.unanswered == client.count:
                 client.begun = self._roster
             if client.slots.features.shape[1]:
                 client.slots.features[ticket.position] = features[row, -self._engine.width :]
             client.unanswered -= 1
-        seconds = time.monotonic() - start
-        self._tally.count_batch(len(batch), seconds)
-        self._capacity.note(len(batch), seconds)
+        seconds += time.monotonic() - start
+        self._tally.count_batch(len(run.batch), seconds)
+        together = run.together if self._lanes.count > 1 else len(run.batch)
+        self._capacity.note(together, seconds, time.monotonic())
         self._fit_uploads()
         for client in dict.fromkeys(clients):
             if not client.unanswered and client.begun != self._roster:
                 # Labels changed amid this request: its rows are not of one kind.
                 client.unanswered = client.count
-                self._queue.submit(client.number, client.count, start)
+                self._queue.submit(client.number, client.count, run.began_at)
             elif not client.unanswered:
                 try:
                     client.connection.send(self._answer(client).pack())

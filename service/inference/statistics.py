@@ -14,7 +14,7 @@ from service.inference.queueing import Priority
 
 @dataclass(frozen=True, slots=True)
 class InferenceStatistics:
-    """``batch_sizes[n - 1]`` batches had n inputs; ``batch_seconds`` is copying in, network, copying out.
+    """``batch_sizes[n - 1]`` batches had n inputs; ``batch_seconds`` is network and copying out.
 
     ``live_wait_seconds`` and ``upload_wait_seconds`` are from the client's call to the start of the
     input's batch. ``clients`` are connected and ``depth`` inputs wait now; ``refused`` clients found the

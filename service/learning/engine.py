@@ -14,7 +14,7 @@ from models.prototypes import Prototypes, Reference, alone, joined
 from service.errors import LearningError, StorageError
 from service.learning.store import MOST_LABELS, Catalogue, LabelState, LabelStore
 from service.types import Classifier, Embedder, Image, Judgement
-from service.windows import WindowedClassifier
+from service.windows import WindowedClassifier, lanes_of
 
 Floats = npt.NDArray[np.float32]
 
@@ -52,6 +52,10 @@ class LearnedEngine:
     @property
     def views(self) -> int:
         return self._embedder.views
+
+    @property
+    def lanes(self) -> int:
+        return lanes_of(self._embedder)
 
     def model_input(self, image: Image, view: int = 0) -> Image:
         return self._embedder.model_input(image, view)

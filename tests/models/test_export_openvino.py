@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,9 @@ def test_company_does_not_matter(int8: Artifact, inputs: Image) -> None:
     assert np.array_equal(together, backwards)
     assert np.array_equal(together, classifier.embed(inputs)[0])
     assert classifier.classify(inputs[:0]).shape == (0, 3)
+    with ThreadPoolExecutor(classifier.lanes) as lanes:
+        side_by_side = np.concatenate(list(lanes.map(classifier.classify, [one[None] for one in inputs])))
+    assert np.array_equal(together, side_by_side)
 
 
 def test_the_reference_stays_as_it_was(reference: Artifact, int8: Artifact) -> None:

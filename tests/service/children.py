@@ -100,6 +100,16 @@ class BrightnessClassifier:
         return np.stack([1 - bright, bright, np.full_like(bright, os.getpid())], axis=1)
 
 
+class SideBySide(BrightnessClassifier):
+    """One that may be called from two threads at once, with an input each."""
+
+    lanes = 2
+
+    def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        assert len(inputs) == 1
+        return super().classify(inputs)
+
+
 def serve_soon(child: Child, turn: Turn, holders: str) -> None:
     """Waits for its turn, adds its process number to the file ``holders``, and keeps the turn."""
     child.ready()

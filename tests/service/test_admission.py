@@ -98,12 +98,13 @@ def test_capacity_is_that_of_the_best_batch() -> None:
 def test_capacity_follows_the_batches_that_run(sizes: list[int], slowness: float) -> None:
     """Whatever sizes come, and whether the engine pads them or not, the estimate does not go astray."""
     padding, flexible = CapacityEstimate(WARM_UP), CapacityEstimate(WARM_UP)
-    for size in sizes:
+    for number, size in enumerate(sizes):
         above = min(known for known in WARM_UP if known >= size)
         below = max(known for known in WARM_UP if known <= size)
         between = (size - below) / (above - below) if above > below else 0.0
-        padding.note(size, WARM_UP[above] * slowness)
-        flexible.note(size, (WARM_UP[below] + between * (WARM_UP[above] - WARM_UP[below])) * slowness)
+        seconds = WARM_UP[below] + between * (WARM_UP[above] - WARM_UP[below])
+        padding.note(size, WARM_UP[above] * slowness, number)
+        flexible.note(size, seconds * slowness, number)
     known = sum(size in WARM_UP for size in sizes) > len(sizes) * 0.6
     for estimate in (padding, flexible):
         if known:
@@ -115,8 +116,19 @@ def test_one_hiccup_changes_nothing() -> None:
     """A batch that took seconds, because the machine was away, is no reason to lower anyone's rate."""
     estimate = CapacityEstimate(WARM_UP)
     for number in range(40):
-        estimate.note(8, 5.0 if number % 10 == 9 else 0.1)
+        estimate.note(8, 5.0 if number % 10 == 9 else 0.1, number)
     assert estimate.now == pytest.approx(80)
+
+
+def test_a_busy_moment_changes_nothing_either() -> None:
+    """With short batches it takes seconds, not many batches, to be believed; a lasting change is."""
+    estimate = CapacityEstimate(WARM_UP)
+    for number in range(500):
+        estimate.note(1, 0.02 if number < 400 else 0.05, number / 50)
+        assert estimate.now == pytest.approx(80)
+    for number in range(500, 700):
+        estimate.note(1, 0.05, number / 50)
+    assert estimate.now == pytest.approx(32)
 
 
 @pytest.mark.parametrize("settings", [{"headroom": 1.0}, {"headroom": -0.1}, {"least": 0.0}])

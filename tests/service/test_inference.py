@@ -26,6 +26,7 @@ from service.supervisor import ChildSpec, ChildState, Supervisor
 from tests.service.children import (
     QUICK,
     BrightnessClassifier,
+    SideBySide,
     be_a_service,
     classify_on_and_on,
     connect,
@@ -124,6 +125,26 @@ def test_inputs_of_several_streams_share_a_batch(service: Service) -> None:
     assert 0 < counted.batch_seconds.total < 5
     assert (sum(counted.live_wait_seconds.counts), sum(counted.upload_wait_seconds.counts)) == (4, 2)
     assert (counted.clients, counted.depth, counted.refused, counted.lost_inputs) == (3, 0, 0, 0)
+    for classifier in classifiers:
+        classifier.close()
+
+
+def test_inputs_go_side_by_side_through_an_engine_that_can(service: Service) -> None:
+    """One by one, two at a time; every client gets its own rows in order, whoever leaves amid that."""
+    service.start(InferenceSettings(max_slots=4), load=partial(SideBySide, seconds=0.005))
+    leaver = ChildSpec("leaver", classify_on_and_on, (service.address, Priority.LIVE), backoff=QUICK)
+    service.supervisor.start(leaver)
+    os.kill(service.pid("leaver"), signal.SIGKILL)
+    service.supervisor.stop("leaver")
+    classifiers = [connect(service.address) for _ in range(3)]
+    levels = [list(range(first, 250, 41)) for first in (0, 1, 2)]
+    with ThreadPoolExecutor(3) as threads:
+        answers = list(threads.map(lambda one, own: brightness(one, *own), classifiers, levels))
+    assert answers == levels
+    counted = read_statistics(service.address)
+    assert len(counted.batch_sizes) == 1
+    assert counted.batch_sizes[0] >= sum(map(len, levels))
+    assert counted.capacity_at_start > 0
     for classifier in classifiers:
         classifier.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from pathlib import Path
@@ -109,13 +110,14 @@ def test_a_request_is_answered_by_one_set_of_labels(store: LabelStore) -> None:
     """However often labels change while a long request goes through in many batches, its rows agree."""
     with Server(store, max_batch=2) as server, server.connect(slots=3, timeout=20) as client:
         stop = threading.Event()
+        chance = random.Random(1)  # no rhythm that the server, which looks now and then, could fall in with
 
         def change() -> None:
             while not stop.is_set():
                 teach(store, "yellow")
-                stop.wait(0.03)
+                stop.wait(chance.uniform(0.01, 0.1))
                 store.remove("yellow")
-                stop.wait(0.03)
+                stop.wait(chance.uniform(0.01, 0.1))
 
         changing = threading.Thread(target=change)
         changing.start()
