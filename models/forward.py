@@ -26,21 +26,21 @@ def fastest(network: Any, precision: str = "float32") -> Callable[[Floats], Floa
         import tensorflow as tf
 
         with contextlib.suppress(ImportError):
-            from models.openvino_library import openvino
+            from models.openvino_library import has_bfloat16, openvino
 
             if not tf.config.list_physical_devices("GPU"):
-                return _InOpenVino(network, precision, tf, openvino)
+                core = openvino.Core()
+                bf16 = precision == "bfloat16" and has_bfloat16(core)
+                return _InOpenVino(network, "bf16" if bf16 else "f32", tf, core)
     return lambda images: np.asarray(network.predict_on_batch(images))
 
 
 class _InOpenVino:
-    def __init__(self, network: Any, precision: str, tf: Any, openvino: Any) -> None:
+    def __init__(self, network: Any, hint: str, tf: Any, core: Any) -> None:
         self._network = network
-        self._core = openvino.Core()
-        known = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self._hint = "bf16" if precision == "bfloat16" and "BF16" in known else "f32"
+        self._hint = hint
         self._tf = tf
-        self._openvino = openvino
+        self._core = core
         self._compiled: dict[tuple[int, ...], Any] = {}
 
     def __call__(self, images: Floats) -> Floats:
@@ -59,4 +59,4 @@ class _InOpenVino:
             graph = Path(folder) / "network.pb"
             graph.write_bytes(constant.graph.as_graph_def().SerializeToString())
             network = self._core.read_model(graph)
-        return self._openvino.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": self._hint})
+        return self._core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": self._hint})

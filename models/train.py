@@ -56,9 +56,9 @@ class Training:
 
     ``samples`` must hold the splits ``train`` and ``valid``. ``fit`` returns the model of the epoch
     with the lowest validation loss, in stage two once it is calibrated (see ``CalibratedLoss``), which lies
-    in ``best.keras`` too. ``initialise`` fills the network
-    with the weights to start from; without it they are what the settings say, with those of ImageNet
-    downloaded. ``start_from`` names the model whose weights these are, if they are those of a model.
+    in ``best.keras`` too. ``initialise`` fills the network with the weights to start from; without it they
+    are what the settings say, with those of ImageNet downloaded. ``start_from`` names the model whose
+    weights these are, if they are those of a model.
     """
 
     def __init__(

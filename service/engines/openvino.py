@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from models.openvino_library import openvino
+from models.openvino_library import has_bfloat16, openvino
 from service.engines.devices import cores
 from service.errors import ConfigurationError
 from service.types import Image
@@ -130,6 +130,7 @@ class OpenvinoClassifier:
         self._queue.wait_all()
 
     def _run_one(self, inputs: npt.NDArray[np.uint8], results: dict[str, npt.NDArray[np.float32]]) -> None:
+        """Besides the queue, whose ``wait_all`` would wait for other threads' frames too."""
         request = self._idle.get()
         try:
             request.infer(inputs, share_inputs=True)
@@ -150,8 +151,7 @@ def precision_of(network: Any, core: Any) -> str:
     Those of a network in 8 bits only: what a network in single precision says is the same on all machines.
     """
     is_quantized = any(node.get_type_name() == "FakeQuantize" for node in network.get_ops())
-    has_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return "bf16" if is_quantized and has_bfloat16 else "f32"
+    return "bf16" if is_quantized and has_bfloat16(core) else "f32"
 
 
 def _settings(threads: int, streams: int) -> dict[str, Any]:

@@ -143,7 +143,7 @@ class InferenceServer:
         self._input_shape = (int(height), int(width), int(channels))
         self._lanes = Lanes(self._engine.encode, lanes_of(self._engine))
         batching = replace(settings.batching, max_batch=1) if self._lanes.count > 1 else settings.batching
-        self._most = max(self._lanes.count, batching.max_batch)
+        self._batch_size = batching.max_batch
         self._queue = FairQueue(batching)
         self._tally = Tally(batching.max_batch)
         self._capacity = CapacityEstimate({1: 1.0})
@@ -161,8 +161,13 @@ class InferenceServer:
         return max(SHORTEST_HANG, HANGING_BATCHES * self._capacity.seconds(self._most))
 
     @property
+    def _most(self) -> int:
+        """Inputs that may run together: one lane's batch, or one in each lane."""
+        return self._lanes.count * self._batch_size
+
+    @property
     def is_going_on(self) -> bool:
-        """Whether the network does: nothing runs, or has run for longer than between two looks."""
+        """Whether the network does: no batch has run for longer than there is between two looks."""
         oldest_at = self._lanes.oldest_at
         return oldest_at is None or time.monotonic() - oldest_at <= PATIENCE
 
@@ -191,9 +196,10 @@ class InferenceServer:
         for run in self._lanes.finished():
             self._finish(run)
         while self._lanes.is_free and (due_at := self._queue.due_at()) is not None:
-            if time.monotonic() < due_at:
+            now = time.monotonic()
+            if now < due_at:
                 break
-            self._begin(self._queue.take(time.monotonic()))
+            self._begin(self._queue.take(now), now)
 
     def _refresh(self) -> None:
         """Take in labels that have come or gone; a batch is judged by one set of labels as a whole."""
@@ -222,8 +228,8 @@ class InferenceServer:
         """Seconds that so many inputs take together."""
         inputs = np.zeros((size, *self._input_shape), np.uint8)
         start = time.monotonic()
-        for part in np.split(inputs, size) if self._lanes.count > 1 else [inputs]:
-            self._lanes.begin((), part)
+        for first in range(0, size, self._batch_size):
+            self._lanes.begin((), inputs[first : first + self._batch_size])
         features = np.concatenate([run.result()[0] for run in self._lanes.rest()])
         windows = [FrameWindow(self._engine.frames).extend(features[i : i + 1]) for i in range(size)]
         self._engine.decide(np.concatenate(windows))
@@ -308,39 +314,38 @@ class InferenceServer:
         client.unanswered = client.count = request.count
         self._queue.submit(client.number, request.count, min(request.submitted_at, time.monotonic()))
 
-    def _begin(self, batch: list[Ticket]) -> None:
-        now = time.monotonic()
+    def _begin(self, batch: list[Ticket], now: float) -> None:
         for ticket in batch:
             self._tally.count_wait(ticket.priority, now - ticket.submitted_at)
-        slots = [self._clients[ticket.client].slots for ticket in batch]
-        inputs = [slot.inputs[ticket.position] for slot, ticket in zip(slots, batch, strict=True)]
+        inputs = [self._clients[ticket.client].slots.inputs[ticket.position] for ticket in batch]
         self._lanes.begin(batch, np.stack(inputs))
 
     def _finish(self, run: Run) -> None:
+        """Judge what came through and answer; clients may have gone meanwhile."""
         features, seconds = run.result()
-        here = [row for row, ticket in enumerate(run.batch) if ticket.client in self._clients]
-        if not here:
-            return
         start = time.monotonic()
-        features = features[here]
-        clients = [self._clients[run.batch[row].client] for row in here]
-        windows = [client.window.extend(features[i : i + 1]) for i, client in enumerate(clients)]
+        rows = [
+            (self._clients[ticket.client], ticket.position, row)
+            for ticket, row in zip(run.batch, features, strict=True)
+            if ticket.client in self._clients
+        ]
+        if not rows:
+            return
+        windows = [client.window.extend(row[np.newaxis]) for client, _, row in rows]
         results = self._engine.decide(np.concatenate(windows))
         used = results.shape[1]
-        tickets = [run.batch[row] for row in here]
-        for row, (client, ticket) in enumerate(zip(clients, tickets, strict=True)):
-            client.slots.probabilities[ticket.position, :used] = results[row]
+        for (client, position, row), result in zip(rows, results, strict=True):
+            client.slots.probabilities[position, :used] = result
             if client.unanswered == client.count:
                 client.begun = self._roster
             if client.slots.features.shape[1]:
-                client.slots.features[ticket.position] = features[row, -self._engine.width :]
+                client.slots.features[position] = row[-self._engine.width :]
             client.unanswered -= 1
         seconds += time.monotonic() - start
         self._tally.count_batch(len(run.batch), seconds)
-        together = run.together if self._lanes.count > 1 else len(run.batch)
-        self._capacity.note(together, seconds, time.monotonic())
+        self._capacity.note(run.together * len(run.batch), seconds, time.monotonic())
         self._fit_uploads()
-        for client in dict.fromkeys(clients):
+        for client in dict.fromkeys(client for client, _, _ in rows):
             if not client.unanswered and client.begun != self._roster:
                 # Labels changed amid this request: its rows are not of one kind.
                 client.unanswered = client.count
