@@ -105,7 +105,6 @@ class Interpreter:
         self._announced: Event | None = None
         self._latest: Probabilities | None = None
         self.smoothed: SmoothedPrediction | None = None
-        self.ended: list[Event] = []
 
     @property
     def event(self) -> Event | None:
@@ -137,12 +136,13 @@ class Interpreter:
 
     def _note(self, messages: Sequence[EventMessage]) -> tuple[EventMessage, ...]:
         for message in messages:
-            if message.phase is EventPhase.ENDED:
-                self.ended.append(message.event)
-                self._announced = None
-            else:
-                self._announced = message.event
+            self._announced = None if message.phase is EventPhase.ENDED else message.event
         return tuple(messages)
+
+
+def ended_by(messages: Iterable[EventMessage]) -> list[Event]:
+    """The events that end with ``messages``."""
+    return [message.event for message in messages if message.phase is EventPhase.ENDED]
 
 
 def run(
@@ -168,6 +168,7 @@ def run(
     views = ViewMean(classifier.views)
     stop = stop or threading.Event()
     frames = classified = reused = 0
+    events: list[Event] = []
     end_pts = 0.0
     interrupted, failure, unwritten = False, None, None
     frame_time = 1 / source.properties.fps
@@ -177,6 +178,7 @@ def run(
                 for batch in batches:
                     for step in _steps(batch, classifier, views, interpreter):
                         frames += 1
+                        events += ended_by(step.messages)
                         end_pts = max(end_pts, step.frame.pts + frame_time)
                         _call_all(partial(sink.write, step) for sink in sinks)
                     classified += len(batch.positions)
@@ -195,6 +197,7 @@ def run(
         if not frames and not interrupted:
             raise NoFramesError(f"{stream}: not one frame could be decoded")
         last = interpreter.close(EndReason.END_OF_STREAM, end_pts)
+        events += ended_by(last)
         try:
             _call_all(partial(sink.close, last) for sink in sinks)
         except SinkError as error:
@@ -209,7 +212,7 @@ def run(
         reused=reused,
         fps=source.properties.fps,
         duration=end_pts,
-        events=tuple(interpreter.ended),
+        events=tuple(events),
         ended_early=unwritten or (None if interrupted else failure or source.ending),
         interrupted=interrupted,
     )

@@ -78,7 +78,6 @@ def interpreting(model: str) -> Repeated:
     def one() -> int:
         index, probabilities = next(predictions)
         interpreter.update(Prediction(index, index / 25, probabilities))
-        interpreter.ended.clear()
         return 1
 
     return Repeated(one)

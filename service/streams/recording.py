@@ -16,8 +16,6 @@ from service.streams.recording_file import SUFFIX, RecordingFile, Shot
 from service.types import Event, EventMessage, EventPhase
 
 RING_BYTES: Final = 64 << 20
-DETECTION: Final = 3.0
-"""Seconds that are kept beyond ``before``: an event is announced that much after its start, or less."""
 MOST_FPS: Final = 60.0
 MOST_WRITERS: Final = 3
 RETRY: Final = 10.0
@@ -77,17 +75,26 @@ class _Files:
 class EventRecorder:
     """A file for each event, named after it, and another for every further ``segment`` seconds of a long one.
 
-    ``before`` and ``after`` are seconds, ``fps`` the rate of the video. One recording goes on at a time: an
-    event that begins in the margin of another ends that one's file. What was given up, as the disk is full or
-    too slow, goes on in a further part after ``RETRY`` seconds; a part that cannot begin is tried again with
-    every frame.
+    ``before`` and ``after`` are seconds, ``fps`` the rate of the video. ``detection`` tells how many seconds
+    after its start an event may be announced: so long frames are kept beyond ``before``. One recording goes
+    on at a time: an event that begins in the margin of another ends that one's file. What was given up, as
+    the disk is full or too slow, goes on in a further part after ``RETRY`` seconds; a part that cannot begin
+    is tried again with every frame.
     """
 
     def __init__(
-        self, folder: Path, before: float, after: float, segment: float, fps: float, done: Done
+        self,
+        folder: Path,
+        before: float,
+        after: float,
+        segment: float,
+        fps: float,
+        done: Done,
+        detection: Callable[[], float],
     ) -> None:
         self._files = _Files(folder, fps, done)
         self._before = before
+        self._detection = detection
         self._after = after
         self._segment = segment
         self._ring: deque[Shot] = deque()
@@ -127,7 +134,7 @@ class EventRecorder:
     def _keep(self, shot: Shot) -> None:
         self._ring.append(shot)
         self._ring_bytes += len(shot.jpeg)
-        oldest = shot.pts - self._before - DETECTION
+        oldest = shot.pts - self._before - self._detection()
         while self._ring and (self._ring_bytes > RING_BYTES or self._ring[0].pts < oldest):
             self._ring_bytes -= len(self._ring.popleft().jpeg)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import cv2
 
@@ -15,6 +17,9 @@ from service.streams.recording import ContinuousRecorder, EventRecorder, Recorde
 from service.streams.recording_file import Shot, encode_jpeg
 from service.streams.records import Record, StreamOptions
 from service.types import EventMessage, Frame
+
+LATENESS: Final = 3.0
+"""Seconds for which the network may keep an event waiting on top of what its settings do."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +68,21 @@ class Screen:
             self._outlet.tell(Recorded(event, file))
 
         if options.record is Record.EVENTS:
-            return EventRecorder(
-                folder, options.record_before, options.record_after, options.record_segment, fps, done
-            )
+            margins = options.record_before, options.record_after
+            detection = partial(self._detection, options, fps)
+            return EventRecorder(folder, *margins, options.record_segment, fps, done, detection)
         if options.record is Record.ALWAYS:
             return ContinuousRecorder(folder, options.record_segment, fps, done)
         return None
+
+    def _detection(self, options: StreamOptions, fps: float) -> float:
+        """Seconds from an event's start until it is announced, at most: the average must reach ``enter``."""
+        settings = options.settings
+        window = settings.window_seconds
+        if window is None:
+            rates = (fps / settings.every, options.rate, self._outlet.pace)
+            window = settings.window / min(rate for rate in rates if rate)
+        return settings.enter * window + settings.min_duration + LATENESS
 
     def _is_due(self, now: float) -> bool:
         return self._outlet.wanted and now >= self._due_at

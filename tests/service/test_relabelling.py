@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.config import RunSettings
-from service.pipeline import Interpreter
-from service.types import EndReason, Event, EventPhase, Prediction
+from service.pipeline import Interpreter, ended_by
+from service.types import EndReason, Event, EventMessage, EventPhase, Prediction
 
 LABELS = ("red", "blue", "background")
 SETTINGS = RunSettings(window=4, min_duration=0.2, merge_gap=0.3)
@@ -23,14 +25,14 @@ def one_hot(label: str, labels: tuple[str, ...]) -> np.ndarray:
 def events(scenes: list[str], later: tuple[str, ...] | None, at: int) -> list[Event]:
     """The events of scenes at 10 frames a second; from frame ``at`` on there are ``later`` labels."""
     interpreter = Interpreter("s", LABELS, SETTINGS)
+    messages: list[EventMessage] = []
     for index, scene in enumerate(scenes):
         if later and index == at:
-            interpreter.relabel(later)
+            messages += interpreter.relabel(later)
         row = np.zeros(len(interpreter.labels), np.float32)
         row[[interpreter.labels.index(label) for label in LABELS]] = one_hot(scene, LABELS)
-        interpreter.update(Prediction(index, index / 10, row))
-    interpreter.close(EndReason.END_OF_STREAM, len(scenes) / 10)
-    return interpreter.ended
+        messages += interpreter.update(Prediction(index, index / 10, row))
+    return ended_by([*messages, *interpreter.close(EndReason.END_OF_STREAM, len(scenes) / 10)])
 
 
 @given(
@@ -42,6 +44,18 @@ def test_a_new_label_changes_nothing_for_the_others(scenes: list[str], place: in
     """A label that comes in the midst of an event, in whatever place, neither ends nor moves any event."""
     later = (*LABELS[:place], "green", *LABELS[place:])
     assert events(scenes, later, at) == events(scenes, None, 0)
+
+
+def test_the_past_takes_no_memory() -> None:
+    """A camera has events for years: a thousand leave as much behind as a hundred did."""
+    interpreter = Interpreter("s", LABELS, SETTINGS)
+    sizes = []
+    for number in range(1000):
+        for step in range(20):
+            row = one_hot("red" if step < 10 else "background", LABELS)
+            interpreter.update(Prediction(20 * number + step, 2 * number + step / 10, row))
+        sizes.append(len(pickle.dumps(interpreter)))
+    assert sizes[999] < sizes[99] + 50  # numbers have a digit more
 
 
 def test_an_event_ends_with_its_label() -> None:

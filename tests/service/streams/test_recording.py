@@ -41,11 +41,20 @@ def no_space(self: AviWriter, jpeg: bytes) -> None:
 class Recorder:
     """An event recorder and what it has told."""
 
-    def __init__(self, folder: Path, before: float = 1.0, after: float = 0.5, segment: float = 600.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        before: float = 1.0,
+        after: float = 0.5,
+        segment: float = 600.0,
+        detection: float = 3.0,
+    ) -> None:
         self.folder = folder
         self.told: list[tuple[str | None, str]] = []
         self.recorder = EventRecorder(
-            folder, before, after, segment, FPS, lambda event, file: self.told.append((event, file))
+            *(folder, before, after, segment, FPS),
+            lambda event, file: self.told.append((event, file)),
+            lambda: detection,
         )
 
     def add(self, first: int, last: int) -> None:
