@@ -17,6 +17,8 @@ import threading
 import time
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
 from typing import Final
 
 from service import logs
@@ -113,6 +115,19 @@ def run_child(
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def leave_with_parent() -> None:
+    """End this process at once when its parent is gone, however that went: for one that nobody supervises."""
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch(sentinel: int) -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, args=(parent.sentinel,), name="parent watch", daemon=True).start()
 
 
 def _die_with(parent: int) -> None:

@@ -27,6 +27,13 @@ QUEUE_SIZE: Final = 4096
 GROUP_SIZE: Final = 256
 READERS: Final = 2
 BUSY_MILLISECONDS: Final = 5000
+_FAULTS: Final = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+)
+"""Of a task, not of the file: it would fail again."""
 
 
 @dataclass(slots=True)
@@ -175,7 +182,8 @@ class Database:
 
 
 def _told(error: Exception) -> Exception:
-    if isinstance(error, sqlite3.Error):
+    """What the file or its disk did wrong as StorageError, which may mend itself; anything else as it is."""
+    if isinstance(error, sqlite3.Error) and not isinstance(error, _FAULTS):
         told = StorageError(f"the database could not be written: {error}")
         told.__cause__ = error
         return told

@@ -89,7 +89,7 @@ class OperatorStreamError(VideoEventsError):
 
 
 class StoppingError(VideoEventsError):
-    """The service is being stopped and takes no more changes."""
+    """What is to be changed is being stopped: the service, or the process of a stream."""
 
 
 class StreamLimitError(VideoEventsError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -116,35 +116,6 @@ class EventMessage:
     seq: int
     phase: EventPhase
     event: Event
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """What ``dataclasses.asdict`` made. Raises ValueError, KeyError or TypeError for anything else."""
-        event = dict(fields["event"])
-        for name in ("id", "stream", "label"):
-            if not isinstance(event[name], str):
-                raise TypeError(f"{name} of an event must be a text, got {event[name]!r}")
-        for name in ("start_pts", "peak_confidence", "mean_confidence", "detect_delay"):
-            event[name] = finite(event[name])
-        end, reason = event["end_pts"], event["end_reason"]
-        event["end_pts"] = None if end is None else finite(end)
-        event["end_reason"] = None if reason is None else EndReason(reason)
-        if type(fields["seq"]) is not int:
-            raise TypeError(f"seq must be a whole number, got {fields['seq']!r}")
-        return cls(**{**fields, "phase": EventPhase(fields["phase"]), "event": Event(**event)})
-
-
-LARGEST_NUMBER: Final = 1e12
-"""Of seconds or of anything else that is told of an event."""
-
-
-def finite(value: object) -> float:
-    """``value`` as a float; raises TypeError for no number, ValueError for one that cannot be meant."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"not a number: {value!r}")
-    if not abs(value) <= LARGEST_NUMBER:
-        raise ValueError(f"no number that can be meant: {value!r}")
-    return float(value)
 
 
 class StreamState(StrEnum):

@@ -48,6 +48,8 @@ PROBES: Final = 2
 """Uploads whose first frame is decoded at the same time."""
 LESSONS: Final = 2
 """Forms with examples that are received and learned from at the same time: what they hold in memory."""
+OTHER_CLIENTS: Final = 16
+"""Of the network, beside streams and clips: lessons, and processes that end while their successors begin."""
 WAITING: Final = 64
 """Threads for requests that wait for the disk, a process or a name service; the loop's own are a few."""
 
@@ -115,7 +117,13 @@ async def _start(
     stack.push_async_callback(asyncio.to_thread, supervisor.close)
     learned = LearnedModel(model, settings.learned_folder)
     inference = stack.enter_context(
-        SharedInference(supervisor, learned, settings.batching, standby=bool(settings.standby))
+        SharedInference(
+            supervisor,
+            learned,
+            settings.batching,
+            max_clients=settings.max_streams + settings.clips_parallel + OTHER_CLIENTS,
+            standby=bool(settings.standby),
+        )
     )
     trainer = Trainer(learned, inference.model.open_features, trials.TrialLog(database))
     manager = StreamManager(

@@ -80,7 +80,8 @@ async def upload(request: Request, serving: Serving, response: Response) -> Clip
             serving.settings.upload_idle_seconds,
             lambda size: clips.grow(admission, size),
         )
-        options = _options(form.fields, clips.provider.labels)
+        labels = await asyncio.to_thread(lambda: clips.provider.labels)  # from a file, as they may change
+        options = _options(form.fields, labels)
         name = form.file_name or "clip"
         async with serving.probes:
             video = await asyncio.to_thread(clips.examine, admission.source, name)

@@ -63,7 +63,7 @@ async def about(serving: Serving) -> About:
     provider = serving.clips.provider
     return About(
         model=provider.name,
-        labels=list(provider.labels),
+        labels=list(await asyncio.to_thread(lambda: provider.labels)),
         max_upload_bytes=serving.settings.max_upload_bytes,
     )
 

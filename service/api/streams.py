@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from enum import StrEnum
 from http import HTTPStatus
+from math import inf
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Response, WebSocket
@@ -213,7 +214,7 @@ async def _send(socket: WebSocket, stream: Stream, mode: Mode, rate: float | Non
     last = stream.last_label if stream.status.label is not None else None
     first = SnapshotOut(stream=StreamOut.of_stream(stream), last=LabelOut.of(last) if last else None)
     await socket.send_text(first.model_dump_json())
-    due = 0.0
+    sent_at = -inf
     async for missed, news in follower:
         newest = max((number for number, item in enumerate(news) if isinstance(item, Label)), default=0)
         if missed:  # among which there may have been a change of state
@@ -224,8 +225,9 @@ async def _send(socket: WebSocket, stream: Stream, mode: Mode, rate: float | Non
             if mode is Mode.LATEST and number < newest and isinstance(item, Label):
                 continue
             if isinstance(item, Label):
-                if rate is None or item.labelled.captured_at >= due:
-                    due = item.labelled.captured_at + (0.98 / rate if rate else 0.0)
+                passed = item.labelled.captured_at - sent_at  # below 0 where the clock was set back
+                if rate is None or not 0 <= passed < 0.98 / rate:
+                    sent_at = item.labelled.captured_at
                     await socket.send_text(label_text(item))
             else:
                 await socket.send_text(StateChangeOut.of(item).model_dump_json())

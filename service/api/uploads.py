@@ -105,8 +105,9 @@ async def receive(
 ) -> Form:
     """Write the field ``file`` to ``target`` and return the rest of the form.
 
-    ``on_bytes`` is told the size so far and may refuse. Raises ``HTTPException``: 400 not a form that can
-    be read, 408 nothing came for ``idle_seconds``, 413 and 422 for one that is too large or has no file.
+    ``on_bytes`` is told the size so far, in another thread, and may refuse. Raises ``HTTPException``: 400 not
+    a form that can be read, 408 nothing came for ``idle_seconds``, 413 and 422 for one that is too large or
+    has no file.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
@@ -123,8 +124,7 @@ async def receive(
                     chunk = await anext(chunks, b"")
                 if not chunk:
                     break
-                await asyncio.to_thread(parser.write, chunk)
-                on_bytes(form.file_bytes)
+                await asyncio.to_thread(_take, chunk, parser, form, on_bytes)
         except FormParserError:
             raise HTTPException(HTTPStatus.BAD_REQUEST, "this is not a well-formed multipart form") from None
         except ClientDisconnect:
@@ -140,6 +140,11 @@ async def receive(
     if form.file_name is None:
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "the field 'file' is missing")
     return form
+
+
+def _take(chunk: bytes, parser: MultipartParser, form: Form, on_bytes: Callable[[int], None]) -> None:
+    parser.write(chunk)
+    on_bytes(form.file_bytes)
 
 
 def harmless(name: str) -> str:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
+from service.child import leave_with_parent
 from service.errors import BenchmarkError
 
 SETTLE_SECONDS: Final = 2.0
@@ -77,7 +78,7 @@ class Audience:
     _attention: Future[Attention]
 
     def __enter__(self) -> Audience:
-        self._pool = ProcessPoolExecutor(1, mp_context=_spawn, initializer=_leave_signals)
+        self._pool = ProcessPoolExecutor(1, mp_context=_spawn, initializer=_begin)
         with _alive():
             self._pool.submit(_warm_up).result()
         return self
@@ -113,7 +114,8 @@ def _alive() -> Iterator[None]:
         raise BenchmarkError("the process of the subscribers and viewers has ended") from error
 
 
-def _leave_signals() -> None:
+def _begin() -> None:
+    leave_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

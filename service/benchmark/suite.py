@@ -219,7 +219,10 @@ def in_own_process(work: Callable[[], None]) -> None:
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    from service.child import leave_with_parent
+
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=leave_with_parent) as pool:
         try:
             pool.submit(work).result()
         except BrokenProcessPool as error:

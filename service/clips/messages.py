@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from service.checking import decoded
 from service.clips.records import VideoFacts
 from service.types import EventMessage
 
@@ -45,10 +46,9 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """``reason`` is for the sender of the clip; ``not_a_video`` says that the file itself is to blame."""
+    """``reason`` is for the sender of the clip."""
 
     reason: str
-    not_a_video: bool = False
 
 
 Report = Probed | Working | Happened | Finished | Failed
@@ -63,10 +63,4 @@ def encode(report: Report) -> bytes:
 
 def decode(data: bytes) -> Report:
     """Raises ValueError, KeyError or TypeError for what ``encode`` has not made."""
-    name, fields = json.loads(data)
-    kind = _KINDS[name]
-    if kind is Probed:
-        return Probed(VideoFacts(**fields["video"]))
-    if kind is Happened:
-        return Happened(EventMessage.from_dict(fields["message"]))
-    return kind(**fields)
+    return decoded(data, _KINDS)

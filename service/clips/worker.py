@@ -10,23 +10,22 @@ import logging
 import os
 import resource
 import signal
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
 import cv2
 
 from service.annotate import Annotator
+from service.child import leave_with_parent
 from service.clips.messages import Failed, Finished, Happened, Probed, Report, Working, encode
 from service.clips.records import ClipOptions, ModelProvider, VideoFacts
 from service.engines.restricted import RestrictedClassifier
-from service.errors import NoFramesError, NotAVideoError, SinkError, VideoEventsError
+from service.errors import SinkError, VideoEventsError
 from service.pipeline import RunResult, plan, run
 from service.sinks import Step
 from service.sinks.event_files import EventReport, write_event_files
@@ -137,7 +136,7 @@ def _run(task: ClipTask, provider: ModelProvider, tell: Callable[[Report], None]
 
 
 def _work(pipe: Connection, work: Callable[[Callable[[Report], None]], None], hidden: str = "") -> None:
-    _leave_with_parent()
+    leave_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     with suppress(OSError):
         os.nice(NICENESS)
@@ -149,8 +148,6 @@ def _work(pipe: Connection, work: Callable[[Callable[[Report], None]], None], hi
 
     try:
         work(tell)
-    except (NotAVideoError, NoFramesError) as error:
-        tell(Failed(str(error), not_a_video=True))
     except SinkError as error:
         tell(Failed(str(error).replace(hidden, "") if hidden else str(error)))
     except VideoEventsError as error:
@@ -166,19 +163,6 @@ def _work(pipe: Connection, work: Callable[[Callable[[Report], None]], None], hi
         tell(Failed(reason))
     finally:
         pipe.close()
-
-
-def _leave_with_parent() -> None:
-    """End this process at once when the service is gone, however it went."""
-    parent = parent_process()
-    if parent is None:
-        return
-
-    def watch(sentinel: int) -> None:
-        wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, args=(parent.sentinel,), name="parent watch", daemon=True).start()
 
 
 def _limit(memory: int, file_bytes: int | None = None) -> None:

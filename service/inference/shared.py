@@ -113,6 +113,7 @@ class SharedInference:
         served: ServedModel,
         batching: BatchSettings,
         *,
+        max_clients: int = 256,
         standby: bool = False,
         standby_delay: float = STANDBY_DELAY,
     ) -> None:
@@ -120,7 +121,7 @@ class SharedInference:
         self._names = (PROCESS, STANDBY) if standby else (PROCESS,)
         self._supervisor = supervisor
         self._served = served
-        self._settings = InferenceSettings(batching=batching, max_clients=256)
+        self._settings = InferenceSettings(batching=batching, max_clients=max_clients)
         self._stack = ExitStack()
         self._known_pid: int | None = None
         self.statistics: InferenceStatistics | None = None

@@ -85,6 +85,9 @@ class Journal:
                     logger.error("stream %s: %s; trying again", self._stream, error)
                 if self._closing.wait(STORE_AGAIN):
                     return
+            except Exception:  # of this entry: the next ones are to be stored
+                logger.exception("stream %s: an entry can never be stored", self._stream)
+                return
             else:
                 if complained is not None:
                     logger.warning("stream %s: the database can be written again", self._stream)

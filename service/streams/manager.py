@@ -130,6 +130,7 @@ class StreamManager:
                 raise StreamExistsError(f"there is a stream {definition.name!r} already")
             if len(self._streams) >= self.limits.streams:
                 raise StreamLimitError(f"there are {self.limits.streams} streams, as many as may be")
+            self._check_gone(definition.name)
             self.admission.check(definition, self.all())
             self._store.save(definition)
             stream = self._launch(definition)
@@ -160,6 +161,7 @@ class StreamManager:
                 stream.definition = before
                 raise
             self._stop(stream)
+            self._check_gone(name)
             changed = self._launch(definition)
             self.admission.divide(self.all())
             return changed
@@ -275,6 +277,11 @@ class StreamManager:
     def _check_open(self) -> None:
         if self._closed:
             raise StoppingError("the service is being stopped; streams can be changed when it is back")
+
+    def _check_gone(self, name: str) -> None:
+        """A process that hangs in a device driver outlives even SIGKILL; it ends with the driver's call."""
+        if self._supervisor.status(PREFIX + name):
+            raise StoppingError(f"the process of the stream {name} that was does not end; try again later")
 
     def _finish(self, stream: Stream) -> None:
         """Stop a stream for good, after whoever changes or removes it just now."""

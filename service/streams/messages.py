@@ -10,7 +10,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from service.types import EventMessage, StreamState, finite
+from service.checking import decoded
+from service.types import EventMessage, StreamState
 
 MAX_BYTES: Final = 16 << 20
 _PICTURE: Final = b"J"
@@ -153,17 +154,5 @@ def decode(data: bytes) -> Told:
     """Raises ValueError, KeyError or TypeError for what ``encode`` has not made."""
     if data[:1] == _PICTURE:
         return Picture(data[1:])
-    name, fields = json.loads(data)
-    kind = _KINDS[name]
-    if kind is Standing:
-        fields["state"] = StreamState(fields["state"])
-    elif kind is Labelled:
-        fields["top"] = tuple((str(label), float(share)) for label, share in fields["top"])
-    elif kind is Weighed:
-        fields["taken"] = tuple((str(label), float(share)) for label, share in fields["taken"])
-    elif kind in (Happened, Tried):
-        fields["message"] = EventMessage.from_dict(fields["message"])
-        epoch = fields["epoch"]
-        fields["epoch"] = None if epoch is None else finite(epoch)
-    told: Told = kind(**fields)
+    told: Told = decoded(data, _KINDS)
     return told

@@ -170,17 +170,20 @@ class Stream:
         if before:
             before.join()
         try:
-            with channel:
-                self._tell()
-                while True:
-                    self._hear(decode(channel.recv_bytes(MAX_BYTES)))
-                    if self._untold:
-                        self._tell()
+            self._tell()
+            while True:
+                self._hear(decode(channel.recv_bytes(MAX_BYTES)))
+                if self._untold:
+                    self._tell()
         except (EOFError, OSError):
             pass
         except (ValueError, KeyError, TypeError):
             logger.exception("the process of stream %s went astray", self.definition.name)
         finally:
+            with self._telling:  # whose number may be that of something else once it is closed
+                channel.close()
+                if self._channel is channel:
+                    self._channel = None
             self._cover()
             self.pictures.forget()
             self._journal.end_open_events(EndReason.SOURCE_LOST)

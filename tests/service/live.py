@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 import cv2
@@ -69,10 +69,17 @@ class ColourModel:
         return ColourClassifier()
 
 
+class HasAddress(Protocol):
+    """A running service, in this process or another."""
+
+    @property
+    def url(self) -> str: ...
+
+
 class Follower:
     """Follows a WebSocket from a thread, and notes when each message came; a context manager."""
 
-    def __init__(self, served: Served, path: str, *, reading: bool = True) -> None:
+    def __init__(self, served: HasAddress, path: str, *, reading: bool = True) -> None:
         """Unless ``reading``, it takes next to nothing from the connection before ``go_on``."""
         self.heard: list[tuple[float, dict[str, Any]]] = []
         self.closed: ConnectionClosed | None = None

@@ -101,7 +101,10 @@ def test_clock_jumps(tmp_path: Path, film: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(WALL_CLOCK)
     environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}", "WALL_CLOCK": str(clock)}
     streams = {"door": {"source": str(film), **OPTIONS}}
-    with program(tmp_path, model="quick", environment=environment, streams=streams) as service:
+    with (
+        program(tmp_path, model="quick", environment=environment, streams=streams) as service,
+        Follower(service, "/streams/door/labels?rate=5") as labels,
+    ):
 
         def messages() -> list[dict[str, Any]]:
             page = httpx.get(f"{service.url}/events", params={"limit": 1000}, timeout=30).json()
@@ -113,7 +116,9 @@ def test_clock_jumps(tmp_path: Path, film: Path) -> None:
         for offset in (DAY, -DAY):
             clock.write_text(str(offset))
             known = len(messages())
+            told = len(labels.messages("label"))
             until(lambda: len(messages()) > known + 6, 60)  # noqa: B023
+            assert len(labels.messages("label")) > told + 2
             shown = httpx.get(f"{service.url}/streams/door").json()
             assert (shown["state"], shown["restarts"]) == ("live", 0)
             recorded = datetime.fromisoformat(messages()[-1]["recorded_at"]).timestamp()

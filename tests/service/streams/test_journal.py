@@ -1,0 +1,89 @@
+"""The journal of a stream: what can be stored later is, what never can be holds nothing up."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service import event_log
+from service.database import Database
+from service.errors import StorageError
+from service.event_log import EventLog, EventQuery
+from service.streams import journal
+from service.streams.journal import Entry, Journal
+from service.types import EndReason, Event, EventMessage, EventPhase
+
+EVENT = Event("door.abc-000001", "door", "red", 1.0, 3.0, 0.9, 0.8, 0.5, EndReason.EXIT)
+MESSAGE = EventMessage(1, EventPhase.ENDED, EVENT)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with Database(tmp_path / "test.db", event_log.SCHEMA) as opened:
+        yield opened
+
+
+def not_null(database: Database) -> Entry:
+    """What SQLite refuses for its content."""
+    return lambda: database.write(
+        lambda connection: connection.execute("INSERT INTO coverage SELECT 'door', 0, NULL, 0, 0")
+    )
+
+
+def half_a_letter(database: Database) -> Entry:
+    """What Python's driver refuses."""
+    return lambda: database.write(lambda connection: connection.execute("SELECT ?", ("\ud800",)))
+
+
+def raising(database: Database) -> Entry:
+    def fail() -> Future[Any]:
+        raise KeyError("a fault of our own")
+
+    return fail
+
+
+@pytest.mark.parametrize("fault", [not_null, half_a_letter, raising])
+def test_what_can_never_be_stored_holds_up_nothing(
+    database: Database, fault: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = EventLog(database)
+    entries = Journal("door", log, "model 1")
+    entries.enter(fault(database))
+    entries.append(MESSAGE, None)
+    entries.close(10.0)
+    (logged,) = log.query(EventQuery()).result().messages
+    assert logged.message.event.id == EVENT.id
+    assert "can never be stored" in caplog.text
+
+
+def test_what_the_disk_refuses_is_tried_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "STORE_AGAIN", 0.01)
+    log = EventLog(database)
+    entries = Journal("door", log, "model 1")
+    tries = iter([sqlite3.OperationalError("disk is full"), StorageError("still"), None])
+    times = []
+
+    def refused() -> Future[Any] | None:
+        times.append(time.monotonic())
+
+        def task(connection: sqlite3.Connection) -> None:
+            if error := next(tries):
+                raise error
+
+        return database.write(task)
+
+    entries.enter(refused)
+    entries.append(replace(MESSAGE, seq=2), None)
+    deadline = time.monotonic() + 10
+    while len(times) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    entries.close(10.0)
+    assert len(times) == 3
+    assert len(log.query(EventQuery()).result().messages) == 1

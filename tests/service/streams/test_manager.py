@@ -1,0 +1,94 @@
+"""What the manager does where the processes of streams do not do as they are told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service import event_log
+from service.addresses import AddressPolicy
+from service.database import Database
+from service.errors import StoppingError
+from service.event_log import EventLog
+from service.streams import store
+from service.streams.manager import StreamLimits, StreamManager
+from service.streams.records import StreamDefinition
+from service.streams.store import StreamStore
+from service.supervisor import ChildSpec, ChildState, ChildStatus
+from tests.service.live import ColourModel
+
+FIRST, SECOND = "rtsp://10.0.0.1/a", "rtsp://10.0.0.2/a"
+
+
+class StuckSupervisor:
+    """Processes that can be started; while ``stuck`` none ends, as one that hangs in a device driver."""
+
+    def __init__(self) -> None:
+        self.stuck = False
+        self.started: dict[str, str] = {}
+
+    def start(self, spec: ChildSpec) -> None:
+        assert spec.name not in self.started
+        self.started[spec.name] = spec.args[0].source  # type: ignore[attr-defined]
+
+    def stop(self, name: str, timeout: float) -> None:
+        if not self.stuck:
+            self.started.pop(name, None)
+
+    def status(self, name: str) -> ChildStatus | None:
+        return ChildStatus(name, ChildState.STOPPING) if name in self.started else None
+
+
+@pytest.fixture
+def supervisor() -> StuckSupervisor:
+    return StuckSupervisor()
+
+
+@pytest.fixture
+def manager(tmp_path: Path, supervisor: StuckSupervisor) -> Iterator[StreamManager]:
+    loop = asyncio.new_event_loop()
+    with Database(tmp_path / "test.db", event_log.SCHEMA + store.SCHEMA) as database:
+        limits = StreamLimits(policy=AddressPolicy(("10.0.0.0/8",)))
+        made = StreamManager(
+            StreamStore(database),
+            EventLog(database),
+            ColourModel(),
+            supervisor,  # type: ignore[arg-type]
+            tmp_path,
+            limits,
+            loop,
+        )
+        yield made
+        made.close()
+    loop.close()
+
+
+def test_a_stream_whose_process_does_not_end_can_be_changed_once_it_has(
+    manager: StreamManager, supervisor: StuckSupervisor
+) -> None:
+    """Until then no stream is shown for which there is no process."""
+    manager.add(StreamDefinition(name="door", source=FIRST))
+    supervisor.stuck = True
+    with pytest.raises(StoppingError, match="does not end"):
+        manager.change("door", SECOND, None)
+    assert supervisor.started == {"stream door": FIRST}
+    supervisor.stuck = False
+    assert manager.change("door", SECOND, None) is manager.get("door")
+    assert supervisor.started == {"stream door": SECOND}
+
+
+def test_a_name_is_free_once_its_process_has_gone(
+    manager: StreamManager, supervisor: StuckSupervisor
+) -> None:
+    manager.add(StreamDefinition(name="door", source=FIRST))
+    supervisor.stuck = True
+    manager.remove("door")
+    with pytest.raises(StoppingError):
+        manager.add(StreamDefinition(name="door", source=SECOND))
+    assert manager.all() == ()
+    supervisor.started.clear()
+    manager.add(StreamDefinition(name="door", source=SECOND))
+    assert supervisor.started == {"stream door": SECOND}
