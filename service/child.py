@@ -22,6 +22,7 @@ from multiprocessing.connection import wait
 from typing import Final
 
 from service import logs
+from service.errors import VideoEventsError
 
 READY: Final = b"r"
 BEAT: Final = b"b"
@@ -106,6 +107,9 @@ def run_child(
         if child.stopping.is_set():
             child.fail("ended by SIGTERM")
             status = 1
+    except VideoEventsError as error:  # the supervisor tells it
+        child.fail(str(error))
+        status = 1
     except Exception as error:
         logger.exception("a supervised process failed")
         child.fail(f"{type(error).__name__}: {error}")

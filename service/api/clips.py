@@ -78,6 +78,7 @@ async def upload(request: Request, serving: Serving, response: Response) -> Clip
             request,
             admission.source,
             serving.settings.upload_idle_seconds,
+            serving.stopping,
             lambda size: clips.grow(admission, size),
         )
         labels = await asyncio.to_thread(lambda: clips.provider.labels)  # from a file, as they may change

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -12,9 +13,9 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
-from service.api.uploads import OVERHEAD, harmless
+from service.api.uploads import OVERHEAD, chunks_of, harmless
 from service.learning.examples import MOST, Range
 
 MOST_BYTES: Final = 64 << 20
@@ -63,25 +64,29 @@ class ExampleForm:
     force: bool
 
 
-async def receive(request: Request, idle_seconds: float, most_bytes: int) -> ExampleForm:
+async def receive(
+    request: Request, idle_seconds: float, stopping: asyncio.Event, most_bytes: int
+) -> ExampleForm:
     """Read the form; ``most_bytes`` is the limit of each image.
 
     That of all together is ``MOST_BYTES``, or ``most_bytes`` where that is more.
-    Raises HTTPException: 400 not a form, 408 nothing came for ``idle_seconds``, 413 too large, 422 what is
-    missing or does not go together. Raises LearningError for a range that is none.
+    Raises HTTPException: 400 not a form, 413 too large, 422 what is missing or does not go together; what
+    ``uploads.chunks_of`` does; and LearningError for a range that is none.
     """
     kind, _ = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data":
         raise HTTPException(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send multipart/form-data with example images in fields 'file'"
         )
-    stream = _limited(request, idle_seconds, max(MOST_BYTES, most_bytes) + OVERHEAD)
+    chunks = chunks_of(request, idle_seconds, stopping)
     try:
-        form = await MultiPartParser(request.headers, stream, max_files=MOST, max_fields=MOST).parse()
+        async with (
+            aclosing(chunks),
+            aclosing(_limited(chunks, max(MOST_BYTES, most_bytes) + OVERHEAD)) as body,
+        ):
+            form = await MultiPartParser(request.headers, body, max_files=MOST, max_fields=MOST).parse()
     except (MultiPartException, KeyError) as error:
         raise HTTPException(HTTPStatus.BAD_REQUEST, f"this form cannot be read: {error}") from None
-    except ClientDisconnect:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, "the upload breaks off") from None
     try:
         return await _read(form, most_bytes)
     finally:
@@ -113,19 +118,9 @@ async def _read(form: FormData, most_bytes: int) -> ExampleForm:
     return ExampleForm(label, tuple(images), stream, recording, ranges, is_forced)
 
 
-async def _limited(request: Request, idle_seconds: float, most: int) -> AsyncGenerator[bytes, None]:
+async def _limited(chunks: AsyncGenerator[bytes, None], most: int) -> AsyncGenerator[bytes, None]:
     total = 0
-    chunks = aiter(request.stream())
-    while True:
-        try:
-            async with asyncio.timeout(idle_seconds):
-                chunk = await anext(chunks, b"")
-        except TimeoutError:
-            raise HTTPException(
-                HTTPStatus.REQUEST_TIMEOUT, f"nothing came for {idle_seconds:g} s", {"Connection": "close"}
-            ) from None
-        if not chunk:
-            return
+    async for chunk in chunks:
         total += len(chunk)
         if total > most:
             raise HTTPException(

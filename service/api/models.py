@@ -51,7 +51,9 @@ async def learn(name: str, request: Request, serving: Serving, response: Respons
     trainer, settings = _trainer(serving, name), serving.settings
     async with serving.lessons:
         await asyncio.to_thread(trainer.model.check_reference)
-        form = await example_form.receive(request, settings.upload_idle_seconds, settings.max_example_bytes)
+        form = await example_form.receive(
+            request, settings.upload_idle_seconds, serving.stopping, settings.max_example_bytes
+        )
         await asyncio.to_thread(trainer.check, form.label, len(form.images) or FROM_RANGES, form.force)
         async with serving.probes:
             examples = await asyncio.to_thread(_examples, serving, form)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
+from fastapi import FastAPI
 
 from service import logs
 from service.api.app import create_app
@@ -24,6 +26,7 @@ from service.api.connections import (
     bounded_protocol,
 )
 from service.api.settings import ServeSettings
+from service.api.state import Services
 from service.errors import ConfigurationError
 from service.inference.shared import ServedModel
 from service.lock import only_one
@@ -37,26 +40,47 @@ MAX_MESSAGE: Final = 16 << 10
 logger = logging.getLogger(__name__)
 
 
-def make_server(settings: ServeSettings, model: ServedModel) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(
-            create_app(settings, model),
-            http=bounded_protocol(settings.head_seconds),
-            h11_max_incomplete_event_size=MAX_HEAD,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            backlog=BACKLOG,
-            ws=BoundedSocket,
-            ws_max_size=MAX_MESSAGE,
-            ws_ping_interval=PING_SECONDS,
-            ws_ping_timeout=PING_SECONDS,
-            limit_concurrency=settings.max_connections,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            lifespan="on",
-            log_config=None,
-            access_log=False,  # it would write tokens in queries; ``guard`` has one that does not
-            server_header=False,
-            proxy_headers=False,
-        )
+class Server(uvicorn.Server):
+    """Runs the app's own start and end around uvicorn's, which would bury why it cannot start in the log."""
+
+    def __init__(self, app: FastAPI, **settings: Any) -> None:
+        self._app = app
+        super().__init__(uvicorn.Config(app, lifespan="off", **settings))
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        async with self._app.router.lifespan_context(self._app):
+            await super().serve(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            host, port = listener.getsockname()[:2]
+            logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        logger.info("stopping")
+        services: Services = self._app.state.services
+        services.stop()
+        await super().shutdown(sockets)
+
+
+def make_server(settings: ServeSettings, model: ServedModel) -> Server:
+    return Server(
+        create_app(settings, model),
+        http=bounded_protocol(settings.head_seconds),
+        h11_max_incomplete_event_size=MAX_HEAD,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        backlog=BACKLOG,
+        ws=BoundedSocket,
+        ws_max_size=MAX_MESSAGE,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        limit_concurrency=settings.max_connections,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        log_config=None,
+        access_log=False,  # it would write tokens in queries; ``guard`` has one that does not
+        server_header=False,
+        proxy_headers=False,
     )
 
 
@@ -70,20 +94,19 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def serve(settings: ServeSettings, model: ServedModel) -> None:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGINT or SIGTERM. Raises ``VideoEventsError`` where it cannot start."""
+    os.umask(0o077)  # the data holds passwords of cameras, and what they saw
     logs.name_process("serve")
     logs.set_up(logs.LogSettings(settings.log_level.upper(), settings.log_format))
     # It notes the whole address of every WebSocket, in which there may be a token.
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    log = logging.getLogger("uvicorn.error")
+    log.setLevel(logging.WARNING)
+    log.addFilter(lambda record: "completing handshake" not in record.msg)  # as it calls a refusal
     allow_descriptors(settings.max_connections)
     with _alone_in(settings.data), bind(settings.host, settings.port) as listener:
-        host, port = listener.getsockname()[:2]
-        logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         server = make_server(settings, model)
         _stop_on_signals(server)
         server.run(sockets=[listener])
-        if not server.started:
-            raise ConfigurationError("the service could not start; its log says why")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
@@ -31,6 +31,13 @@ class Services:
     metrics: Metrics
     probes: asyncio.Semaphore
     lessons: asyncio.Semaphore
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def stop(self) -> None:
+        """Let go whoever uploads or watches pictures: both would go on for as long as they like."""
+        self.stopping.set()
+        for stream in self.streams.all():
+            stream.pictures.close()
 
     def subscribers(self) -> int:
         """Open subscriptions to events and labels."""

@@ -252,7 +252,7 @@ class MissedOut(Wire):
 
 
 class RemovedOut(Wire):
-    """Last word to a subscriber: the stream was removed, changed, or the service stops."""
+    """Last word to a subscriber: the stream was removed or changed. A service that stops closes with 1012."""
 
     type: Literal["removed"] = "removed"
 

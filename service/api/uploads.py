@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -14,7 +15,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from service.errors import QuotaError
+from service.errors import QuotaError, StoppingError
 
 MAX_FIELDS: Final = 16
 MAX_FIELD_BYTES: Final = 4096
@@ -100,14 +101,49 @@ class Form:
         self.complete = True
 
 
+async def chunks_of(
+    request: Request, idle_seconds: float, stopping: asyncio.Event
+) -> AsyncGenerator[bytes, None]:
+    """The body as it comes.
+
+    Raises ``HTTPException``: 400 it breaks off, 408 nothing came for ``idle_seconds``; and ``StoppingError``
+    once ``stopping`` is set.
+    """
+    body = aiter(request.stream())  # ends with one empty chunk
+    waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(stopping.wait())]
+    try:
+        while True:
+            waiting[1:] = [asyncio.ensure_future(anext(body, b""))]
+            done, _ = await asyncio.wait(waiting, timeout=idle_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if stopping.is_set():
+                raise StoppingError("the service is being stopped; upload this when it is back")
+            if not done:
+                raise HTTPException(
+                    HTTPStatus.REQUEST_TIMEOUT,
+                    f"nothing came for {idle_seconds:g} s",
+                    {"Connection": "close"},
+                )
+            if not (chunk := waiting[1].result()):
+                return
+            yield chunk
+    except ClientDisconnect:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "the upload breaks off") from None
+    finally:
+        for one in waiting:
+            one.cancel()
+
+
 async def receive(
-    request: Request, target: Path, idle_seconds: float, on_bytes: Callable[[int], None]
+    request: Request,
+    target: Path,
+    idle_seconds: float,
+    stopping: asyncio.Event,
+    on_bytes: Callable[[int], None],
 ) -> Form:
     """Write the field ``file`` to ``target`` and return the rest of the form.
 
     ``on_bytes`` is told the size so far, in another thread, and may refuse. Raises ``HTTPException``: 400 not
-    a form that can be read, 408 nothing came for ``idle_seconds``, 413 and 422 for one that is too large or
-    has no file.
+    a form that can be read, 413 and 422 for one that is too large or has no file; what ``chunks_of`` does.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
@@ -118,21 +154,11 @@ async def receive(
         form = Form(file)
         try:
             parser = MultipartParser(options[b"boundary"], form.callbacks())
-            chunks = aiter(request.stream())  # ends with one empty chunk
-            while True:
-                async with asyncio.timeout(idle_seconds):
-                    chunk = await anext(chunks, b"")
-                if not chunk:
-                    break
-                await asyncio.to_thread(_take, chunk, parser, form, on_bytes)
+            async with aclosing(chunks_of(request, idle_seconds, stopping)) as chunks:
+                async for chunk in chunks:
+                    await asyncio.to_thread(_take, chunk, parser, form, on_bytes)
         except FormParserError:
             raise HTTPException(HTTPStatus.BAD_REQUEST, "this is not a well-formed multipart form") from None
-        except ClientDisconnect:
-            raise HTTPException(HTTPStatus.BAD_REQUEST, "the upload breaks off") from None
-        except TimeoutError:
-            raise HTTPException(
-                HTTPStatus.REQUEST_TIMEOUT, f"nothing came for {idle_seconds:g} s", {"Connection": "close"}
-            ) from None
         except OSError as error:
             raise QuotaError("the upload could not be stored; try again later") from error
     if not form.complete:

@@ -16,7 +16,8 @@ class RestrictedClassifier:
     """Another classifier, of which only the given labels and background remain.
 
     Probabilities are divided by their sum over what remains; the order is that of the model. A label that
-    the model loses later is lost here too. Raises ``ConfigurationError`` for one that it does not have.
+    the model loses later is lost here too. Raises ``ConfigurationError`` for one that it does not have, and
+    from ``classify`` once none is left: what is not looked for must not pass for background.
     """
 
     def __init__(self, classifier: Classifier, labels: Sequence[str]) -> None:
@@ -55,8 +56,9 @@ class RestrictedClassifier:
     def _choose(self) -> None:
         self._available = self._classifier.labels
         kept = [place for place, name in enumerate(self._available) if name in self._wanted]
-        if not kept:
-            raise ConfigurationError(f"the model has none of the labels {sorted(self._wanted)} any more")
+        if not any(self._available[place] != BACKGROUND for place in kept):
+            wanted = ", ".join(sorted(self._wanted - {BACKGROUND}))
+            raise ConfigurationError(f"the model does not know {wanted} any more")
         self._columns = np.array(kept)
         self._labels = tuple(self._available[place] for place in kept)
 

@@ -35,6 +35,7 @@ from service.streams.records import LiveModel, StreamDefinition, StreamOptions
 from service.streams.store import StreamStore
 from service.streams.stream import Stream, TrialListener
 from service.supervisor import ChildSpec, ChildStatus, Supervisor
+from service.types import StreamState
 
 PREFIX: Final = "stream "
 """Begins the names of the streams' processes."""
@@ -140,6 +141,7 @@ class StreamManager:
     def change(self, name: str, source: str | None, options: StreamOptions | None) -> Stream:
         """Start a stream afresh with another source or other options; no other stream notices.
 
+        Nothing happens where they are those that it has, unless it has ended: then it starts once more.
         Raises ``OperatorStreamError`` for one of the operator's, which would be as before after a restart.
         """
         with self._changed(name) as stream:
@@ -148,6 +150,8 @@ class StreamManager:
                 source=stream.definition.source if source is None else source,
                 options=stream.definition.options if options is None else options,
             )
+            if definition == stream.definition and stream.status.state is not StreamState.ENDED:
+                return stream
             definition.check()
             self._check_source(definition)
             with self._adding:

@@ -276,7 +276,8 @@ class Stream:
         self._logged = now
         because = f": {status.reason}" if status.reason else ""
         facts = {"stream": status.name, "state": status.state.value, "reason": status.reason}
-        logger.info("stream %s is %s%s", status.name, status.state.value, because, extra=facts)
+        level = logging.WARNING if status.state in (StreamState.LOST, StreamState.FAILED) else logging.INFO
+        logger.log(level, "stream %s is %s%s", status.name, status.state.value, because, extra=facts)
 
 
 def _has_room(channel: Connection) -> bool:

@@ -355,6 +355,22 @@ def test_restricted_to_labels() -> None:
     assert [model.labels[i] for i in probabilities[[0, 2]].argmax(axis=1)] == ["red", "blue"]
 
 
+def test_a_model_that_has_lost_every_label_looked_for_says_so() -> None:
+    """What is no longer looked for must not pass for background; while one is left, that one is."""
+
+    class Forgetful(ColourClassifier):
+        labels = ("red", "green", "blue", "background")
+
+    colours = Forgetful()
+    model = RestrictedClassifier(colours, ["blue", "red"])
+    inputs = model.model_input(scene("red"))[np.newaxis]
+    colours.labels = ("green", "blue", "background")  # type: ignore[assignment]
+    assert model.classify(inputs).shape == (1, 2)
+    colours.labels = ("green", "yellow", "background")  # type: ignore[assignment]
+    with pytest.raises(ConfigurationError, match="does not know blue, red any more"):
+        model.classify(inputs)
+
+
 def test_unknown_label_is_told_with_the_nearest() -> None:
     """A slip in a label's name is answered with the name that was meant, and with all there are."""
     with pytest.raises(ConfigurationError, match=r"'gren'.*'green'.*blue, green, red"):

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -30,16 +33,75 @@ def test_ends_with_all_its_processes(tmp_path: Path, clip: Path, number: signal.
         until(lambda: httpx.get(f"{url}/clips/{clip_id}").json()["events"])
         children = descendants(running.pid)
         assert children
-        with connect(url.replace("http", "ws") + "/events") as socket:
-            socket.recv()
+        with connect(url.replace("http", "ws") + "/events") as events:
+            events.recv()
             began = time.monotonic()
             running.send_signal(number)
             with pytest.raises(ConnectionClosed):
-                socket.recv(timeout=10)
+                events.recv(timeout=10)
         status = running.wait(10)
         assert time.monotonic() - began < 10
         assert status == (0 if number == signal.SIGTERM else -number)
         until(lambda: not alive(children), 5)
+
+
+def test_stops_at_once_whoever_watches_or_uploads(tmp_path: Path, clip: Path) -> None:
+    """Live pictures end, an upload is told that the service stops, and nothing is a fault to the log."""
+    streams = {"film": {"source": str(clip), "crop": [0, 0, 1, 1]}}
+    with program(tmp_path, model="quick", streams=streams) as service, ExitStack() as stack:
+        until(service.ready)
+        viewer = stack.enter_context(httpx.Client(base_url=service.url, timeout=20))
+        watching = stack.enter_context(viewer.stream("GET", "/streams/film/live.mjpeg"))
+        upload = stack.enter_context(socket.create_connection(("127.0.0.1", urlsplit(service.url).port)))
+        upload.sendall(
+            b"POST /clips HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n"
+            b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+            b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\nabc'
+        )
+        time.sleep(0.5)
+        service.process.send_signal(signal.SIGTERM)
+        for _ in watching.iter_raw():
+            pass
+        upload.settimeout(10)
+        answer = b"".join(iter(lambda: upload.recv(4096), b""))
+        assert service.process.wait(10) == 0
+        log = service.log.read_text()
+    assert b" 503 " in answer
+    assert b"application/problem+json" in answer
+    assert b"being stopped" in answer
+    assert "stopping" in log
+    assert "ERROR" not in log
+    assert "Traceback" not in log
+
+
+def test_why_it_cannot_start_is_one_line(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "video-events.db").write_bytes(bytes(range(256)) * 20)
+    done = subprocess.run(
+        [sys.executable, "-m", "service", "serve", "--port", "0", "--data", str(data)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        timeout=60,
+    )
+    assert done.returncode == BAD_INPUT
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("video-events: cannot open the database")
+
+
+def test_what_it_writes_is_its_owners_alone(tmp_path: Path, clip: Path) -> None:
+    """Also in a folder that was there before: addresses of cameras hold passwords."""
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    streams = {"film": {"source": str(clip), "record": "always"}}
+    with program(tmp_path, model="quick", streams=streams) as service:
+        until(service.ready)
+        until(lambda: list((data / "recordings").rglob("*.avi*")))
+        written = [path for path in data.rglob("*") if not path.is_symlink()]
+    assert len(written) > 3
+    assert [path for path in written if path.stat().st_mode & 0o077] == []
 
 
 def test_tokens_in_addresses_are_not_logged(tmp_path: Path) -> None:
@@ -48,8 +110,8 @@ def test_tokens_in_addresses_are_not_logged(tmp_path: Path) -> None:
         running, url = service.process, service.url
         until(service.ready)
         httpx.get(f"{url}/clips?token=very-secret")
-        with connect(url.replace("http", "ws") + "/events?token=very-secret") as socket:
-            socket.recv()
+        with connect(url.replace("http", "ws") + "/events?token=very-secret") as events:
+            events.recv()
         running.send_signal(signal.SIGTERM)
         running.wait(10)
         log = service.log.read_text()

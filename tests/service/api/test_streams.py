@@ -41,6 +41,9 @@ def test_life_of_a_stream_that_cannot_be_reached(serve: Serve) -> None:
         assert (changed.status_code, changed.json()["options"]["rate"]) == (200, 3)
         assert changed.json()["options"]["labels"] == ["red"], "what is left out stays"
         assert changed.json()["options"]["gate"] is None
+        before = served.services.streams.get("door")
+        assert served.client.patch("/streams/door", json={"options": {"rate": 3}}).status_code == 200
+        assert served.services.streams.get("door") is before, "a change that changes nothing cuts nothing"
         gated = served.client.patch("/streams/door", json={"options": {"rate": 3, "gate": False}}).json()
         assert gated["options"]["gate"] is False
         assert (gated["classified"], gated["reused"]) == (0, 0)
