@@ -118,6 +118,24 @@ def test_a_label_goes_from_trial_to_service_and_away(serve: Serve, film: Path) -
         assert len(lives(served)["yellow"]) == told
 
 
+def test_a_stream_that_looks_for_a_dropped_label_alone_fails(serve: Serve, film: Path) -> None:
+    """It would say background for ever; so it also does before there is such a label."""
+    streams = {"film": {"source": str(film), **OPTIONS, "labels": ["yellow"]}}
+    with serve(streams=streams) as served:
+
+        def state() -> tuple[str, str]:
+            shown = served.client.get("/streams/film").json()
+            return shown["state"], shown["reason"] or ""
+
+        until(lambda: state()[0] == "failed")
+        assert learn(served).status_code == 201
+        assert served.client.post(f"{PATH}/yellow/promote").status_code == 200
+        until(lambda: "yellow" in announced(served))
+        assert served.client.delete(f"{PATH}/yellow").status_code == 204
+        until(lambda: state()[0] == "failed" and "yellow" in state()[1])
+        until(lambda: not is_open(served, "yellow"))
+
+
 def test_labels_of_an_earlier_version_follow_by_themselves(serve: Serve, tmp_path: Path) -> None:
     """What was learned with another version of the model is embedded anew from its stored examples."""
     store = LabelStore(tmp_path / "data" / "learned", "colours")
