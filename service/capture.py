@@ -8,7 +8,6 @@ the interpreter lock meanwhile. The source stays the caller's to close, after th
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import Generic, Self, TypeVar
@@ -103,7 +102,7 @@ class ReadAhead(_Reader[Frame]):
     Waits while ``size`` frames are buffered. A failure of the source is raised by the iteration, after
     the frames that came before it. ::
 
-        with open_source("clip.mp4") as source, read_all(source) as frames:
+        with open_source("clip.mp4") as source, ReadAhead(source) as frames:
             for frame in frames: ...
     """
 
@@ -115,11 +114,6 @@ class ReadAhead(_Reader[Frame]):
     def __iter__(self) -> Iterator[Frame]:
         while (frame := self._take()) is not None:
             yield frame
-
-
-def read_all(source: Source, queue_size: int = 16) -> ReadAhead:
-    """Read every frame of ``source`` ahead of the one who iterates over the result."""
-    return ReadAhead(source, queue_size)
 
 
 class WorkAhead(_Reader[Item]):
@@ -147,14 +141,12 @@ class WorkAhead(_Reader[Item]):
 class NewestFrame(_Reader[Frame]):
     """The newest frame of a live source, which is drained without pause; older ones are dropped.
 
-    ``dropped`` counts the frames that nobody took, ``newest_at`` is when the last one arrived
-    (``time.monotonic()`` seconds), by which an onlooker tells a stalled source.
+    ``dropped`` counts the frames that nobody took.
     """
 
     def __init__(self, source: Source) -> None:
         """Start reading."""
         self.dropped = 0
-        self.newest_at = time.monotonic()
         self._interrupted = False
         super().__init__(source.read, size=1)
 
@@ -167,7 +159,9 @@ class NewestFrame(_Reader[Frame]):
         with self._changed:
             self._changed.wait_for(lambda: self._interrupted or self._is_ready, timeout)
             self._interrupted = False
-        return self._take(0)
+            if not self._is_ready:
+                raise TimeoutError("no new frame")
+            return self._take()
 
     def interrupt(self) -> None:
         """Have ``take`` wait no longer, or the next one not begin to: there is something else to do."""
@@ -176,7 +170,6 @@ class NewestFrame(_Reader[Frame]):
             self._changed.notify_all()
 
     def _make_room(self) -> None:
-        self.newest_at = time.monotonic()
         if len(self._items) == self._size:
             self._items.popleft()
             self.dropped += 1

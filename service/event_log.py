@@ -34,8 +34,7 @@ CREATE INDEX IF NOT EXISTS messages_by_stream ON messages (stream, position);
 CREATE INDEX IF NOT EXISTS messages_by_label ON messages (label, position);
 CREATE INDEX IF NOT EXISTS messages_by_both ON messages (stream, label, position);
 CREATE TABLE IF NOT EXISTS streams (
-    name TEXT PRIMARY KEY, last_seq INTEGER NOT NULL,
-    forgotten_seq INTEGER NOT NULL DEFAULT 0, forgotten INTEGER NOT NULL DEFAULT 0
+    name TEXT PRIMARY KEY, last_seq INTEGER NOT NULL, forgotten INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS open_events (
     stream TEXT NOT NULL, event TEXT NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (stream, event)
@@ -333,16 +332,16 @@ def _first_kept(db: sqlite3.Connection, moment: float) -> int:
 
 def _delete_up_to(db: sqlite3.Connection, bound: int) -> int:
     rows = db.execute(
-        "SELECT position, stream, seq FROM messages WHERE position <= ? ORDER BY position LIMIT ?",
+        "SELECT position, stream FROM messages WHERE position <= ? ORDER BY position LIMIT ?",
         (bound, DELETE_AT_ONCE),
     ).fetchall()
     if not rows:
         return 0
     last = rows[-1][0]
-    newest = {stream: (position, seq) for position, stream, seq in rows}
+    newest = {stream: position for position, stream in rows}
     db.executemany(
-        "UPDATE streams SET forgotten = ?, forgotten_seq = ? WHERE name = ?",
-        [(position, seq, stream) for stream, (position, seq) in newest.items()],
+        "UPDATE streams SET forgotten = ? WHERE name = ?",
+        [(position, stream) for stream, position in newest.items()],
     )
     db.execute("UPDATE forgotten SET position = ?", (last,))
     db.execute("DELETE FROM messages WHERE position <= ?", (last,))

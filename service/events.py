@@ -70,17 +70,15 @@ class EventDetector:
         stream: str,
         labels: Sequence[str],
         settings: EventSettings | None = None,
-        first_seq: int = 1,
-        first_event: int = 1,
     ) -> None:
-        """``labels`` name the probabilities; ``first_seq`` and ``first_event`` continue an earlier log."""
+        """``labels`` name the probabilities."""
         if not labels or len(set(labels)) != len(labels):
             raise ConfigurationError(f"labels must be one or more different names, got {list(labels)!r}")
         self._stream = stream
         self._labels = tuple(labels)
         self._settings = settings or EventSettings()
-        self._seq = first_seq
-        self._number = first_event
+        self._seq = 1
+        self._number = 1
         self._pts = -math.inf
         self._last_end = -math.inf
         self._event: _OpenEvent | None = None

@@ -14,6 +14,7 @@ import ssl
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from service.addresses import DEFAULT_PORTS
 from service.errors import (
     NotAVideoError,
     SourceAuthenticationError,
@@ -22,7 +23,6 @@ from service.errors import (
     SourceTimeoutError,
 )
 
-_DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _SOUND_MAGIC = (b"ID3", b"\xff\xfb", b"\xff\xf3", b"fLaC", b"OggS")
 _PLAYLIST_MAGIC = ("#EXTM3U", "ffconcat", "[playlist]", "v=0", "<?xml", "<MPD", "[Reference]", "<asx")
 
@@ -126,7 +126,7 @@ def _ask(url: SplitResult, timeout: float) -> int:
 
 
 def _request(url: SplitResult, timeout: float, authorization: str | None) -> tuple[int, list[str]]:
-    host, port = url.hostname or "", url.port or _DEFAULT_PORTS[url.scheme]
+    host, port = url.hostname or "", url.port or DEFAULT_PORTS[url.scheme]
     if url.scheme.startswith("rtsp"):
         lines = [f"DESCRIBE {_target(url)} RTSP/1.0", "CSeq: 1", "Accept: application/sdp"]
     else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ Probabilities = npt.NDArray[np.float32]
 
 BACKGROUND = "background"
 """The class for "none of the labels": a label of the model, never an event."""
+
+CLIP_PREFIX: Final = "clip_"
+"""Begins the stream of every uploaded clip in the event log, which is also its id; no other stream's name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from typing import Any, Final, TypeVar
 from service.clips import process
 from service.clips.messages import Finished, Happened, Report, Working
 from service.clips.records import (
-    ID_PREFIX,
     Clip,
     ClipLimits,
     ClipOptions,
@@ -44,7 +43,7 @@ from service.errors import (
 )
 from service.event_log import EventLog
 from service.probing import refusal_of_file
-from service.types import EndReason
+from service.types import CLIP_PREFIX, EndReason
 
 STOP_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 5.0
@@ -121,7 +120,7 @@ class ClipQueue:
 
         Raises ``ClipRefusedError``, ``QueueFullError`` or ``QuotaError``.
         """
-        clip_id = ID_PREFIX + secrets.token_hex(12)
+        clip_id = CLIP_PREFIX + secrets.token_hex(12)
         admission = Admission(clip_id, self._store.source(clip_id))
         with self._changed:
             if self._closing.is_set() or len(self._waiting) + len(self._admissions) >= self.limits.waiting:

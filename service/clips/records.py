@@ -9,9 +9,6 @@ from typing import Protocol
 from service.config import RunSettings
 from service.types import Classifier
 
-ID_PREFIX = "clip_"
-"""Begins the id of every clip, which is also its stream in the event log."""
-
 
 class ClipState(StrEnum):
     QUEUED = "queued"

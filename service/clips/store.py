@@ -11,10 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from service.clips.records import ID_PREFIX, Clip, ClipOptions, ClipState, VideoFacts
+from service.clips.records import Clip, ClipOptions, ClipState, VideoFacts
 from service.config import RunSettings
 from service.database import Database
 from service.errors import StorageError
+from service.types import CLIP_PREFIX
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS clips (id TEXT PRIMARY KEY, created_at REAL NOT NULL, document TEXT NOT NULL);
@@ -43,7 +44,7 @@ class ClipStore:
                 self.source(clip.id).unlink(missing_ok=True)
         known = {clip.id for clip in clips}
         for folder in self._folder.iterdir():
-            if folder.name.startswith(ID_PREFIX) and folder.name not in known:
+            if folder.name.startswith(CLIP_PREFIX) and folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)
         return clips
 

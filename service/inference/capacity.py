@@ -37,11 +37,9 @@ class CapacityEstimate:
             self._base.append(max(seconds[size], 1e-6, *self._base[-1:]))
         self._slowness: deque[tuple[float, float]] = deque(maxlen=MOST)
         self._factor = 1.0
-        self.batches = 0
 
     def note(self, size: int, seconds: float, now: float) -> None:
         """A batch of ``size`` inputs took ``seconds`` and has ended ``now``."""
-        self.batches += 1
         above = self._base[min(bisect_left(self._sizes, size), len(self._sizes) - 1)]
         below = self._base[max(bisect_right(self._sizes, size) - 1, 0)]
         # A size between two of the warm-up costs as much as either, or something between: who knows the

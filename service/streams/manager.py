@@ -150,7 +150,8 @@ class StreamManager:
                 source=stream.definition.source if source is None else source,
                 options=stream.definition.options if options is None else options,
             )
-            if definition == stream.definition and stream.status.state is not StreamState.ENDED:
+            over = stream.closing.is_set() or stream.status.state is StreamState.ENDED
+            if definition == stream.definition and not over:
                 return stream
             definition.check()
             self._check_source(definition)

@@ -44,7 +44,6 @@ class Sender:
         self._picture: tuple[int, Told] | None = None
         self._measured: tuple[int, Measured] | None = None
         self._number = 0
-        self._sending = False
         self._closing = False
         self.failure: str | None = None
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)

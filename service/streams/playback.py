@@ -14,7 +14,6 @@ import numpy.typing as npt
 from service.annotate import Annotator
 from service.capture import ReadAhead
 from service.errors import InferenceError, SourceTimeoutError
-from service.learning.shadows import ShadowWatch
 from service.pipeline import RunResult, run
 from service.sinks import Step
 from service.sources import Source
@@ -24,6 +23,7 @@ from service.streams.recogniser import PATIENCE, WAITING
 from service.streams.records import StreamOptions
 from service.streams.screen import Screen
 from service.streams.session import close_in_background
+from service.streams.shadows import ShadowWatch
 from service.types import (
     Classifier,
     EndReason,

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from service.sinks.avi import AviTooLongError, count_frames
-from service.sinks.mjpg_file import FLUSH_SECONDS, exact_rate, letterbox
+from service.sinks.mjpg_file import FLUSH_SECONDS, encode_jpeg, exact_rate, letterbox
 from service.sinks.timeline import Timeline
 
 WAITING: Final = 64
@@ -141,16 +141,8 @@ def _keep(part: Path) -> bool:
     return False
 
 
-def encode_jpeg(image: cv2.typing.MatLike) -> bytes:
-    """Raises ValueError for an image that JPEG has no room for."""
-    encoded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not encoded:
-        raise ValueError("the JPEG encoder refused a frame")
-    return data.tobytes()
-
-
 def _fitted(jpeg: bytes, width: int, height: int) -> bytes:
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError("a picture cannot be decoded")
-    return encode_jpeg(letterbox(np.asarray(image, np.uint8), width, height))
+    return encode_jpeg(letterbox(np.asarray(image, np.uint8), width, height), JPEG_QUALITY)

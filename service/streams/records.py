@@ -10,11 +10,9 @@ from typing import Final, Protocol
 
 from service.config import RunSettings
 from service.errors import ConfigurationError
-from service.types import Classifier, StreamState
+from service.types import CLIP_PREFIX, Classifier, StreamState
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-RESERVED: Final = "clip_"
-"""Begins the streams of uploaded clips in the event log."""
 
 
 class LiveModel(Protocol):
@@ -117,10 +115,10 @@ class StreamDefinition:
 
     def check(self) -> None:
         """Raise ``ConfigurationError`` for a name or an option that cannot be."""
-        if not NAME.fullmatch(self.name) or self.name.startswith(RESERVED):
+        if not NAME.fullmatch(self.name) or self.name.startswith(CLIP_PREFIX):
             raise ConfigurationError(
                 f"the name of a stream has 1 to 64 letters, digits, - or _, begins with a letter or digit, "
-                f"and not with {RESERVED!r}; got {self.name!r}"
+                f"and not with {CLIP_PREFIX!r}; got {self.name!r}"
             )
         if not self.source:
             raise ConfigurationError(f"stream {self.name} needs a source")

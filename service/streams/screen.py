@@ -11,10 +11,11 @@ from typing import Final
 
 import cv2
 
+from service.sinks.mjpg_file import encode_jpeg
 from service.streams.messages import Picture, Recorded
 from service.streams.outlet import Outlet
 from service.streams.recording import ContinuousRecorder, EventRecorder, Recorder
-from service.streams.recording_file import Shot, encode_jpeg
+from service.streams.recording_file import JPEG_QUALITY, Shot
 from service.streams.records import Record, StreamOptions
 from service.types import EventMessage, Frame
 
@@ -43,7 +44,7 @@ class Screen:
         if not due and self._recorder is None:
             return
         try:
-            jpeg = encode_jpeg(frame.image)
+            jpeg = encode_jpeg(frame.image, JPEG_QUALITY)
         except (ValueError, cv2.error) as error:
             logger.warning("a frame cannot be shown: %s", error)
             return

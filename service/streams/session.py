@@ -17,7 +17,6 @@ from service.annotate import Annotator
 from service.capture import NewestFrame
 from service.errors import SourceError
 from service.events import SHORTEST_EVENT
-from service.learning.shadows import ShadowWatch
 from service.pipeline import Interpreter
 from service.sources import Source
 from service.streams.messages import Happened
@@ -25,6 +24,7 @@ from service.streams.outlet import Outlet, label_of
 from service.streams.recogniser import WAITING, Recogniser, Result
 from service.streams.records import StreamOptions
 from service.streams.screen import Screen
+from service.streams.shadows import ShadowWatch
 from service.streams.sight import Sight
 from service.types import EndReason, EventMessage, Frame, Prediction, StreamState
 

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 import pytest
 
-from service.capture import NewestFrame, WorkAhead, read_all
+from service.capture import NewestFrame, ReadAhead, WorkAhead
 from service.errors import ConfigurationError, SourceError
 from service.types import Frame, SourceProperties
 
@@ -68,39 +68,39 @@ def reader_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "reader"]
 
 
-def test_read_all_loses_and_swaps_nothing() -> None:
+def test_read_ahead_loses_and_swaps_nothing() -> None:
     """Every frame of a file arrives, once and in order, and the thread is gone afterwards."""
-    with read_all(PacedSource(500), 4) as frames:
+    with ReadAhead(PacedSource(500), 4) as frames:
         assert [frame.index for frame in frames] == list(range(500))
     assert not reader_threads()
 
 
-def test_read_all_runs_ahead_only_so_far() -> None:
+def test_read_ahead_runs_ahead_only_so_far() -> None:
     """Decoding overlaps with the work on frames, yet memory stays bounded: queue plus one in hand."""
     source = PacedSource(100)
-    with read_all(source, 3) as frames:
+    with ReadAhead(source, 3) as frames:
         wait_until(lambda: source.frames_read == 4)
         next(iter(frames))
         wait_until(lambda: source.frames_read == 5)
     assert source.frames_read == 5
 
 
-def test_read_all_can_be_left_early() -> None:
+def test_read_ahead_can_be_left_early() -> None:
     """Breaking off in the middle of a long file stops the thread at once."""
-    with read_all(PacedSource(10**9), 2) as frames:
+    with ReadAhead(PacedSource(10**9), 2) as frames:
         for frame in frames:
             if frame.index == 3:
                 break
     assert not reader_threads()
 
 
-def test_read_all_hands_over_the_failure_after_the_frames() -> None:
+def test_read_ahead_hands_over_the_failure_after_the_frames() -> None:
     """A source that fails half way gives what it had, then its own error where the frames are used."""
     seen = []
-    with pytest.raises(SourceError, match="cable pulled"), read_all(PacedSource(9, fail_at=3), 8) as frames:
+    with pytest.raises(SourceError, match="cable pulled"), ReadAhead(PacedSource(9, fail_at=3), 8) as frames:
         seen.extend(frame.index for frame in frames)
     assert seen == [] or seen == [0, 1, 2]
-    with read_all(PacedSource(9, fail_at=3), 8) as frames:
+    with ReadAhead(PacedSource(9, fail_at=3), 8) as frames:
         iterator = iter(frames)
         assert [next(iterator).index for _ in range(3)] == [0, 1, 2]
         with pytest.raises(SourceError, match="cable pulled"):
@@ -110,7 +110,7 @@ def test_read_all_hands_over_the_failure_after_the_frames() -> None:
 def test_queue_must_hold_a_frame() -> None:
     """A queue of nothing would wait for ever; it is refused."""
     with pytest.raises(ConfigurationError):
-        read_all(PacedSource(1), 0)
+        ReadAhead(PacedSource(1), 0)
 
 
 def test_newest_frame_drops_and_counts_what_nobody_took() -> None:

@@ -210,7 +210,7 @@ def test_a_task_that_fails_takes_no_other_along(log: EventLog, tmp_path: Path) -
     ]
     for number, future in enumerate(futures):
         if number % 3 == 0:
-            with pytest.raises(StorageError):
+            with pytest.raises(sqlite3.IntegrityError):
                 future.result()
         else:
             future.result()

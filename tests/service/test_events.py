@@ -114,15 +114,15 @@ def test_updates_come_at_most_once_per_interval() -> None:
 
 def test_close_starts_afresh_and_goes_on_counting() -> None:
     """After a lost source nothing of the past remains, and neither id nor number is used twice."""
-    detector = EventDetector("cam", LABELS, first_seq=7, first_event=3)
+    detector = EventDetector("cam", LABELS)
     frames = smooth(one_hot("a" * 60), 4)
     before = [m for frame in frames[:30] for m in detector.update(frame)]
     before += detector.close(EndReason.SOURCE_LOST, frames[29].pts)
     after = [m for frame in frames[30:] for m in detector.update(frame)]
     assert [(m.seq, m.event.id, m.event.end_reason) for m in before + after] == [
-        (7, "cam-000003", None),
-        (8, "cam-000003", EndReason.SOURCE_LOST),
-        (9, "cam-000004", None),
+        (1, "cam-000001", None),
+        (2, "cam-000001", EndReason.SOURCE_LOST),
+        (3, "cam-000002", None),
     ]
     assert after[0].event.start_pts == frames[30].pts
     assert detector.close(EndReason.BLIND, 5.0)[0].event.end_reason is EndReason.BLIND

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from service.sinks.avi import AviWriter
+from service.sinks.mjpg_file import encode_jpeg
 from service.streams.archive import Archive
-from service.streams.recording_file import encode_jpeg
 from tests.service.fakes import scene
 
 NOW = 1_800_000_000.0

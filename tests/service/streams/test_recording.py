@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from service.sinks.avi import AviWriter
+from service.sinks.mjpg_file import encode_jpeg
 from service.streams import recording, recording_file
 from service.streams.recording import ContinuousRecorder, EventRecorder
-from service.streams.recording_file import Shot, adopt, encode_jpeg
+from service.streams.recording_file import Shot, adopt
 from service.types import EndReason, Event, EventMessage, EventPhase, Image
 from tests.service.fakes import read_video
 from tests.service.streams.cameras import wait_until
