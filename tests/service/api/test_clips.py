@@ -170,6 +170,14 @@ def test_broken_forms(served: Served, body: bytes) -> None:
     is_problem(served.client.post("/clips", data={"window": "3"}, files={"other": b"x"}), 422)
 
 
+def test_a_field_given_twice_is_refused(served: Served, clip: Path) -> None:
+    """One of the two would be lost without a word."""
+    files = {"file": (clip.name, clip.read_bytes())}
+    answer = served.client.post("/clips", files=files, data={"labels": ["red", "blue"]})
+    detail = is_problem(answer, 422)["detail"]
+    assert detail == "the field 'labels' is given twice; separate labels by commas"
+
+
 def test_labels_restrict(served: Served, clip: Path) -> None:
     """Only the labels asked for become events."""
     clip_id = served.upload(clip, labels="blue").json()["id"]
