@@ -8,9 +8,11 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.types import Receive, Scope, Send
 
 from service.errors import (
     AddressRefusedError,
@@ -94,11 +96,17 @@ def problem(
 
 
 def install(app: FastAPI) -> None:
-    """Have every error of ``app`` answered with problem details."""
+    """Have every error of ``app`` answered with problem details, WebSockets that are not opened included."""
+    app.router.default = _nowhere
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(WebSocketRequestValidationError, _validation)
     app.add_exception_handler(VideoEventsError, _known)
     app.add_exception_handler(Exception, _unknown)
+
+
+async def _nowhere(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise HTTPException(HTTPStatus.NOT_FOUND)
 
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:
@@ -108,8 +116,8 @@ async def _http(_request: Request, error: Exception) -> JSONResponse:
     return problem(error.status_code, detail, headers=error.headers)
 
 
-async def _validation(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+async def _validation(request: HTTPConnection, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError | WebSocketRequestValidationError)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     as_bytes = any(mistake["loc"] == ("body",) and mistake["type"] != "missing" for mistake in error.errors())
     if as_bytes and not kind.endswith("json"):

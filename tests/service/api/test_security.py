@@ -71,7 +71,7 @@ def test_sockets_want_a_token(serve: Serve, caplog: pytest.LogCaptureFixture) ->
             with pytest.raises(InvalidStatus):
                 connect(served.socket_url("/none"))
             text = served.client.get("/metrics", headers=bearer(VIEWER)).text
-    for route, status, count in (("/events", 101, 2), ("/events", 401, 2), ("(none)", 403, 1)):
+    for route, status, count in (("/events", 101, 2), ("/events", 401, 2), ("(none)", 404, 1)):
         labels = f'{{method="WS",route="{route}",status="{status}"}}'
         assert f"video_events_http_requests_total{labels} {count}.0" in text
     assert 'video_events_http_request_seconds_count{route="/events"}' not in text  # nor how long they stay
