@@ -11,11 +11,11 @@ from math import inf
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Response, WebSocket
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 
 from service.api.auth import requires
 from service.api.events import LATEST, NAME, POSITION
-from service.api.media import AVI, JPEG, content
+from service.api.media import AVI, JPEG, VideoResponse, content
 from service.api.problems import problem
 from service.api.schemas import MessagesOut
 from service.api.settings import Scope
@@ -183,13 +183,13 @@ async def recordings(name: str, serving: Serving) -> RecordingList:
 
 
 @router.get(
-    "/{name}/recordings/{file}", dependencies=[View], response_class=FileResponse, responses=content(AVI)
+    "/{name}/recordings/{file}", dependencies=[View], response_class=VideoResponse, responses=content(AVI)
 )
-async def recording(name: str, file: str, serving: Serving) -> FileResponse:
+async def recording(name: str, file: str, serving: Serving) -> VideoResponse:
     """One recording (AVI, MJPG); takes `Range`."""
     for found in await asyncio.to_thread(serving.streams.recordings, name):
         if found.path.name == file:
-            return FileResponse(found.path, media_type=AVI, filename=file)
+            return VideoResponse(found.path, media_type=AVI, filename=file)
     raise StreamNotFoundError("there is no recording of this name")
 
 

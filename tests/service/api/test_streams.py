@@ -178,6 +178,8 @@ def test_recordings_outlive_their_stream(serve: Serve) -> None:
         assert delete("/streams/door").status_code == 204
         (found,) = get("/streams/door/recordings").json()["recordings"]
         assert (get(found["link"]).content, get("/streams/door").status_code) == (b"RIFF", 404)
+        beyond = get(found["link"], headers={"Range": "bytes=4-"})
+        assert (beyond.status_code, beyond.headers["content-range"]) == (416, "bytes */4")
         for path in ("..", "%2e%2e", "..%2frecordings%2fdoor", ".", "x"):
             for answer in (
                 get(f"/streams/{path}/recordings"),
