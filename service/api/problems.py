@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError, WebSocketRequestValidatio
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from service.errors import (
@@ -109,11 +110,24 @@ async def _nowhere(_scope: Scope, _receive: Receive, _send: Send) -> None:
     raise HTTPException(HTTPStatus.NOT_FOUND)
 
 
-async def _http(_request: Request, error: Exception) -> JSONResponse:
+async def _http(request: HTTPConnection, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
     detail = error.detail if error.detail != phrase else None
-    return problem(error.status_code, detail, headers=error.headers)
+    is_other = error.status_code == HTTPStatus.METHOD_NOT_ALLOWED
+    headers = {"Allow": _allowed(request)} if is_other else error.headers
+    return problem(error.status_code, detail, headers=headers)
+
+
+def _allowed(request: HTTPConnection) -> str:
+    """All methods of a path, not only those of the first route that has it; where there is GET, HEAD too."""
+    found = {
+        method.value
+        for method in HTTPMethod
+        for route in request.app.routes
+        if route.matches({**request.scope, "method": method.value})[0] is Match.FULL
+    }
+    return ", ".join(sorted(found | {"HEAD"} if "GET" in found else found))
 
 
 async def _validation(request: HTTPConnection, error: Exception) -> JSONResponse:

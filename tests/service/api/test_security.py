@@ -115,6 +115,36 @@ def test_probes_may_ask_for_the_head_alone(served: Served, path: str) -> None:
     assert answer.content == b""
 
 
+def test_head_is_get_without_its_body(serve: Serve) -> None:
+    """For everything that can be got, of pictures that never end too; and it is counted as what it is."""
+    with serve(streams={"own": "no-such-file.mp4"}) as served:
+        head = served.client.head
+        for path in ("/streams", "/streams/own", "/clips", "/openapi.json", "/page/app.js"):
+            answer = head(path)
+            assert (answer.status_code, answer.content) == (200, b"")
+        length = head("/streams/own/events").headers["content-length"]
+        assert length == str(len(served.client.get("/streams/own/events").content))
+        live = head("/streams/own/live.mjpeg")
+        assert (live.status_code, live.headers["content-type"][:10]) == (200, "multipart/")
+        until(lambda: served.services.viewers() == 0)
+        assert head("/streams/none").status_code == 404
+        text = served.client.get("/metrics").text
+        assert 'http_requests_total{method="HEAD",route="/clips",status="200"} 1.0' in text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/streams", "GET, HEAD, POST"),
+        ("PUT", "/streams/x", "DELETE, GET, HEAD, PATCH"),
+        ("HEAD", "/models/x/labels/y/promote", "POST"),
+    ],
+)
+def test_a_wrong_method_is_told_all_others(served: Served, method: str, path: str, allowed: str) -> None:
+    answer = served.client.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
 def test_no_redirect_carries_a_token_away(served: Served) -> None:
     """Behind a proxy with TLS it would lead to an address without."""
     assert served.client.get("/clips/?token=very-secret", follow_redirects=False).status_code == 404
