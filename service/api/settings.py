@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -18,8 +18,10 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -43,6 +45,15 @@ from service.webhooks.records import Webhook
 
 GIGABYTE = 1 << 30
 SHORTEST_TOKEN = 16
+EXAMPLES: Final = {
+    "tokens": '[{"name": "me", "token": "<a long random text>", "scopes": ["manage"]}]',
+    "allowed_hosts": '["cams.example"]',
+    "allowed_origins": '["https://cams.example"]',
+    "streams": '{"door": "rtsp://192.168.0.9/main"}',
+    "webhooks": '{"desk": {"url": "https://desk.example/hook", "secret": "<a long random text>"}}',
+}
+"""What to write into the environment; the other lists are of addresses."""
+ADDRESSES: Final = '["192.168.0.0/16"]'
 
 
 class Scope(StrEnum):
@@ -174,8 +185,7 @@ class ServeSettings(BaseSettings):
         if not self.tokens and not is_loopback(self.host):
             raise ValueError(
                 f"listening on {self.host} needs at least one token: set VIDEO_EVENTS_TOKENS to "
-                '[{"name": "me", "token": "<a long random text>", "scopes": ["manage"]}], '
-                "or use --host 127.0.0.1"
+                f"{EXAMPLES['tokens']}, or use --host 127.0.0.1"
             )
         return self
 
@@ -241,6 +251,21 @@ class ServeSettings(BaseSettings):
         )
 
 
+class _Environment(EnvSettingsSource):
+    """Says what is wrong with a value that is not JSON, without repeating it: there may be a secret in it."""
+
+    def prepare_field_value(
+        self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool
+    ) -> Any:
+        try:
+            return super().prepare_field_value(field_name, field, value, value_is_complex)
+        except ValueError:
+            example = EXAMPLES.get(field_name, ADDRESSES)
+            raise ConfigurationError(
+                f"{self.env_prefix}{field_name.upper()} must be JSON, for instance {example}"
+            ) from None
+
+
 def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> ServeSettings:
     """Put the settings together; flags that are ``None`` were not given.
 
@@ -257,9 +282,10 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Serve
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
+            environment = _Environment(settings_cls)
             if config is None:
-                return init_settings, env_settings
-            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config)
+                return init_settings, environment
+            return init_settings, environment, TomlConfigSettingsSource(settings_cls, config)
 
     if config is not None and not config.is_file():
         raise ConfigurationError(f"--config {config}: there is no such file")

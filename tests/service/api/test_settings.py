@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from service.api.settings import load_settings
+import service
+from service.api.settings import ServeSettings, load_settings
 from service.errors import ConfigurationError
 from service.streams.records import Record, StreamOptions
 
@@ -73,6 +76,40 @@ def test_streams_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIDEO_EVENTS_STREAMS", '{"door": {"source": "rtsp://h/1", "rate": 2}}')
     (definition,) = load_settings({}).stream_definitions()
     assert (definition.name, definition.options.rate) == ("door", 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "example"),
+    [
+        ("ALLOWED_SOURCES", "192.168.0.0/16", '["192.168.0.0/16"]'),
+        ("TOKENS", "secret-of-the-house", '[{"name": "me", "token": "<a long random text>"'),
+        ("STREAMS", "door=rtsp://me:secret@h/1", '{"door": "rtsp://'),
+    ],
+)
+def test_what_is_no_json_in_the_environment_is_told(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, example: str
+) -> None:
+    """By its own name, with an example, and without what was given."""
+    monkeypatch.setenv(f"VIDEO_EVENTS_{name}", text)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings({})
+    assert str(refused.value).startswith(f"VIDEO_EVENTS_{name} must be JSON, for instance {example}")
+    assert "secret" not in str(refused.value)
+
+
+def test_all_settings_are_documented() -> None:
+    """The table in the README names exactly what there is, in its order, and the true defaults."""
+    text = (Path(service.__file__).parent / "README.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (`.+?`|none) \|", text.partition("## Settings")[2], re.MULTILINE)
+    assert rows == [(name, shown(field.default)) for name, field in ServeSettings.model_fields.items()]
+
+
+def shown(default: Any) -> str:
+    if default is None:
+        return "none"
+    if isinstance(default, float):
+        return f"`{default:g}`"
+    return f"`{[] if default == () else default}`"
 
 
 def test_secrets_do_not_show(config: Path) -> None:
