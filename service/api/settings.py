@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
+from itertools import combinations
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -56,6 +58,15 @@ EXAMPLES: Final = {
 ADDRESSES: Final = '["192.168.0.0/16"]'
 
 
+@contextmanager
+def _as_value_errors() -> Iterator[None]:
+    """What pydantic takes for a mistake, which it tells with the name of the entry."""
+    try:
+        yield
+    except (ConfigurationError, AddressRefusedError) as error:
+        raise ValueError(str(error)) from None
+
+
 class Scope(StrEnum):
     """``view`` sees, ``upload`` adds and removes clips, ``manage`` does everything."""
 
@@ -94,6 +105,12 @@ class StreamEntry(StreamOptionsIn):
     def _from_source(cls, entry: Any) -> Any:
         return {"source": entry} if isinstance(entry, str) else entry
 
+    @model_validator(mode="after")
+    def _options_that_go_together(self) -> Self:
+        with _as_value_errors():
+            self.definition("any")
+        return self
+
     def definition(self, name: str) -> StreamDefinition:
         options = StreamOptionsIn.model_validate(self.model_dump(exclude={"source"})).options()
         return StreamDefinition(
@@ -111,6 +128,13 @@ class WebhookEntry(BaseModel):
     streams: tuple[str, ...] | None = None
     labels: tuple[str, ...] | None = None
     phases: tuple[EventPhase, ...] = (EventPhase.STARTED, EventPhase.ENDED)
+
+    @field_validator("url")
+    @classmethod
+    def _can_be_called(cls, url: SecretStr) -> SecretStr:
+        with _as_value_errors():
+            check_form(url.get_secret_value(), WEBHOOK_SCHEMES)
+        return url
 
     def webhook(self, name: str) -> Webhook:
         return Webhook(
@@ -180,6 +204,14 @@ class ServeSettings(BaseSettings):
     keep_recordings_days: float = Field(30.0, gt=0)
     recording_quota_bytes: int = Field(20 * GIGABYTE, gt=0)
 
+    @field_validator("tokens")
+    @classmethod
+    def _each_for_one(cls, tokens: tuple[Token, ...]) -> tuple[Token, ...]:
+        for one, other in combinations(tokens, 2):
+            if one.token == other.token:
+                raise ValueError(f"{one.name!r} and {other.name!r} have the same token; each needs its own")
+        return tokens
+
     @model_validator(mode="after")
     def _never_open_to_all(self) -> ServeSettings:
         if not self.tokens and not is_loopback(self.host):
@@ -191,14 +223,11 @@ class ServeSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _streams_and_webhooks_that_can_be(self) -> ServeSettings:
-        try:
+        with _as_value_errors():
             self.stream_definitions()
             self.stream_limits()
-            for webhook in self.webhook_list():
-                check_form(webhook.url, WEBHOOK_SCHEMES)
+            self.webhook_list()
             self.webhook_policy()
-        except (ConfigurationError, AddressRefusedError) as error:
-            raise ValueError(str(error)) from None
         return self
 
     def stream_definitions(self) -> tuple[StreamDefinition, ...]:

@@ -66,6 +66,32 @@ def test_webhooks_that_cannot_be_are_told_at_the_start(url: str) -> None:
         load_settings({"webhooks": hooks})
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('[streams.b]\nsource = "x"\n[streams.a]\nsource = "x"\nenter = 0.3\nexit = 0.5', "streams.a: "),
+        ('[streams.a]\nsource = "x"\ncrop = [0.5, 0.0, 0.6, 1.0]', "streams.a: "),
+        ('[webhooks.d]\nurl = "ftp://x/"\nsecret = "0123456789abcdef"', "webhooks.d.url: "),
+    ],
+)
+def test_a_mistake_is_told_with_its_entry(tmp_path: Path, text: str, where: str) -> None:
+    """Of twenty streams one has to be found."""
+    path = tmp_path / "serve.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings({}, path)
+    assert str(refused.value).startswith(where)
+
+
+def test_a_token_is_for_one_only() -> None:
+    """Of two entries with the same text, the scopes of the last would win unseen."""
+    token = "0123456789abcdef"
+    entries = [{"name": name, "token": token} for name in ("desk", "door")]
+    with pytest.raises(ConfigurationError, match="tokens: 'desk' and 'door' have the same token") as refused:
+        load_settings({"tokens": entries})
+    assert token not in str(refused.value)
+
+
 def test_for_ever_is_no_number_of_days() -> None:
     """Infinite and undefined numbers are refused, not found out hours later."""
     with pytest.raises(ConfigurationError, match="keep_events_days"):
