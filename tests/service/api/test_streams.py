@@ -286,6 +286,9 @@ def test_own_streams_are_always_admitted_and_lowered_alike(serve: Serve, tmp_pat
         assert "video_events_inference_batch_seconds_count" in text
         assert 'video_events_stream_label_seconds_count{stream="a"}' in text
         assert 'video_events_stream_dropped_total{stream="a"}' in text
+        assert "dropped_total Frames that came too fast to be classified or shown." in text
+        for figure in ("refused", "lost_inputs", "retried_inputs"):
+            assert f"video_events_inference_{figure}_total 0.0" in text
         assert 'video_events_stream_queue_depth{stream="a"} 0.0' in text
         assert capacity > 0
 
