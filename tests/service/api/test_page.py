@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import pytest
+from websockets.sync.client import connect
 
 from tests.service.api.conftest import Served, make_clip, serving, until
 from tests.service.api.fakes import ColourProvider
@@ -238,6 +239,24 @@ def test_a_lost_connection_leaves_no_label_standing(page: Any, served: Served) -
     assert card.locator(".label").text_content() == "–"
     expect(card.locator(".state")).to_have_text("Playing")
     assert len(sockets) == 2
+
+
+def test_the_limit_of_subscribers_is_no_silence(
+    page: Any, errors: Errors, tmp_path: Path, court: Path
+) -> None:
+    """Who is one too many is told so, and not that the service is gone, unless it is."""
+    errors.expected += ["WebSocket connection", "net::ERR_FAILED"]
+    with serving(
+        tmp_path / "data", ColourProvider(), max_subscribers=1, streams={"court": str(court)}
+    ) as served:
+        with connect(served.socket_url()) as only:
+            only.recv()
+            page.goto(served.url)
+            reason = card_of(page, "court").locator(".reason")
+            expect(reason).to_contain_text("too many listen")
+            page.route("**/streams", lambda route: route.abort())
+            expect(reason).to_contain_text("The service does not answer")
+        page.goto("about:blank")
 
 
 def test_a_picture_whose_connection_ends_comes_back(page: Any, served: Served) -> None:
