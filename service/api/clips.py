@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from service.api import uploads
 from service.api.auth import requires
-from service.api.media import AVI, VideoResponse, content
+from service.api.media import AVI, VIDEO_ANSWERS, VideoResponse, content
 from service.api.schemas import ClipAccepted, ClipLinks, ClipList, ClipOptionsIn, ClipOut
 from service.api.settings import Scope
 from service.api.state import Services, services
@@ -109,7 +109,7 @@ async def show(clip_id: str, serving: Serving) -> ClipOut:
     "/{clip_id}/annotated",
     dependencies=[View],
     response_class=VideoResponse,
-    responses=content(AVI),
+    responses=VIDEO_ANSWERS,
 )
 async def annotated(clip_id: str, serving: Serving) -> VideoResponse:
     """The annotated video (AVI, MJPG); takes `Range`. 409 until the clip is done."""

@@ -9,6 +9,8 @@ from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import MalformedRangeHeader, RangeNotSatisfiable
 
+from service.api.problems import ANSWERS
+
 AVI: Final = "video/x-msvideo"
 JPEG: Final = "image/jpeg"
 
@@ -33,3 +35,11 @@ class VideoResponse(FileResponse):
 def content(*media_types: str) -> dict[int | str, dict[str, Any]]:
     """For ``responses=`` of a route whose response class names no media type."""
     return {200: {"content": {media_type: {} for media_type in media_types}}}
+
+
+VIDEO_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    **content(AVI),
+    206: {"description": "The part that `Range` asks for.", "content": {AVI: {}}},
+    416: ANSWERS["4XX"] | {"description": "`Range` begins beyond the end, which `Content-Range` tells."},
+}
+"""For ``responses=`` of a route that answers with a ``VideoResponse``."""

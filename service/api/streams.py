@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 
 from service.api.auth import requires
 from service.api.events import LATEST, NAME, POSITION
-from service.api.media import AVI, JPEG, VideoResponse, content
+from service.api.media import AVI, JPEG, VIDEO_ANSWERS, VideoResponse, content
 from service.api.problems import problem
 from service.api.schemas import MessagesOut
 from service.api.settings import Scope
@@ -183,7 +183,7 @@ async def recordings(name: str, serving: Serving) -> RecordingList:
 
 
 @router.get(
-    "/{name}/recordings/{file}", dependencies=[View], response_class=VideoResponse, responses=content(AVI)
+    "/{name}/recordings/{file}", dependencies=[View], response_class=VideoResponse, responses=VIDEO_ANSWERS
 )
 async def recording(name: str, file: str, serving: Serving) -> VideoResponse:
     """One recording (AVI, MJPG); takes `Range`."""

@@ -340,6 +340,20 @@ def test_a_label_is_taught_tried_announced_and_forgotten(page: Any, served: Serv
     expect(page.locator("#choices")).not_to_contain_text("yellow")
 
 
+def test_the_description_shows_what_a_body_may_have(page: Any, served: Served) -> None:
+    """Fields of JSON, choices and defaults among them, are not left to be guessed; no mark-up shows."""
+    page.goto(f"{served.url}/docs")
+    section = page.locator("section", has=page.get_by_role("heading", name="POST /streams", exact=True))
+    row = section.locator("tr", has_text="options.on_overload")
+    expect(row).to_contain_text("refuse | lower")
+    expect(row).to_contain_text('Default: "refuse".')
+    expect(section.locator("tr", has_text="source").first).to_contain_text("body, required")
+    changing = page.locator("section", has=page.get_by_role("heading", name="PATCH /streams/{name}"))
+    expect(changing.locator("tr", has_text="options.rate")).to_have_count(1)
+    expect(section.locator("p code").first).to_have_text("rate")
+    assert "`" not in page.locator("main").text_content()
+
+
 def test_the_page_fits_a_phone(page: Any, served: Served) -> None:
     """Nothing is wider than 360 pixels, the open form and the open card included."""
     page.set_viewport_size(PHONE)

@@ -256,6 +256,17 @@ def test_operation(served: Served) -> None:
     assert isinstance(get("/"), httpx.Response)
 
 
+def test_the_description_tells_of_tokens_and_parts(served: Served) -> None:
+    """So that generated clients can authenticate, and know what a part of a video looks like."""
+    description = served.client.get("/openapi.json").json()
+    assert description["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    paths = description["paths"]
+    assert paths["/streams"]["post"]["security"] == [{"bearer": []}]
+    assert "security" not in paths["/healthz"]["get"]
+    for path in ("/clips/{clip_id}/annotated", "/streams/{name}/recordings/{file}"):
+        assert {"200", "206", "416"} <= paths[path]["get"]["responses"].keys()
+
+
 def test_a_body_without_a_length_is_limited_too(served: Served) -> None:
     """A chunked request cannot fill the memory of the service where uploads are not expected."""
     chunks = (b'"' + b"x" * 8000 for _ in range(20))
