@@ -180,6 +180,7 @@ def test_recordings_outlive_their_stream(serve: Serve) -> None:
         assert (get(found["link"]).content, get("/streams/door").status_code) == (b"RIFF", 404)
         beyond = get(found["link"], headers={"Range": "bytes=4-"})
         assert (beyond.status_code, beyond.headers["content-range"]) == (416, "bytes */4")
+        assert beyond.headers["content-type"] == "application/problem+json"
         for path in ("..", "%2e%2e", "..%2frecordings%2fdoor", ".", "x"):
             for answer in (
                 get(f"/streams/{path}/recordings"),
