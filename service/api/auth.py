@@ -10,9 +10,12 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
+from fastapi import Depends
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
@@ -90,10 +93,20 @@ def check(connection: HTTPConnection, wanted: Scope) -> None:
         raise HTTPException(HTTPStatus.FORBIDDEN, f"this token does not have the scope {wanted.value!r}")
 
 
-def requires(wanted: Scope) -> Callable[[HTTPConnection], Coroutine[None, None, None]]:
+class _Bearer(SecurityBase):
+    """Tells the readers of the API's description of the token, which it is for ``check`` to look at."""
+
+    model = HTTPBearer(description="Where the service has tokens; `?token=` does as well.")
+    scheme_name = "bearer"
+
+    async def __call__(self) -> None:
+        pass
+
+
+def requires(wanted: Scope) -> Callable[..., Coroutine[None, None, None]]:
     """A dependency that lets only connections with the scope ``wanted`` pass."""
 
-    async def dependency(connection: HTTPConnection) -> None:
+    async def dependency(connection: HTTPConnection, _: Annotated[None, Depends(_Bearer())]) -> None:
         check(connection, wanted)
 
     return dependency

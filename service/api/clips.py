@@ -9,12 +9,11 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse
 from pydantic import ValidationError
 
 from service.api import uploads
 from service.api.auth import requires
-from service.api.media import AVI, content
+from service.api.media import AVI, VIDEO_ANSWERS, VideoResponse, content
 from service.api.schemas import ClipAccepted, ClipLinks, ClipList, ClipOptionsIn, ClipOut
 from service.api.settings import Scope
 from service.api.state import Services, services
@@ -110,15 +109,15 @@ async def show(clip_id: str, serving: Serving) -> ClipOut:
 @router.get(
     "/{clip_id}/annotated",
     dependencies=[View],
-    response_class=FileResponse,
-    responses=content(AVI),
+    response_class=VideoResponse,
+    responses=VIDEO_ANSWERS,
 )
-async def annotated(clip_id: str, serving: Serving) -> FileResponse:
+async def annotated(clip_id: str, serving: Serving) -> VideoResponse:
     """The annotated video (AVI, MJPG); takes `Range`. 409 until the clip is done."""
     clip = _done(serving.clips.get(clip_id))
     stem = clip.name.rpartition(".")[0] or clip.name
     path = serving.clips.folder(clip) / VIDEO
-    return FileResponse(path, media_type=AVI, filename=f"{stem}_events.avi")
+    return VideoResponse(path, media_type=AVI, filename=f"{stem}_events.avi")
 
 
 @router.get(

@@ -10,19 +10,20 @@ from fastapi import APIRouter, Depends, Query, WebSocket
 from service.api.auth import requires
 from service.api.schemas import GapOut, HelloOut, MessagesOut, message_text
 from service.api.settings import Scope
-from service.api.sockets import refusal, send_until_gone
+from service.api.sockets import check_room, send_until_gone
 from service.api.state import Services, services
 from service.event_log import MOST_ROWS, EventQuery
 from service.feed import Gap
 
 router = APIRouter(tags=["events"])
+View = Depends(requires(Scope.VIEW))
 
 NAME: Final = Query(max_length=200)
 LATEST: Final = 1e11
 POSITION: Final = Query(ge=0, le=1 << 62)
 
 
-@router.get("/events", dependencies=[Depends(requires(Scope.VIEW))])
+@router.get("/events", dependencies=[View])
 async def list_messages(
     serving: Annotated[Services, Depends(services)],
     after: Annotated[int, POSITION] = 0,
@@ -43,7 +44,7 @@ async def list_messages(
     return MessagesOut.of(page, after, limit)
 
 
-@router.websocket("/events")
+@router.websocket("/events", dependencies=[View])
 async def subscribe(
     socket: WebSocket,
     after: Annotated[int | None, POSITION] = None,
@@ -52,9 +53,7 @@ async def subscribe(
 ) -> None:
     """Messages after ``after`` from the log, then those to come; without ``after`` only those to come."""
     serving = services(socket)
-    if refused := refusal(socket, serving):
-        await socket.send_denial_response(refused)
-        return
+    check_room(serving)
     await socket.accept()
     start = serving.feed.last if after is None else after
     query = EventQuery(after=start, stream=stream, label=label)

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from service.api.uploads import OVERHEAD, chunks_of, harmless
+from service.api.uploads import OVERHEAD, chunks_of, given_twice, harmless
 from service.learning.examples import MOST, Range
 
 MOST_BYTES: Final = 64 << 20
@@ -70,8 +70,8 @@ async def receive(
     """Read the form; ``most_bytes`` is the limit of each image.
 
     That of all together is ``MOST_BYTES``, or ``most_bytes`` where that is more.
-    Raises HTTPException: 400 not a form, 413 too large, 422 what is missing or does not go together; what
-    ``uploads.chunks_of`` does; and LearningError for a range that is none.
+    Raises HTTPException: 400 not a form, 413 too large, 422 what is missing, given twice or does not go
+    together; what ``uploads.chunks_of`` does; and LearningError for a range that is none.
     """
     kind, _ = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data":
@@ -105,9 +105,11 @@ async def _read(form: FormData, most_bytes: int) -> ExampleForm:
             )
         images.append((name, await upload.read()))
         await upload.close()  # or it would be held twice
-    label, stream, recording, force = (
-        str(form.get(name) or "").strip() for name in ("label", "stream", "recording", "force")
-    )
+    names = ("label", "stream", "recording", "force")
+    for name in names:
+        if len(form.getlist(name)) > 1:
+            raise given_twice(name)
+    label, stream, recording, force = (str(form.get(name) or "").strip() for name in names)
     ranges = tuple(Range.parse(str(text)) for text in form.getlist("range"))
     if not label or bool(stream and recording and ranges) == bool(images):
         raise HTTPException(

@@ -1,4 +1,4 @@
-"""What every request passes through: the check of Host and Origin, headers, figures, the access log."""
+"""What every request passes through: the check of Host and Origin, HEAD, headers, figures, the access log."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ class Guard:
             await self._socket(scope, receive, send, refusal)
             return
         began = time.monotonic()
-        status = 0
+        status, verb = 0, scope["method"]
+        if verb == "HEAD":
+            scope = {**scope, "method": "GET"}  # a copy: the server itself has to know that no body follows
 
         async def send_more(message: Message) -> None:
             nonlocal status
@@ -76,7 +78,11 @@ class Guard:
                 for name, value in HEADERS.items():
                     own.setdefault(name, value)
                 own.setdefault("Cache-Control", "no-store")
-            await send(message)
+                await send(message)
+                if verb == "HEAD":  # at once, as there are pictures that never end
+                    await send({"type": "http.response.body"})
+            elif verb != "HEAD":
+                await send(message)
 
         received, is_complete = 0, False
         due = asyncio.get_running_loop().time() + self._body_seconds
@@ -104,7 +110,7 @@ class Guard:
         try:
             await (refusal or self._app)(scope, receive if is_upload else receive_some, send_more)
         finally:
-            self._note(scope, status, time.monotonic() - began)
+            self._note(scope, verb, status, time.monotonic() - began)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send, refusal: Response | None) -> None:
         """Noted as soon as it is taken or refused; what comes then may go on for days."""
@@ -115,7 +121,7 @@ class Guard:
             nonlocal is_noted
             if not is_noted:
                 is_noted = True
-                self._note(scope, status, time.monotonic() - began)
+                self._note(scope, SOCKET, status, time.monotonic() - began)
 
         async def send_more(message: Message) -> None:
             match message["type"]:
@@ -143,10 +149,9 @@ class Guard:
             return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
         return None
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "(none)")
+    def _note(self, scope: Scope, verb: str, status: int, seconds: float) -> None:
+        route, path = getattr(scope.get("route"), "path", "(none)"), scope["path"]
         is_socket = scope["type"] == "websocket"
-        verb, path = SOCKET if is_socket else scope["method"], scope["path"]
         method = verb if is_socket or verb in METHODS else "other"  # a label must have few values
         self._metrics.requests.labels(method, route, str(status)).inc()
         if not is_socket:

@@ -35,14 +35,12 @@ class About(BaseModel):
     max_upload_bytes: int
 
 
-@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> Health:
     """The service answers."""
     return Health(status="alive")
 
 
-@router.head("/readyz", response_model=Health, include_in_schema=False)
 @router.get("/readyz", response_model=Health)
 async def readyz(serving: Serving) -> Health | JSONResponse:
     """The service can do its work: the model is warm and the database answers. 503 otherwise."""

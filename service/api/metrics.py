@@ -105,6 +105,12 @@ class _Observed(Collector):
             yield GaugeMetricFamily(f"video_events_inference_{name}", text, value=float(value))
         if not figures:
             return
+        for name, text, count in (
+            ("refused", "Clients for which the network had no place.", figures.refused),
+            ("lost_inputs", "Inputs that waited when their client went away.", figures.lost_inputs),
+            ("retried_inputs", "Inputs handed in anew after a process had failed.", figures.retried_inputs),
+        ):
+            yield CounterMetricFamily(f"video_events_inference_{name}", text, value=float(count))
         for name, text, histogram in (
             ("batch_seconds", "Time that a batch takes.", figures.batch_seconds),
             ("live_wait_seconds", "Time from a stream's call to its batch.", figures.live_wait_seconds),
@@ -158,7 +164,7 @@ class _Observed(Collector):
             yield family
         for figure, text in (
             ("frames", "Frames that have arrived."),
-            ("dropped", "Frames never classified."),
+            ("dropped", "Frames that came too fast to be classified or shown."),
             ("restarts", "Times that the stream's process ended and was started again."),
             ("classified", "Frames that went through the network."),
             ("reused", "Frames not classified, because they look like the last one that was."),

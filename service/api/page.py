@@ -15,13 +15,11 @@ FILES: Final = frozenset(path.name for path in FOLDER.iterdir() if path.suffix i
 router = APIRouter(include_in_schema=False)
 
 
-@router.head("/")
 @router.get("/")
 async def page() -> FileResponse:
     return FileResponse(FOLDER / "index.html")
 
 
-@router.head("/docs")
 @router.get("/docs")
 async def docs() -> FileResponse:
     return FileResponse(FOLDER / "docs.html")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
 
 from service.errors import (
     AddressRefusedError,
@@ -94,22 +97,41 @@ def problem(
 
 
 def install(app: FastAPI) -> None:
-    """Have every error of ``app`` answered with problem details."""
+    """Have every error of ``app`` answered with problem details, WebSockets that are not opened included."""
+    app.router.default = _nowhere
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(WebSocketRequestValidationError, _validation)
     app.add_exception_handler(VideoEventsError, _known)
     app.add_exception_handler(Exception, _unknown)
 
 
-async def _http(_request: Request, error: Exception) -> JSONResponse:
+async def _nowhere(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise HTTPException(HTTPStatus.NOT_FOUND)
+
+
+async def _http(request: HTTPConnection, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
     detail = error.detail if error.detail != phrase else None
-    return problem(error.status_code, detail, headers=error.headers)
+    is_other = error.status_code == HTTPStatus.METHOD_NOT_ALLOWED
+    headers = {"Allow": _allowed(request)} if is_other else error.headers
+    return problem(error.status_code, detail, headers=headers)
 
 
-async def _validation(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+def _allowed(request: HTTPConnection) -> str:
+    """All methods of a path, not only those of the first route that has it; where there is GET, HEAD too."""
+    found = {
+        method.value
+        for method in HTTPMethod
+        for route in request.app.routes
+        if route.matches({**request.scope, "method": method.value})[0] is Match.FULL
+    }
+    return ", ".join(sorted(found | {"HEAD"} if "GET" in found else found))
+
+
+async def _validation(request: HTTPConnection, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError | WebSocketRequestValidationError)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     as_bytes = any(mistake["loc"] == ("body",) and mistake["type"] != "missing" for mistake in error.errors())
     if as_bytes and not kind.endswith("json"):

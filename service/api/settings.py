@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -18,8 +20,10 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -43,6 +47,24 @@ from service.webhooks.records import Webhook
 
 GIGABYTE = 1 << 30
 SHORTEST_TOKEN = 16
+EXAMPLES: Final = {
+    "tokens": '[{"name": "me", "token": "<a long random text>", "scopes": ["manage"]}]',
+    "allowed_hosts": '["cams.example"]',
+    "allowed_origins": '["https://cams.example"]',
+    "streams": '{"door": "rtsp://192.168.0.9/main"}',
+    "webhooks": '{"desk": {"url": "https://desk.example/hook", "secret": "<a long random text>"}}',
+}
+"""What to write into the environment; the other lists are of addresses."""
+ADDRESSES: Final = '["192.168.0.0/16"]'
+
+
+@contextmanager
+def _as_value_errors() -> Iterator[None]:
+    """What pydantic takes for a mistake, which it tells with the name of the entry."""
+    try:
+        yield
+    except (ConfigurationError, AddressRefusedError) as error:
+        raise ValueError(str(error)) from None
 
 
 class Scope(StrEnum):
@@ -83,6 +105,12 @@ class StreamEntry(StreamOptionsIn):
     def _from_source(cls, entry: Any) -> Any:
         return {"source": entry} if isinstance(entry, str) else entry
 
+    @model_validator(mode="after")
+    def _options_that_go_together(self) -> Self:
+        with _as_value_errors():
+            self.definition("any")
+        return self
+
     def definition(self, name: str) -> StreamDefinition:
         options = StreamOptionsIn.model_validate(self.model_dump(exclude={"source"})).options()
         return StreamDefinition(
@@ -100,6 +128,13 @@ class WebhookEntry(BaseModel):
     streams: tuple[str, ...] | None = None
     labels: tuple[str, ...] | None = None
     phases: tuple[EventPhase, ...] = (EventPhase.STARTED, EventPhase.ENDED)
+
+    @field_validator("url")
+    @classmethod
+    def _can_be_called(cls, url: SecretStr) -> SecretStr:
+        with _as_value_errors():
+            check_form(url.get_secret_value(), WEBHOOK_SCHEMES)
+        return url
 
     def webhook(self, name: str) -> Webhook:
         return Webhook(
@@ -169,26 +204,30 @@ class ServeSettings(BaseSettings):
     keep_recordings_days: float = Field(30.0, gt=0)
     recording_quota_bytes: int = Field(20 * GIGABYTE, gt=0)
 
+    @field_validator("tokens")
+    @classmethod
+    def _each_for_one(cls, tokens: tuple[Token, ...]) -> tuple[Token, ...]:
+        for one, other in combinations(tokens, 2):
+            if one.token == other.token:
+                raise ValueError(f"{one.name!r} and {other.name!r} have the same token; each needs its own")
+        return tokens
+
     @model_validator(mode="after")
     def _never_open_to_all(self) -> ServeSettings:
         if not self.tokens and not is_loopback(self.host):
             raise ValueError(
                 f"listening on {self.host} needs at least one token: set VIDEO_EVENTS_TOKENS to "
-                '[{"name": "me", "token": "<a long random text>", "scopes": ["manage"]}], '
-                "or use --host 127.0.0.1"
+                f"{EXAMPLES['tokens']}, or use --host 127.0.0.1"
             )
         return self
 
     @model_validator(mode="after")
     def _streams_and_webhooks_that_can_be(self) -> ServeSettings:
-        try:
+        with _as_value_errors():
             self.stream_definitions()
             self.stream_limits()
-            for webhook in self.webhook_list():
-                check_form(webhook.url, WEBHOOK_SCHEMES)
+            self.webhook_list()
             self.webhook_policy()
-        except (ConfigurationError, AddressRefusedError) as error:
-            raise ValueError(str(error)) from None
         return self
 
     def stream_definitions(self) -> tuple[StreamDefinition, ...]:
@@ -241,6 +280,21 @@ class ServeSettings(BaseSettings):
         )
 
 
+class _Environment(EnvSettingsSource):
+    """Says what is wrong with a value that is not JSON, without repeating it: there may be a secret in it."""
+
+    def prepare_field_value(
+        self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool
+    ) -> Any:
+        try:
+            return super().prepare_field_value(field_name, field, value, value_is_complex)
+        except ValueError:
+            example = EXAMPLES.get(field_name, ADDRESSES)
+            raise ConfigurationError(
+                f"{self.env_prefix}{field_name.upper()} must be JSON, for instance {example}"
+            ) from None
+
+
 def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> ServeSettings:
     """Put the settings together; flags that are ``None`` were not given.
 
@@ -257,9 +311,10 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Serve
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
+            environment = _Environment(settings_cls)
             if config is None:
-                return init_settings, env_settings
-            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config)
+                return init_settings, environment
+            return init_settings, environment, TomlConfigSettingsSource(settings_cls, config)
 
     if config is not None and not config.is_file():
         raise ConfigurationError(f"--config {config}: there is no such file")

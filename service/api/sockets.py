@@ -1,4 +1,4 @@
-"""What all WebSockets have in common: who may subscribe, and sending until the client has left."""
+"""What all WebSockets have in common: how many may subscribe, and sending until the client has left."""
 
 from __future__ import annotations
 
@@ -6,25 +6,16 @@ import asyncio
 from collections.abc import Coroutine
 
 from fastapi import WebSocket
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.websockets import WebSocketDisconnect
 
-from service.api.auth import check
-from service.api.problems import problem
-from service.api.settings import Scope
 from service.api.state import Services
 
 
-def refusal(socket: WebSocket, serving: Services) -> JSONResponse | None:
-    """Why this client may not subscribe, if so."""
-    try:
-        check(socket, Scope.VIEW)
-    except HTTPException as error:
-        return problem(error.status_code, error.detail, headers=error.headers)
+def check_room(serving: Services) -> None:
+    """Raise the ``HTTPException`` for one subscriber too many."""
     if serving.subscribers() >= serving.settings.max_subscribers:
-        return problem(503, "as many subscribers listen already as this service takes")
-    return None
+        raise HTTPException(503, "as many subscribers listen already as this service takes")
 
 
 async def send_until_gone(socket: WebSocket, sender: Coroutine[None, None, None]) -> None:

@@ -134,7 +134,8 @@ class StreamOut(StateOut):
     """``source`` without its credentials; ``fps`` frames that arrive per second; ``frame_age`` in seconds.
 
     A stream ``defined_by`` the operator (command line, configuration) cannot be changed or removed here.
-    ``reused`` frames were not classified, as they look like the last one that was.
+    ``dropped`` frames came too fast to be classified or shown; ``reused`` ones were not classified, as they
+    look like the last one that was.
     """
 
     name: str

@@ -11,15 +11,15 @@ from math import inf
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Response, WebSocket
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 
 from service.api.auth import requires
 from service.api.events import LATEST, NAME, POSITION
-from service.api.media import AVI, JPEG, content
+from service.api.media import AVI, JPEG, VIDEO_ANSWERS, VideoResponse, content
 from service.api.problems import problem
 from service.api.schemas import MessagesOut
 from service.api.settings import Scope
-from service.api.sockets import refusal, send_until_gone
+from service.api.sockets import check_room, send_until_gone
 from service.api.state import Services, services
 from service.api.stream_schemas import (
     CoverageOut,
@@ -37,7 +37,7 @@ from service.api.stream_schemas import (
     StreamOut,
     label_text,
 )
-from service.errors import StreamNotFoundError, VideoEventsError
+from service.errors import StreamNotFoundError
 from service.event_log import MOST_ROWS, EventQuery
 from service.streams.stream import Label, Stream
 
@@ -183,28 +183,22 @@ async def recordings(name: str, serving: Serving) -> RecordingList:
 
 
 @router.get(
-    "/{name}/recordings/{file}", dependencies=[View], response_class=FileResponse, responses=content(AVI)
+    "/{name}/recordings/{file}", dependencies=[View], response_class=VideoResponse, responses=VIDEO_ANSWERS
 )
-async def recording(name: str, file: str, serving: Serving) -> FileResponse:
+async def recording(name: str, file: str, serving: Serving) -> VideoResponse:
     """One recording (AVI, MJPG); takes `Range`."""
     for found in await asyncio.to_thread(serving.streams.recordings, name):
         if found.path.name == file:
-            return FileResponse(found.path, media_type=AVI, filename=file)
+            return VideoResponse(found.path, media_type=AVI, filename=file)
     raise StreamNotFoundError("there is no recording of this name")
 
 
-@router.websocket("/{name}/labels")
+@router.websocket("/{name}/labels", dependencies=[View])
 async def labels(socket: WebSocket, name: str, mode: Mode = Mode.LATEST, rate: Rate = None) -> None:
     """A snapshot, then a message for every smoothed prediction and every change of state."""
     serving = services(socket)
-    if refused := refusal(socket, serving):
-        await socket.send_denial_response(refused)
-        return
-    try:
-        stream = serving.streams.get(name)
-    except VideoEventsError as error:
-        await socket.send_denial_response(problem(HTTPStatus.NOT_FOUND, str(error)))
-        return
+    check_room(serving)
+    stream = serving.streams.get(name)
     await socket.accept()
     await send_until_gone(socket, _send(socket, stream, mode, rate))
 

@@ -80,6 +80,8 @@ class Form:
     def _headers_finished(self) -> None:
         if not self._name:
             raise HTTPException(HTTPStatus.BAD_REQUEST, "a part of the form has no name")
+        if self._name in self.fields:
+            raise given_twice(self._name)
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._is_file:
@@ -143,7 +145,8 @@ async def receive(
     """Write the field ``file`` to ``target`` and return the rest of the form.
 
     ``on_bytes`` is told the size so far, in another thread, and may refuse. Raises ``HTTPException``: 400 not
-    a form that can be read, 413 and 422 for one that is too large or has no file; what ``chunks_of`` does.
+    a form that can be read, 413 and 422 for one that is too large, has no file, or a field twice; what
+    ``chunks_of`` does.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
@@ -171,6 +174,12 @@ async def receive(
 def _take(chunk: bytes, parser: MultipartParser, form: Form, on_bytes: Callable[[int], None]) -> None:
     parser.write(chunk)
     on_bytes(form.file_bytes)
+
+
+def given_twice(name: str) -> HTTPException:
+    """What to raise where one of two values would be lost."""
+    hint = "; separate labels by commas" if name == "labels" else ""
+    return HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"the field {name!r} is given twice{hint}")
 
 
 def harmless(name: str) -> str:

@@ -20,7 +20,7 @@ class InferenceStatistics:
     input's batch. ``clients`` are connected and ``depth`` inputs wait now; ``refused`` clients found the
     process full, ``lost_inputs`` waited when their client went away, ``retried_inputs`` were handed in
     once more because the process before this one had ended with them. ``capacity`` is inputs per second,
-    by the batches of late, and ``capacity_at_start`` by those of the warm-up; ``pid`` is who counts.
+    by the batches of late; ``pid`` is who counts.
     """
 
     batch_sizes: tuple[int, ...]
@@ -33,7 +33,6 @@ class InferenceStatistics:
     lost_inputs: int
     retried_inputs: int
     capacity: float
-    capacity_at_start: float
     pid: int
 
     def pack(self) -> bytes:
@@ -83,6 +82,5 @@ class Tally:
             lost_inputs=self.lost_inputs,
             retried_inputs=self.retried_inputs,
             capacity=capacity.now,
-            capacity_at_start=capacity.at_start,
             pid=os.getpid(),
         )

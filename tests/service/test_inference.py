@@ -144,7 +144,7 @@ def test_inputs_go_side_by_side_through_an_engine_that_can(service: Service) -> 
     counted = read_statistics(service.address)
     assert len(counted.batch_sizes) == 1
     assert counted.batch_sizes[0] >= sum(map(len, levels))
-    assert counted.capacity_at_start > 0
+    assert counted.capacity > 0
     for classifier in classifiers:
         classifier.close()
 

@@ -76,13 +76,21 @@ export class Card {
     this.timeline.noteState(null);
     this.picture.show({ state: "unknown" });
     if (this.isAfresh) this.showStanding("connecting", "Starting afresh", "");
-    else this.showStanding("unknown", "Not connected", "The service does not answer; trying again.");
+    else if (this.root.dataset.state !== "unknown") this.showStanding("unknown", "Not connected", "Trying again.");
     this.isAfresh = false;  // if it does not come back, it is not that
+  }
+
+  // Why nothing is heard; whether GET /streams is answered tells.
+  explain(answered) {
+    if (this.isHeard || this.root.dataset.state !== "unknown") return;
+    const reason = answered ? "Its labels cannot be followed, perhaps because too many listen" : "The service does not answer";
+    this.showStanding("unknown", "Not connected", `${reason}; trying again.`);
   }
 
   // What GET /streams tells; the state only where the socket does not tell it sooner.
   show(stream, told = false) {
     this.stream = stream;
+    this.explain(true);
     if (told) this.showState(stream);
     else if (this.isHeard && this.standing) this.showStanding(this.standing.state, this.words(), this.reason());
     put(this.find(".source"), stream.source);

@@ -5,32 +5,45 @@ const element = (name, text, ...children) => {
   made.append(...children);
   return made;
 };
-const kind = (schema = {}) => schema.$ref?.split("/").pop() || schema.enum?.join(" | ") || schema.format || schema.type
-  || (schema.anyOf || []).map(kind).join(" | ");
+const prose = (name, text = "") =>
+  element(name, "", ...text.split(/`+/).map((part, index) => (index % 2 ? element("code", part) : part)));
+const nameOf = (schema) => schema.$ref?.split("/").pop();
+const kind = (schema = {}) => (schemas[nameOf(schema)] || schema).enum?.join(" | ") || nameOf(schema) || schema.format
+  || schema.type || (schema.anyOf || []).map(kind).join(" | ");
+const told = ({ description = "", default: usual }) =>
+  `${description}${usual === undefined ? "" : ` Default: \`${JSON.stringify(usual)}\`.`}`;
 const table = (rows) => {
   const made = element("table");
-  for (const row of rows) {
-    const line = made.insertRow();
-    for (const text of row) line.insertCell().textContent = text ?? "";
-  }
+  for (const row of rows) made.insertRow().append(...row.map((text) => prose("td", text)));
   const wide = element("div", "", made);
   wide.className = "wide";
   return wide;
 };
 
+// A row for each field of a body, those of objects within it too.
+function fields(schema, place, within = "") {
+  return Object.entries(schema.properties || {}).flatMap(([name, one]) => {
+    const inner = [one, ...(one.anyOf || [])].map((each) => schemas[nameOf(each)]).find((each) => each?.properties);
+    if (inner) return fields(inner, place, `${within}${name}.`);
+    return [[within + name, schema.required?.includes(name) ? `${place}, required` : place, kind(one), told(one)]];
+  });
+}
+
 const description = await (await fetch("/openapi.json")).json();
+const schemas = description.components?.schemas || {};
 for (const [path, methods] of Object.entries(description.paths)) {
   for (const [method, call] of Object.entries(methods)) {
-    const section = element("section", "", element("h2", `${method.toUpperCase()} ${path}`), element("p", call.description || ""));
-    const form = call.requestBody?.content?.["multipart/form-data"]?.schema;
-    const rows = (call.parameters || []).map((one) => [one.name, one.in, kind(one.schema), one.description || ""]);
-    for (const [name, schema] of Object.entries(form?.properties || {})) rows.push([name, "form", kind(schema), schema.description || ""]);
+    const section = element("section", "", element("h2", `${method.toUpperCase()} ${path}`), prose("p", call.description));
+    const { "multipart/form-data": form, "application/json": body } = call.requestBody?.content || {};
+    const rows = (call.parameters || []).map((one) => [one.name, one.in, kind(one.schema), told({ ...one.schema, ...one })]);
+    if (form) rows.push(...fields(form.schema, "form"));
+    if (body) rows.push(...fields(schemas[nameOf(body.schema)] || body.schema, "body"));
     if (rows.length) section.append(table(rows));
     section.append(element("p", `Answers: ${Object.keys(call.responses).join(", ")}`));
     document.querySelector("#calls").append(section);
   }
 }
-for (const [name, schema] of Object.entries(description.components?.schemas || {})) {
-  const rows = Object.entries(schema.properties || {}).map(([field, one]) => [field, kind(one), one.description || ""]);
-  document.querySelector("#calls").append(element("section", "", element("h2", name), element("p", schema.description || ""), table(rows)));
+for (const [name, schema] of Object.entries(schemas)) {
+  const rows = Object.entries(schema.properties || {}).map(([field, one]) => [field, kind(one), told(one)]);
+  document.querySelector("#calls").append(element("section", "", element("h2", name), prose("p", schema.description), table(rows)));
 }

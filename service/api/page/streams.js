@@ -28,7 +28,10 @@ async function refresh() {
     const { streams } = await call("/streams");
     keepInStep(streams);
     say("");
-  } catch (error) { say(error.message); }
+  } catch (error) {
+    say(error.message);
+    for (const card of cards.values()) card.explain(false);
+  }
   clearTimeout(waiting);
   if (!document.hidden) waiting = setTimeout(refresh, POLL);
 }

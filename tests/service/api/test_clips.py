@@ -61,7 +61,10 @@ def test_upload_gives_what_run_gives(served: Served, clip: Path) -> None:
 
 
 def test_annotated_video_with_range(served: Served, clip: Path, tmp_path: Path) -> None:
-    """The annotated video has every frame, is named after the upload, and can be fetched in parts."""
+    """The annotated video has every frame, is named after the upload, and can be fetched in parts.
+
+    A range that is none gets the whole, one beyond the end a reason.
+    """
     clip_id = served.upload(clip).json()["id"]
     served.wait_for(clip_id, "done")
     whole = served.client.get(f"/clips/{clip_id}/annotated")
@@ -71,6 +74,12 @@ def test_annotated_video_with_range(served: Served, clip: Path, tmp_path: Path) 
     assert len(read_video(copy)[0]) == len(SCENES)
     part = served.client.get(f"/clips/{clip_id}/annotated", headers={"Range": "bytes=10-19"})
     assert (part.status_code, part.content) == (206, whole.content[10:20])
+    for invalid in ("garbage", "bytes=5-2", "lines=1-2"):
+        answer = served.client.get(f"/clips/{clip_id}/annotated", headers={"Range": invalid})
+        assert (answer.status_code, answer.content) == (200, whole.content)
+    beyond = served.client.get(f"/clips/{clip_id}/annotated", headers={"Range": "bytes=99999999999-"})
+    is_problem(beyond, 416)
+    assert beyond.headers["content-range"] == f"bytes */{len(whole.content)}"
 
 
 def test_running_clip_tells_and_is_cancelled(serve: Serve, clip: Path, tmp_path: Path) -> None:
@@ -168,6 +177,14 @@ def test_broken_forms(served: Served, body: bytes) -> None:
     is_problem(served.client.post("/clips", headers=kind, content=body), 400)
     is_problem(served.client.post("/clips", json={"file": "x"}), 415)
     is_problem(served.client.post("/clips", data={"window": "3"}, files={"other": b"x"}), 422)
+
+
+def test_a_field_given_twice_is_refused(served: Served, clip: Path) -> None:
+    """One of the two would be lost without a word."""
+    files = {"file": (clip.name, clip.read_bytes())}
+    answer = served.client.post("/clips", files=files, data={"labels": ["red", "blue"]})
+    detail = is_problem(answer, 422)["detail"]
+    assert detail == "the field 'labels' is given twice; separate labels by commas"
 
 
 def test_labels_restrict(served: Served, clip: Path) -> None:

@@ -186,6 +186,28 @@ def test_wrong_parameters_are_refused(served: Served) -> None:
     """A position or time that cannot be is refused before anything is asked or opened."""
     for wrong in ({"after": "-1"}, {"from": "1e257"}, {"to": "nan"}, {"to": "-1"}, {"after": "9" * 30}):
         assert served.client.get("/events", params=wrong).status_code == 422
-    with pytest.raises(InvalidStatus) as refused:
-        connect(served.socket_url("?after=many"))
-    assert refused.value.response.status_code in (403, 422)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "word"),
+    [
+        ("/events?after=-1", 422, "query.after"),
+        ("/streams/demo/labels?mode=x", 422, "query.mode"),
+        ("/streams/demo/labels?rate=0", 422, "query.rate"),
+        ("/streams/demo/labels", 404, "no stream"),
+        ("/nowhere", 404, "Not Found"),
+    ],
+)
+def test_a_refused_handshake_says_why(serve: Serve, path: str, status: int, word: str) -> None:
+    """In problem details, and without a token no more than that there is none."""
+    token = "t" * 20
+    with serve(tokens=[{"name": "me", "token": token}]) as served:
+        url = served.url.replace("http", "ws") + path
+        with pytest.raises(InvalidStatus) as refused:
+            connect(url, additional_headers={"Authorization": f"Bearer {token}"})
+        answer = refused.value.response
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+        assert word in (answer.body or b"").decode()
+        with pytest.raises(InvalidStatus) as refused:
+            connect(url)
+        assert refused.value.response.status_code == (404 if path == "/nowhere" else 401)

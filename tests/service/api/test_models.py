@@ -158,13 +158,14 @@ def test_labels_of_an_earlier_version_follow_by_themselves(serve: Serve, tmp_pat
         ({"label": "background"}, images("yellow"), 409, "already"),
         ({"label": "a,b"}, images("yellow"), 422, "letters, digits"),
         ({"label": ""}, images("yellow"), 422, "give 'label'"),
+        ({"label": ["a", "b"]}, images("yellow"), 422, "the field 'label' is given twice"),
         ({"label": "yellow"}, [("file", ("x.png", b"no image"))] * 5, 422, "is not an image"),
         ({"label": "yellow", "stream": "s", "recording": "r", "range": "5-1"}, [], 422, "time range"),
         ({"label": "yellow", "stream": "s", "recording": "r", "range": "1-5"}, [], 404, "no stream"),
     ],
 )
 def test_bad_forms_are_told_what_is_wrong(
-    served: Served, form: dict[str, str], files: list[Any], status: int, words: str
+    served: Served, form: dict[str, Any], files: list[Any], status: int, words: str
 ) -> None:
     """Every refusal is a problem document in words that help, and nothing is left behind."""
     answer = served.client.post(PATH, data=form, files=files or {"none": b""})

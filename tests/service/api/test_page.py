@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import pytest
+from websockets.sync.client import connect
 
 from tests.service.api.conftest import Served, make_clip, serving, until
 from tests.service.api.fakes import ColourProvider
@@ -240,6 +241,24 @@ def test_a_lost_connection_leaves_no_label_standing(page: Any, served: Served) -
     assert len(sockets) == 2
 
 
+def test_the_limit_of_subscribers_is_no_silence(
+    page: Any, errors: Errors, tmp_path: Path, court: Path
+) -> None:
+    """Who is one too many is told so, and not that the service is gone, unless it is."""
+    errors.expected += ["WebSocket connection", "net::ERR_FAILED"]
+    with serving(
+        tmp_path / "data", ColourProvider(), max_subscribers=1, streams={"court": str(court)}
+    ) as served:
+        with connect(served.socket_url()) as only:
+            only.recv()
+            page.goto(served.url)
+            reason = card_of(page, "court").locator(".reason")
+            expect(reason).to_contain_text("too many listen")
+            page.route("**/streams", lambda route: route.abort())
+            expect(reason).to_contain_text("The service does not answer")
+        page.goto("about:blank")
+
+
 def test_a_picture_whose_connection_ends_comes_back(page: Any, served: Served) -> None:
     """Browsers do not tell that a live picture has come to its end: it is asked for again, in its place."""
     asked: list[str] = []
@@ -319,6 +338,20 @@ def test_a_label_is_taught_tried_announced_and_forgotten(page: Any, served: Serv
     label.locator(".remove").click()
     expect(label).to_have_count(0)
     expect(page.locator("#choices")).not_to_contain_text("yellow")
+
+
+def test_the_description_shows_what_a_body_may_have(page: Any, served: Served) -> None:
+    """Fields of JSON, choices and defaults among them, are not left to be guessed; no mark-up shows."""
+    page.goto(f"{served.url}/docs")
+    section = page.locator("section", has=page.get_by_role("heading", name="POST /streams", exact=True))
+    row = section.locator("tr", has_text="options.on_overload")
+    expect(row).to_contain_text("refuse | lower")
+    expect(row).to_contain_text('Default: "refuse".')
+    expect(section.locator("tr", has_text="source").first).to_contain_text("body, required")
+    changing = page.locator("section", has=page.get_by_role("heading", name="PATCH /streams/{name}"))
+    expect(changing.locator("tr", has_text="options.rate")).to_have_count(1)
+    expect(section.locator("p code").first).to_have_text("rate")
+    assert "`" not in page.locator("main").text_content()
 
 
 def test_the_page_fits_a_phone(page: Any, served: Served) -> None:

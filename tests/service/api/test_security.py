@@ -71,7 +71,7 @@ def test_sockets_want_a_token(serve: Serve, caplog: pytest.LogCaptureFixture) ->
             with pytest.raises(InvalidStatus):
                 connect(served.socket_url("/none"))
             text = served.client.get("/metrics", headers=bearer(VIEWER)).text
-    for route, status, count in (("/events", 101, 2), ("/events", 401, 2), ("(none)", 403, 1)):
+    for route, status, count in (("/events", 101, 2), ("/events", 401, 2), ("(none)", 404, 1)):
         labels = f'{{method="WS",route="{route}",status="{status}"}}'
         assert f"video_events_http_requests_total{labels} {count}.0" in text
     assert 'video_events_http_request_seconds_count{route="/events"}' not in text  # nor how long they stay
@@ -113,6 +113,36 @@ def test_probes_may_ask_for_the_head_alone(served: Served, path: str) -> None:
     answer = served.client.head(path)
     assert answer.status_code == 200 or (path, answer.status_code) == ("/readyz", 503)  # not warm yet
     assert answer.content == b""
+
+
+def test_head_is_get_without_its_body(serve: Serve) -> None:
+    """For everything that can be got, of pictures that never end too; and it is counted as what it is."""
+    with serve(streams={"own": "no-such-file.mp4"}) as served:
+        head = served.client.head
+        for path in ("/streams", "/streams/own", "/clips", "/openapi.json", "/page/app.js"):
+            answer = head(path)
+            assert (answer.status_code, answer.content) == (200, b"")
+        length = head("/streams/own/events").headers["content-length"]
+        assert length == str(len(served.client.get("/streams/own/events").content))
+        live = head("/streams/own/live.mjpeg")
+        assert (live.status_code, live.headers["content-type"][:10]) == (200, "multipart/")
+        until(lambda: served.services.viewers() == 0)
+        assert head("/streams/none").status_code == 404
+        text = served.client.get("/metrics").text
+        assert 'http_requests_total{method="HEAD",route="/clips",status="200"} 1.0' in text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/streams", "GET, HEAD, POST"),
+        ("PUT", "/streams/x", "DELETE, GET, HEAD, PATCH"),
+        ("HEAD", "/models/x/labels/y/promote", "POST"),
+    ],
+)
+def test_a_wrong_method_is_told_all_others(served: Served, method: str, path: str, allowed: str) -> None:
+    answer = served.client.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
 
 
 def test_no_redirect_carries_a_token_away(served: Served) -> None:
@@ -224,6 +254,17 @@ def test_operation(served: Served) -> None:
     assert "video_events_log_position 0.0" in text
     assert "/clips/{clip_id}/annotated" in get("/openapi.json").json()["paths"]
     assert isinstance(get("/"), httpx.Response)
+
+
+def test_the_description_tells_of_tokens_and_parts(served: Served) -> None:
+    """So that generated clients can authenticate, and know what a part of a video looks like."""
+    description = served.client.get("/openapi.json").json()
+    assert description["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    paths = description["paths"]
+    assert paths["/streams"]["post"]["security"] == [{"bearer": []}]
+    assert "security" not in paths["/healthz"]["get"]
+    for path in ("/clips/{clip_id}/annotated", "/streams/{name}/recordings/{file}"):
+        assert {"200", "206", "416"} <= paths[path]["get"]["responses"].keys()
 
 
 def test_a_body_without_a_length_is_limited_too(served: Served) -> None:

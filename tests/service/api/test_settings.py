@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from service.api.settings import load_settings
+import service
+from service.api.settings import ServeSettings, load_settings
 from service.errors import ConfigurationError
 from service.streams.records import Record, StreamOptions
 
@@ -63,6 +66,32 @@ def test_webhooks_that_cannot_be_are_told_at_the_start(url: str) -> None:
         load_settings({"webhooks": hooks})
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('[streams.b]\nsource = "x"\n[streams.a]\nsource = "x"\nenter = 0.3\nexit = 0.5', "streams.a: "),
+        ('[streams.a]\nsource = "x"\ncrop = [0.5, 0.0, 0.6, 1.0]', "streams.a: "),
+        ('[webhooks.d]\nurl = "ftp://x/"\nsecret = "0123456789abcdef"', "webhooks.d.url: "),
+    ],
+)
+def test_a_mistake_is_told_with_its_entry(tmp_path: Path, text: str, where: str) -> None:
+    """Of twenty streams one has to be found."""
+    path = tmp_path / "serve.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings({}, path)
+    assert str(refused.value).startswith(where)
+
+
+def test_a_token_is_for_one_only() -> None:
+    """Of two entries with the same text, the scopes of the last would win unseen."""
+    token = "0123456789abcdef"
+    entries = [{"name": name, "token": token} for name in ("desk", "door")]
+    with pytest.raises(ConfigurationError, match="tokens: 'desk' and 'door' have the same token") as refused:
+        load_settings({"tokens": entries})
+    assert token not in str(refused.value)
+
+
 def test_for_ever_is_no_number_of_days() -> None:
     """Infinite and undefined numbers are refused, not found out hours later."""
     with pytest.raises(ConfigurationError, match="keep_events_days"):
@@ -73,6 +102,40 @@ def test_streams_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIDEO_EVENTS_STREAMS", '{"door": {"source": "rtsp://h/1", "rate": 2}}')
     (definition,) = load_settings({}).stream_definitions()
     assert (definition.name, definition.options.rate) == ("door", 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "example"),
+    [
+        ("ALLOWED_SOURCES", "192.168.0.0/16", '["192.168.0.0/16"]'),
+        ("TOKENS", "secret-of-the-house", '[{"name": "me", "token": "<a long random text>"'),
+        ("STREAMS", "door=rtsp://me:secret@h/1", '{"door": "rtsp://'),
+    ],
+)
+def test_what_is_no_json_in_the_environment_is_told(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, example: str
+) -> None:
+    """By its own name, with an example, and without what was given."""
+    monkeypatch.setenv(f"VIDEO_EVENTS_{name}", text)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings({})
+    assert str(refused.value).startswith(f"VIDEO_EVENTS_{name} must be JSON, for instance {example}")
+    assert "secret" not in str(refused.value)
+
+
+def test_all_settings_are_documented() -> None:
+    """The table in the README names exactly what there is, in its order, and the true defaults."""
+    text = (Path(service.__file__).parent / "README.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (`.+?`|none) \|", text.partition("## Settings")[2], re.MULTILINE)
+    assert rows == [(name, shown(field.default)) for name, field in ServeSettings.model_fields.items()]
+
+
+def shown(default: Any) -> str:
+    if default is None:
+        return "none"
+    if isinstance(default, float):
+        return f"`{default:g}`"
+    return f"`{[] if default == () else default}`"
 
 
 def test_secrets_do_not_show(config: Path) -> None:

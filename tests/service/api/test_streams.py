@@ -181,6 +181,9 @@ def test_recordings_outlive_their_stream(serve: Serve) -> None:
         assert delete("/streams/door").status_code == 204
         (found,) = get("/streams/door/recordings").json()["recordings"]
         assert (get(found["link"]).content, get("/streams/door").status_code) == (b"RIFF", 404)
+        beyond = get(found["link"], headers={"Range": "bytes=4-"})
+        assert (beyond.status_code, beyond.headers["content-range"]) == (416, "bytes */4")
+        assert beyond.headers["content-type"] == "application/problem+json"
         for path in ("..", "%2e%2e", "..%2frecordings%2fdoor", ".", "x"):
             for answer in (
                 get(f"/streams/{path}/recordings"),
@@ -287,6 +290,9 @@ def test_own_streams_are_always_admitted_and_lowered_alike(serve: Serve, tmp_pat
         assert "video_events_inference_batch_seconds_count" in text
         assert 'video_events_stream_label_seconds_count{stream="a"}' in text
         assert 'video_events_stream_dropped_total{stream="a"}' in text
+        assert "dropped_total Frames that came too fast to be classified or shown." in text
+        for figure in ("refused", "lost_inputs", "retried_inputs"):
+            assert f"video_events_inference_{figure}_total 0.0" in text
         assert 'video_events_stream_queue_depth{stream="a"} 0.0' in text
         assert capacity > 0
 
