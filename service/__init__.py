@@ -10,5 +10,6 @@ The modules stand in the order in which a frame travels:
 A service runs each source in a process of its own: ``supervisor`` keeps those processes up, and
 ``inference`` lets them share one engine.
 
-``types`` and ``errors`` are the words they share and import nothing of the project.
+``types`` and ``errors`` are the words they share and import nothing of the project. ``README.md`` here has a
+line on each of the others.
 """
