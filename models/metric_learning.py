@@ -89,7 +89,9 @@ def fit_embedding(
     ]
     if patience:
         callbacks.append(keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience))
-    embedder.fit(train, validation_data=valid, epochs=epochs, callbacks=callbacks, verbose=verbose)
+    embedder.fit(
+        train, validation_data=valid, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=verbose
+    )
     if not best.is_file():
         raise DivergedError(folder)
     embedder.load_weights(best)

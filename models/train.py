@@ -124,6 +124,7 @@ class Training:
         if not self.settings.refit_epochs:
             return network
         if not done.is_file():
+            keras.utils.set_random_seed(self.settings.seed)
             with self._noted():
                 self._refit_head(network, preprocessing)
                 save_whole(network, done)
@@ -247,6 +248,7 @@ class Training:
             epochs=settings.epochs,
             class_weight=self._class_weight(),
             callbacks=epoch_callbacks(self.folder, progress, settings),
+            shuffle=False,
             verbose=self._verbose,
         )
 

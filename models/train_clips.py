@@ -175,6 +175,7 @@ class ClipTraining:
             validation_data=(valid_features[0][valid_table], self._targets(self.valid)),
             class_weight=self._class_weight(),
             callbacks=callbacks,
+            shuffle=False,
             verbose=self._verbose,
         )
         if not best.is_file():
@@ -219,6 +220,7 @@ class ClipTraining:
             epochs=settings.epochs,
             class_weight=self._class_weight(),
             callbacks=epoch_callbacks(self.folder, progress, settings),
+            shuffle=False,
             verbose=self._verbose,
         )
 
