@@ -76,6 +76,8 @@ class Training:
         if not self.train or not self.valid:
             raise DatasetError(f"training needs the splits train and valid; found {counts(samples)}")
         self.labels = tuple(sorted({sample.label for sample in self.train}))
+        if len(self.labels) < 2:
+            raise DatasetError(f"training needs two labels or more; found {self.labels[0]!r} alone")
         strangers = sorted({sample.label for sample in self.valid} - set(self.labels))
         if strangers:
             raise DatasetError(f"validation images have labels without training images: {strangers}")

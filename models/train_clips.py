@@ -78,6 +78,8 @@ class ClipTraining:
                 f"and valid; found {counts([window.sample for window in self.windows])}"
             )
         self.labels = tuple(sorted({window.label for window in self.train}))
+        if len(self.labels) < 2:
+            raise DatasetError(f"training needs two labels or more; found {self.labels[0]!r} alone")
         strangers = sorted({window.label for window in self.valid} - set(self.labels))
         if strangers:
             raise DatasetError(f"validation windows have labels without training windows: {strangers}")

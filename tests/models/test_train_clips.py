@@ -302,6 +302,8 @@ def test_mistakes_are_explained(videos: Path, tmp_path: Path) -> None:
     long = replace(frozen(), options={**OPTIONS, "frames": 99})
     with pytest.raises(DatasetError, match="windows of 99 consecutive frames"):
         ClipTraining(frames, tmp_path, long, verbose=0)
+    with pytest.raises(DatasetError, match="two labels or more; found 'none' alone"):
+        ClipTraining([replace(frame, label="none") for frame in frames], tmp_path, frozen(), verbose=0)
     with pytest.raises(WeightsError, match="no base"):
         ClipTraining(frames, tmp_path, frozen(), verbose=0).fit()
     with pytest.raises(ModelError, match="no augmentation 'vidoe' of clips; there are none, clip"):

@@ -13,7 +13,7 @@ from models import architectures
 from models.artifact import CARD, WEIGHTS, Artifact, list_artifacts, load_artifact
 from models.charts import draw_learning_curves, read_history, save
 from models.checkpoints import Progress, averaged_weights
-from models.datasets import Sample, division_of, load_folder, of_split
+from models.datasets import Sample, division_of, load_folder, of_labels, of_split
 from models.errors import ArtifactError, DatasetError, DivergedError, ModelError, WeightsError
 from models.experiments.results import count_parameters
 from models.experiments.samples import check_fed_alike, check_unseen
@@ -340,6 +340,8 @@ def test_mistakes_in_settings_are_explained(color_folder: Path, tmp_path: Path) 
         Training(
             [sample for sample in load_folder(color_folder) if sample.split == "train"], tmp_path, SETTINGS
         )
+    with pytest.raises(DatasetError, match="two labels or more; found 'red' alone"):
+        Training(of_labels(load_folder(color_folder), ["red"]), tmp_path, SETTINGS)
 
 
 def test_what_is_said_of_the_training_is_the_heads_on_a_frozen_base() -> None:
