@@ -199,9 +199,16 @@ def as_divided(samples: Iterable[Sample], division: Mapping[str, str]) -> list[S
 
 
 def trained_on(samples: Iterable[Sample], division: Mapping[str, str]) -> list[Sample]:
-    """Those of ``samples`` that are in the split ``train`` of ``division``."""
-    digests = set(division.get("train", "").split())
-    return [sample for sample in samples if _digest(sample.path) in digests] if digests else []
+    """Those of ``samples`` that are in the split ``train`` of ``division``.
+
+    A copy that was in the sample's own split then too, such as a black frame, is not counted.
+    """
+    digests = {split: set(found.split()) for split, found in division.items()}
+    train = digests.pop("train", set())
+    if not train:
+        return []
+    found = [(sample, _digest(sample.path)) for sample in samples]
+    return [one for one, digest in found if digest in train and digest not in digests.get(one.split, ())]
 
 
 def _digest(path: Path) -> str:
