@@ -24,12 +24,13 @@ def hold_settings(folder: Path, settings: Mapping[str, Any], begun_with: Mapping
     """Store what a new run is made of; raise ModelError where the run in ``folder`` is of something else.
 
     ``begun_with`` is what earlier versions did not store (see ``origin``): a run of theirs goes on without.
+    Of settings that came later it has the defaults.
     """
     path = folder / "settings.json"
     wanted = json.loads(json.dumps({**settings, **begun_with}))
     if not path.is_file():
         write_whole(path, json.dumps(wanted, indent=1) + "\n")
-    found = json.loads(path.read_text())
+    found = json.loads(json.dumps(asdict(TrainingSettings()))) | json.loads(path.read_text())
     unknown = begun_with.keys() - found.keys()
     other = ", ".join(name for name in wanted if name not in unknown and found.get(name) != wanted[name])
     if other:
