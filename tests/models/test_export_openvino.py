@@ -165,6 +165,22 @@ def test_the_reference_stays_as_it_was(reference: Artifact, int8: Artifact) -> N
     assert load_artifact(reference.folder).openvino_network is None
 
 
+def test_the_reference_is_in_single_precision(
+    reference: Artifact, color_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also on a machine with a GPU, where the engine would compute in half."""
+    asked = []
+
+    def recorded(artifact: Artifact, **options: Any) -> KerasClassifier:
+        asked.append(options["accelerated"])
+        return KerasClassifier(artifact, **options)
+
+    monkeypatch.setattr("service.engines.keras.KerasClassifier", recorded)
+    arguments = ["--data", str(color_folder), "--precision", "fp32", "-o", str(tmp_path / "copy")]
+    assert status_of(["export", str(reference.folder), *arguments]) == 0
+    assert asked == [False]
+
+
 def test_again_and_in_place(
     int8: Artifact, color_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
