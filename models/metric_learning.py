@@ -78,7 +78,8 @@ def fit_embedding(
     where no epoch has a loss.
     """
     embedder = keras.Model(network.input, network.get_layer(features).output)
-    embedder.compile(optimizer=optimizer, loss=loss, jit_compile=False)
+    jit = False if keras.backend.backend() == "tensorflow" else "auto"
+    embedder.compile(optimizer=optimizer, loss=loss, jit_compile=jit)
     best = folder / "embedding.weights.h5"
     best.unlink(missing_ok=True)
     callbacks = [

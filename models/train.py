@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from models import architectures
 from models.architectures.normalisation import finalize_normalization
@@ -204,12 +205,14 @@ class Training:
             return
         network = self.build()
         train = self.batches(self.train, self._train_view, shuffle=True)
+        # in the same order in each epoch: a batch's pairs, and so its loss, hang on what is in it
+        order = np.random.default_rng(settings.seed).permutation(len(self.valid))
         fit_embedding(
             network,
             self.architecture.features,
             loss,
             train,
-            self.batches(self.valid, self._valid_view, shuffle=True),
+            self.batches([self.valid[i] for i in order], self._valid_view),
             optimizer=make_optimizer(settings, settings.epochs * len(train)),
             epochs=settings.epochs,
             patience=settings.patience,
