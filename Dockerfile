@@ -6,7 +6,13 @@ FROM python:3.11-slim-bookworm AS build
 ARG EXTRA=
 WORKDIR /src
 RUN python -m venv /opt/video-events
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml ./
+# In a layer of their own, which is kept while the code alone changes.
+RUN python -c 'import os, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+    extras = [project["optional-dependencies"][name] for name in os.environ["EXTRA"].split(",") if name]; \
+    print(*project["dependencies"], *sum(extras, []), sep="\n")' > requirements.txt && \
+    /opt/video-events/bin/pip install --no-cache-dir -r requirements.txt
+COPY README.md LICENSE ./
 COPY service service
 COPY models models
 RUN /opt/video-events/bin/pip install --no-cache-dir ".${EXTRA:+[$EXTRA]}"
@@ -20,7 +26,8 @@ USER 10001:10001
 WORKDIR /var/lib/video-events
 VOLUME /var/lib/video-events
 EXPOSE 8000
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD \
-    ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-c", \
+    "import os, urllib.request; port = os.environ.get('VIDEO_EVENTS_PORT', '8000'); \
+    urllib.request.urlopen('http://127.0.0.1:' + port + '/healthz', timeout=4)"]
 ENTRYPOINT ["video-events"]
 CMD ["serve", "--host", "0.0.0.0"]

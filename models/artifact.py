@@ -209,7 +209,10 @@ def save_artifact(
     temperature: float,
     records: Mapping[str, Mapping[str, Any]],
 ) -> Artifact:
-    """Write ``network`` (whose output is logits) and its ``records`` (by name) as an artifact."""
+    """Write ``network`` (whose output is logits) and its ``records`` (by name) as an artifact.
+
+    Other files of a model that lies there, such as an export, stay with it where it is the same network.
+    """
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -218,7 +221,7 @@ def save_artifact(
     )
     for record, content in records.items():
         write_json(folder / f"{record}.json", content)
-    card = {
+    card: dict[str, Any] = {
         "format": FORMAT,
         "name": name,
         "version": version,
@@ -228,8 +231,25 @@ def save_artifact(
         "temperature": temperature,
         "files": {file: _sha256(folder / file) for file in [WEIGHTS, *(f"{key}.json" for key in records)]},
     }
-    write_json(folder / CARD, card)
+    card["files"] |= _other_files(folder, card)
+    _write_card(folder, card)
     return load_artifact(folder)
+
+
+def _other_files(folder: Path, card: Mapping[str, Any]) -> dict[str, str]:
+    """The checksums of what belongs to the card in ``folder`` beside the files of ``card``, undamaged, where
+    both say the same of the network."""
+    if not (folder / CARD).is_file():
+        return {}
+    earlier, now = _read_json(folder / CARD), json.loads(json.dumps(card))
+    same = all(earlier[key] == now[key] for key in ("labels", "preprocessing", "temperature"))
+    if not same or earlier["files"][WEIGHTS] != now["files"][WEIGHTS]:
+        return {}
+    return {
+        file: known
+        for file, known in earlier["files"].items()
+        if file not in now["files"] and (folder / file).is_file() and _sha256(folder / file) == known
+    }
 
 
 def add_files(artifact: Artifact, files: Iterable[str]) -> Artifact:
@@ -237,15 +257,19 @@ def add_files(artifact: Artifact, files: Iterable[str]) -> Artifact:
 
     Raises ArtifactError where the card cannot be written.
     """
-    path = artifact.folder / CARD
     checksums = {**artifact.files, **{file: _sha256(artifact.folder / file) for file in files}}
+    _write_card(artifact.folder, {**artifact.card(), "files": checksums})
+    return load_artifact(artifact.folder)
+
+
+def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    path = folder / CARD
     unfinished = path.with_suffix(".new")
     try:
-        write_json(unfinished, {**artifact.card(), "files": checksums})
+        write_json(unfinished, card)
         unfinished.replace(path)
     except OSError as error:
         raise ArtifactError(f"{path} cannot be written: {error.strerror}") from error
-    return load_artifact(artifact.folder)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import keras
+import numpy as np
 
 from models.datasets import Sample
 from models.errors import DivergedError, ModelError
@@ -23,12 +24,13 @@ def hold_settings(folder: Path, settings: Mapping[str, Any], begun_with: Mapping
     """Store what a new run is made of; raise ModelError where the run in ``folder`` is of something else.
 
     ``begun_with`` is what earlier versions did not store (see ``origin``): a run of theirs goes on without.
+    Of settings that came later it has the defaults.
     """
     path = folder / "settings.json"
     wanted = json.loads(json.dumps({**settings, **begun_with}))
     if not path.is_file():
         write_whole(path, json.dumps(wanted, indent=1) + "\n")
-    found = json.loads(path.read_text())
+    found = json.loads(json.dumps(asdict(TrainingSettings()))) | json.loads(path.read_text())
     unknown = begun_with.keys() - found.keys()
     other = ", ".join(name for name in wanted if name not in unknown and found.get(name) != wanted[name])
     if other:
@@ -114,13 +116,31 @@ class Progress:
 
 
 def epoch_callbacks(folder: Path, progress: Progress, settings: TrainingSettings) -> list[Any]:
-    """What ``fit`` calls after each epoch: checkpoints, the log, and the averaged weights for validation."""
+    """What ``fit`` calls in each epoch: seeds, checkpoints, the log, and the averaged weights for validation.
+
+    With ``shuffle=False``, as the batches have an order of their own, a run that was stopped comes to the
+    very weights of one that was not.
+    """
     averaged = [keras.callbacks.SwapEMAWeights()] if settings.weight_average else []
     return [
+        SeededEpochs(settings.seed),
         *averaged,
         Checkpoints(folder, progress, epochs=settings.epochs, patience=settings.patience),
         keras.callbacks.CSVLogger(folder / "log.csv", append=progress.epoch > 0),
     ]
+
+
+class SeededEpochs(keras.callbacks.Callback):  # type: ignore[misc]
+    """Lets what is random in the layers, such as dropout, hang on ``seed`` and the epoch alone."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._seed = seed
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        states = (variable for variable in self.model.variables if variable.name == "seed_generator_state")
+        for number, state in enumerate(states):
+            state.assign(np.random.SeedSequence([self._seed, epoch, number]).generate_state(2))
 
 
 class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]

@@ -21,6 +21,7 @@ from models.data.listing import (
     SPLITS,
     SPLITS_FILE,
     Entry,
+    folders_in,
     images_in,
     read_listing,
 )
@@ -66,7 +67,7 @@ def load_folder(
     if splits is not None:
         return _read_splits(root, splits)
     samples = []
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+    for folder in folders_in(root):
         paths = images_in(folder)
         order = np.random.default_rng([seed, *os.fsencode(folder.name)]).permutation(len(paths))
         tests = round(test_fraction * len(paths))
@@ -103,7 +104,7 @@ def load_groups(
     split_of = dict.fromkeys(valid_groups, "valid") | dict.fromkeys(test_groups, "test")
     if not root.is_dir():
         raise DatasetError(f"{root} is not a folder; expected <group>/<image> inside it")
-    groups = {folder.name: folder for folder in sorted(root.iterdir()) if folder.is_dir()}
+    groups = {folder.name: folder for folder in folders_in(root)}
     unknown = sorted(split_of.keys() - groups.keys())
     if unknown:
         raise DatasetError(f"{root} has no group {', '.join(unknown)}; there are {', '.join(groups)}")
@@ -198,9 +199,16 @@ def as_divided(samples: Iterable[Sample], division: Mapping[str, str]) -> list[S
 
 
 def trained_on(samples: Iterable[Sample], division: Mapping[str, str]) -> list[Sample]:
-    """Those of ``samples`` that are in the split ``train`` of ``division``."""
-    digests = set(division.get("train", "").split())
-    return [sample for sample in samples if _digest(sample.path) in digests] if digests else []
+    """Those of ``samples`` that are in the split ``train`` of ``division``.
+
+    A copy that was in the sample's own split then too, such as a black frame, is not counted.
+    """
+    digests = {split: set(found.split()) for split, found in division.items()}
+    train = digests.pop("train", set())
+    if not train:
+        return []
+    found = [(sample, _digest(sample.path)) for sample in samples]
+    return [one for one, digest in found if digest in train and digest not in digests.get(one.split, ())]
 
 
 def _digest(path: Path) -> str:

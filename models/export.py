@@ -89,7 +89,6 @@ def export(
     training: dict[str, Any],
     valid: Judged,
     test: Judged | None = None,
-    enter: float = 0.6,
 ) -> Artifact:
     """Calibrate on ``valid``, then store the network with its figures on ``valid`` and ``test``."""
     judged = [("valid", valid)] + ([("test", test)] if test else [])
@@ -98,10 +97,10 @@ def export(
     metrics: dict[str, Any] = {}
     for split, part in judged:
         evaluation = part.evaluation(temperature)
-        metrics[split] = {"images": counts(part.samples), "all": evaluation.summary(enter)}
+        metrics[split] = {"images": counts(part.samples), "all": evaluation.summary()}
         sports = tuple(label for label in labels if label != BACKGROUND)
         if sports != labels and any(sample.label in sports for sample in part.samples):
-            metrics[split]["without_background"] = evaluation.restricted(sports).summary(enter)
+            metrics[split]["without_background"] = evaluation.restricted(sports).summary()
     return save_artifact(
         folder,
         network,

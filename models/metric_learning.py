@@ -78,7 +78,8 @@ def fit_embedding(
     where no epoch has a loss.
     """
     embedder = keras.Model(network.input, network.get_layer(features).output)
-    embedder.compile(optimizer=optimizer, loss=loss, jit_compile=False)
+    jit = False if keras.backend.backend() == "tensorflow" else "auto"
+    embedder.compile(optimizer=optimizer, loss=loss, jit_compile=jit)
     best = folder / "embedding.weights.h5"
     best.unlink(missing_ok=True)
     callbacks = [
@@ -89,7 +90,9 @@ def fit_embedding(
     ]
     if patience:
         callbacks.append(keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience))
-    embedder.fit(train, validation_data=valid, epochs=epochs, callbacks=callbacks, verbose=verbose)
+    embedder.fit(
+        train, validation_data=valid, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=verbose
+    )
     if not best.is_file():
         raise DivergedError(folder)
     embedder.load_weights(best)

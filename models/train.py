@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from models import architectures
 from models.architectures.normalisation import finalize_normalization
@@ -76,6 +77,8 @@ class Training:
         if not self.train or not self.valid:
             raise DatasetError(f"training needs the splits train and valid; found {counts(samples)}")
         self.labels = tuple(sorted({sample.label for sample in self.train}))
+        if len(self.labels) < 2:
+            raise DatasetError(f"training needs two labels or more; found {self.labels[0]!r} alone")
         strangers = sorted({sample.label for sample in self.valid} - set(self.labels))
         if strangers:
             raise DatasetError(f"validation images have labels without training images: {strangers}")
@@ -124,6 +127,7 @@ class Training:
         if not self.settings.refit_epochs:
             return network
         if not done.is_file():
+            keras.utils.set_random_seed(self.settings.seed)
             with self._noted():
                 self._refit_head(network, preprocessing)
                 save_whole(network, done)
@@ -201,12 +205,14 @@ class Training:
             return
         network = self.build()
         train = self.batches(self.train, self._train_view, shuffle=True)
+        # in the same order in each epoch: a batch's pairs, and so its loss, hang on what is in it
+        order = np.random.default_rng(settings.seed).permutation(len(self.valid))
         fit_embedding(
             network,
             self.architecture.features,
             loss,
             train,
-            self.batches(self.valid, self._valid_view, shuffle=True),
+            self.batches([self.valid[i] for i in order], self._valid_view),
             optimizer=make_optimizer(settings, settings.epochs * len(train)),
             epochs=settings.epochs,
             patience=settings.patience,
@@ -247,6 +253,7 @@ class Training:
             epochs=settings.epochs,
             class_weight=self._class_weight(),
             callbacks=epoch_callbacks(self.folder, progress, settings),
+            shuffle=False,
             verbose=self._verbose,
         )
 

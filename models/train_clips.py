@@ -78,6 +78,8 @@ class ClipTraining:
                 f"and valid; found {counts([window.sample for window in self.windows])}"
             )
         self.labels = tuple(sorted({window.label for window in self.train}))
+        if len(self.labels) < 2:
+            raise DatasetError(f"training needs two labels or more; found {self.labels[0]!r} alone")
         strangers = sorted({window.label for window in self.valid} - set(self.labels))
         if strangers:
             raise DatasetError(f"validation windows have labels without training windows: {strangers}")
@@ -175,6 +177,7 @@ class ClipTraining:
             validation_data=(valid_features[0][valid_table], self._targets(self.valid)),
             class_weight=self._class_weight(),
             callbacks=callbacks,
+            shuffle=False,
             verbose=self._verbose,
         )
         if not best.is_file():
@@ -219,6 +222,7 @@ class ClipTraining:
             epochs=settings.epochs,
             class_weight=self._class_weight(),
             callbacks=epoch_callbacks(self.folder, progress, settings),
+            shuffle=False,
             verbose=self._verbose,
         )
 

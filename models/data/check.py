@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from models.data.duplicates import DEFAULT_DISTANCE, Duplicates, group_hashes
 from models.data.hashes import difference_hash
 from models.data.images import Skipped, for_each
-from models.data.listing import IMAGE_SUFFIXES, SPLITS, Entry, Listing
+from models.data.listing import SPLITS, Entry, Listing, images_in
 
 KINDS = {
     "missing": "labels without an image",
@@ -98,9 +98,9 @@ def _check_files(listing: Listing) -> Iterator[Finding]:
         if len(values) > 1:
             shown = " and ".join(f"{label} ({split or 'no split'})" for label, split in sorted(values))
             yield Finding("listed-twice", f"{path} is {shown}", (path,))
-    for file in sorted(listing.root.rglob("*")):
+    for file in images_in(listing.root):
         path = file.relative_to(listing.root).as_posix()
-        if file.suffix.lower() in IMAGE_SUFFIXES and path not in by_path:
+        if path not in by_path:
             yield Finding("unlisted", f"{path} has no label", (path,))
 
 

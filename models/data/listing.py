@@ -64,18 +64,28 @@ def open_listing(data: Path, file: Path | None = None, *, group_column: str = "g
 
 
 def images_in(folder: Path) -> list[Path]:
-    """All images in ``folder`` and below, by name; hidden files are none, as macOS leaves with a copy."""
+    """All images in ``folder`` and below, by name, without what is hidden."""
+    return [path for path in _visible(folder, "**/*") if path.suffix.lower() in IMAGE_SUFFIXES]
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in ``folder``, by name, without hidden ones."""
+    return [path for path in _visible(folder, "*") if path.is_dir()]
+
+
+def _visible(folder: Path, pattern: str) -> list[Path]:
+    """Paths without a part that begins with a dot: what macOS leaves in a copy, or a notebook in a folder."""
     return sorted(
         path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        for path in folder.glob(pattern)
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
 
 
 def scan_folder(root: Path) -> Listing:
     """All images of ``root/<label>/`` and below, by name; a group is a folder below the label's."""
     entries = []
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+    for folder in folders_in(root):
         for path in images_in(folder):
             parts = path.relative_to(root).parts
             entries.append(Entry("/".join(parts), folder.name, group="/".join(parts[1:-1])))

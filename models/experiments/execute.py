@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,13 +99,7 @@ def _start(
         check_fed_alike(earlier, settings.preprocessing)
         check_unseen(earlier, samples)
         return earlier.fill, replace(settings, head_epochs=0)
-    if experiment.imagenet_weights is not None and settings.weights == "imagenet":
-        return partial(_load_from, experiment.architecture, experiment.imagenet_weights), settings
+    load, folder = architectures.find(settings.architecture).load_weights, experiment.imagenet_weights
+    if folder is not None and load is not None and settings.weights == "imagenet":
+        return lambda network: load(network, folder), settings
     return None, settings
-
-
-def _load_from(architecture: str, folder: Path, network: Any) -> None:
-    load = architectures.find(architecture).load_weights
-    if load is None:
-        raise ModelError(f"there are no ImageNet weights for {architecture}; it is trained from scratch")
-    load(network, folder)

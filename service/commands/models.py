@@ -58,11 +58,13 @@ def evaluate(
     from models.datasets import Collection, of_split
     from models.errors import ModelError
     from models.evaluate_clips import evaluate_clips, windows_of
+    from models.extra import require_train_extra
     from models.report import format_table, write_report
     from service.engines.stored import open_model
     from service.progress import evaluate_shown, progress_bar
     from service.windows import engine_of
 
+    require_train_extra()
     artifact = load_artifact(model)
     if artifact.judges_clips:
         if any((splits, background, valid_groups, test_groups, labels)):

@@ -227,6 +227,9 @@ def train(
     With --grid every combination of the ranges is a run in a folder of its own; DIR/table.csv and
     DIR/leaderboard.html compare them by validation accuracy. What is done is not done again.
     """
+    from models.extra import require_train_extra
+
+    require_train_extra()
     given = {
         "data": None if data is None else data.absolute(),
         "name": name,

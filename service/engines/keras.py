@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +15,19 @@ import numpy.typing as npt
 
 from models.artifact import with_features
 from service.engines.quiet import native_stderr_held
+from service.errors import ConfigurationError
 from service.types import Image
 
 # Read by TensorFlow when it is first imported, so this has to stand before the import: its notes on
 # devices and instruction sets would break into the progress bar.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# So has Keras' backend, of which a shell may name another to train with.
+os.environ["KERAS_BACKEND"] = "tensorflow"
+if "keras" in sys.modules and (backend := sys.modules["keras"].backend.backend()) != "tensorflow":
+    raise ConfigurationError(
+        f"engine 'tensorflow' cannot run in a process whose Keras runs on {backend!r}: start another one, "
+        "or set KERAS_BACKEND=tensorflow before it starts"
+    )
 with native_stderr_held():
     import tensorflow as tf
 

@@ -9,6 +9,7 @@ import pytest
 from models.checkpoints import Progress, hold_settings, load_best, origin, save_whole, write_whole
 from models.datasets import Sample
 from models.errors import DivergedError, ModelError
+from models.settings import TrainingSettings
 
 
 def test_patience_counts_from_the_best_epoch_across_sittings(tmp_path: Path) -> None:
@@ -63,6 +64,16 @@ def test_runs_begun_by_earlier_versions_hold_what_they_stored(tmp_path: Path) ->
     hold_settings(tmp_path, {"seed": 1}, origin(SAMPLES, ("a", "b"), None))
     with pytest.raises(ModelError, match="another seed;"):
         hold_settings(tmp_path, {"seed": 2}, origin(SAMPLES, ("a", "b"), None))
+
+
+def test_a_setting_that_came_later_has_its_default(tmp_path: Path) -> None:
+    """An upgrade does not leave a run unfinished; another value than the default is another run."""
+    settings = asdict(TrainingSettings())
+    stored = {name: value for name, value in settings.items() if name != "precision"}
+    (tmp_path / "settings.json").write_text(json.dumps(stored))
+    hold_settings(tmp_path, settings, {})
+    with pytest.raises(ModelError, match="another precision;"):
+        hold_settings(tmp_path, settings | {"precision": "bfloat16"}, {})
 
 
 def test_a_loss_that_is_no_number_is_never_the_best(tmp_path: Path) -> None:

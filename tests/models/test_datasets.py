@@ -2,6 +2,7 @@
 
 import os
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -254,3 +255,14 @@ def test_what_a_model_was_trained_on_is_found_wherever_it_lies(color_folder: Pat
     moved = Sample(copy, "red", "test")
     assert trained_on([moved, *of_split(samples, "test")], division) == [moved]
     assert trained_on([moved], {}) == []
+
+
+def test_a_copy_that_was_in_its_own_split_then_has_not_moved(color_folder: Path, tmp_path: Path) -> None:
+    """One black frame that two videos share does not stop the test video from being judged."""
+    samples = load_folder(color_folder)
+    copy = Sample(tmp_path / "copy.png", "red", "test")
+    copy.path.write_bytes(of_split(samples, "train")[0].path.read_bytes())
+    division = division_of([*samples, copy])
+    assert trained_on([copy], division) == []
+    assert trained_on([replace(copy, split="valid")], division) == [replace(copy, split="valid")]
+    assert trained_on([replace(copy, split="train")], division) == [replace(copy, split="train")]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -164,6 +165,22 @@ def test_the_reference_stays_as_it_was(reference: Artifact, int8: Artifact) -> N
     assert load_artifact(reference.folder).openvino_network is None
 
 
+def test_the_reference_is_in_single_precision(
+    reference: Artifact, color_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also on a machine with a GPU, where the engine would compute in half."""
+    asked = []
+
+    def recorded(artifact: Artifact, **options: Any) -> KerasClassifier:
+        asked.append(options["accelerated"])
+        return KerasClassifier(artifact, **options)
+
+    monkeypatch.setattr("service.engines.keras.KerasClassifier", recorded)
+    arguments = ["--data", str(color_folder), "--precision", "fp32", "-o", str(tmp_path / "copy")]
+    assert status_of(["export", str(reference.folder), *arguments]) == 0
+    assert asked == [False]
+
+
 def test_again_and_in_place(
     int8: Artifact, color_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,6 +197,36 @@ def test_again_and_in_place(
     assert set(both.record("export")) == {"int8", "fp32"}
     weights = Precision.INT8.files[1]
     assert both.files[weights] == int8.files[weights]
+
+
+def test_a_model_that_is_stored_again(int8: Artifact, tmp_path: Path) -> None:
+    """The same network keeps what is whole of its export; another one, or another temperature, has none."""
+    folder = tmp_path / "model"
+    shutil.copytree(int8.folder, folder)
+
+    def store(**other: Any) -> Artifact:
+        known = {
+            name: getattr(int8, name) for name in ("name", "version", "architecture", "options", "labels")
+        }
+        calibrated = {"preprocessing": int8.preprocessing, "temperature": int8.temperature}
+        records = {"training": int8.record("training"), "metrics": {"test": {}}}
+        return save_artifact(folder, network, **{**known, **calibrated, "records": records, **other})
+
+    network = int8.build_network()
+    again = store()
+    assert (again.precisions, again.record("metrics")) == ((Precision.INT8,), {"test": {}})
+    assert {file: again.files[file] for file in Precision.INT8.files} == {
+        file: int8.files[file] for file in Precision.INT8.files
+    }
+    (folder / Precision.INT8.files[1]).write_bytes(b"damaged")
+    assert store().precisions == ()
+    shutil.rmtree(folder)
+    shutil.copytree(int8.folder, folder)
+    assert store(temperature=0.5).precisions == ()
+    shutil.rmtree(folder)
+    shutil.copytree(int8.folder, folder)
+    network.layers[-1].set_weights([weight + 1 for weight in network.layers[-1].get_weights()])
+    assert store().precisions == ()
 
 
 def test_an_export_that_fails(

@@ -75,6 +75,24 @@ def test_losses_are_those_of_the_papers(spread: float) -> None:
     assert float(semi_hard_triplet_loss(targets, embeddings)) == pytest.approx(triplet, rel=1e-3, abs=1e-4)
 
 
+def test_every_epoch_is_validated_on_the_same_pairs(
+    color_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several labels in a batch; other pairs would have another loss."""
+    from models.datasets import load_folder
+    from models.presets import with_overrides
+    from models.train import Training
+
+    given = []
+    monkeypatch.setattr("models.train.fit_embedding", lambda *places, **_: given.append(places[4]))
+    settings = with_overrides(architecture="siamese", batch_size=4)
+    Training(load_folder(color_folder, valid_fraction=0.5), tmp_path, settings, verbose=0).fit()
+    images, targets = given[0][0]
+    given[0].on_epoch_end()
+    np.testing.assert_array_equal(given[0][0][0], images)
+    assert len(set(targets.argmax(axis=1))) > 1
+
+
 @pytest.mark.parametrize("architecture", ["siamese", "triplet"])
 def test_training_brings_images_of_a_label_together(architecture: str, tmp_path: Path) -> None:
     """A few epochs on coloured pictures make an artifact's network that knows them, through prototypes."""

@@ -220,7 +220,8 @@ def test_batches_of_the_engine_change_nothing(artifact: Artifact) -> None:
 def test_whole_networks_are_trained_resumed_and_served(
     name: str, options: dict[str, object], videos: Path, tmp_path: Path
 ) -> None:
-    """A network that cannot be cut learns from pixels; an interrupted run goes on where it was."""
+    """A network that cannot be cut learns from pixels; an interrupted run goes on where it was, to the very
+    weights of one that was not."""
     side = 32 if name == "c3d" else 24
     settings = replace(
         architectures.find(name).settings,
@@ -234,6 +235,10 @@ def test_whole_networks_are_trained_resumed_and_served(
     training = ClipTraining(frames, folder, replace(settings, epochs=2), verbose=0)
     train_and_report(training, Experiment(data=videos, architecture=name))
     assert len((folder / "log.csv").read_text().splitlines()) == 3
+    ClipTraining(frames, tmp_path / "whole", replace(settings, epochs=2), verbose=0).fit()
+    lasts = [keras.models.load_model(run / "last.keras") for run in (folder, tmp_path / "whole")]
+    for one, other in zip(*(last.get_weights() for last in lasts), strict=True):
+        np.testing.assert_array_equal(one, other)
     check_serving(load_artifact(folder / "artifact"), training, videos, tmp_path)
 
 
@@ -297,6 +302,8 @@ def test_mistakes_are_explained(videos: Path, tmp_path: Path) -> None:
     long = replace(frozen(), options={**OPTIONS, "frames": 99})
     with pytest.raises(DatasetError, match="windows of 99 consecutive frames"):
         ClipTraining(frames, tmp_path, long, verbose=0)
+    with pytest.raises(DatasetError, match="two labels or more; found 'none' alone"):
+        ClipTraining([replace(frame, label="none") for frame in frames], tmp_path, frozen(), verbose=0)
     with pytest.raises(WeightsError, match="no base"):
         ClipTraining(frames, tmp_path, frozen(), verbose=0).fit()
     with pytest.raises(ModelError, match="no augmentation 'vidoe' of clips; there are none, clip"):

@@ -13,7 +13,7 @@ from models import architectures
 from models.artifact import CARD, WEIGHTS, Artifact, list_artifacts, load_artifact
 from models.charts import draw_learning_curves, read_history, save
 from models.checkpoints import Progress, averaged_weights
-from models.datasets import Sample, division_of, load_folder, of_split
+from models.datasets import Sample, division_of, load_folder, of_labels, of_split
 from models.errors import ArtifactError, DatasetError, DivergedError, ModelError, WeightsError
 from models.experiments.results import count_parameters
 from models.experiments.samples import check_fed_alike, check_unseen
@@ -157,6 +157,41 @@ def test_the_average_of_the_weights_is_kept_and_survives_a_stop(color_folder: Pa
     for mean, kept in zip(averaged, best.get_weights(), strict=True):
         np.testing.assert_array_equal(mean, kept)
     assert any(not np.array_equal(mean, own) for mean, own in zip(averaged, last.get_weights(), strict=True))
+
+
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(color_folder: Path, tmp_path: Path) -> None:
+    """Bit by bit: the order of the images, their views, dropout and the optimizer go on where they were."""
+    samples = load_folder(color_folder)
+    settings = with_overrides(
+        architecture="small_cnn",
+        learning_rate=1e-3,
+        batch_size=8,
+        augmentation="video",
+        options={"dropout": 0.5},
+    )
+    weights = {}
+    for name, sittings in {"whole": [2], "stopped": [1, 2]}.items():
+        for epochs in sittings:  # as if stopped after the first
+            (tmp_path / name / "settings.json").unlink(missing_ok=True)
+            Training(samples, tmp_path / name, replace(settings, epochs=epochs), verbose=0).fit()
+        weights[name] = keras.models.load_model(tmp_path / name / "last.keras").get_weights()
+    for one, other in zip(weights["whole"], weights["stopped"], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_refit_hangs_on_the_seed_alone(
+    color_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many stages were done before it in the same sitting."""
+    drawn = []
+    monkeypatch.setattr(Training, "_refit_head", lambda *_: drawn.append(np.random.random()))
+    inputs = keras.Input((2,))
+    network = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    for name in ("one", "two"):
+        settings = replace(with_overrides(architecture="small_cnn"), refit_epochs=1)
+        training = Training(load_folder(color_folder), tmp_path / name, settings, verbose=0)
+        training.refit(network, settings.preprocessing)
+    assert drawn[0] == drawn[1]
 
 
 @pytest.mark.parametrize("staged", [True, False])
@@ -305,6 +340,8 @@ def test_mistakes_in_settings_are_explained(color_folder: Path, tmp_path: Path) 
         Training(
             [sample for sample in load_folder(color_folder) if sample.split == "train"], tmp_path, SETTINGS
         )
+    with pytest.raises(DatasetError, match="two labels or more; found 'red' alone"):
+        Training(of_labels(load_folder(color_folder), ["red"]), tmp_path, SETTINGS)
 
 
 def test_what_is_said_of_the_training_is_the_heads_on_a_frozen_base() -> None:

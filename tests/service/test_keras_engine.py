@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -89,6 +92,25 @@ def test_a_network_without_a_pool_is_refused() -> None:
     outputs = keras.layers.Dense(3)(keras.layers.Flatten()(inputs))
     with pytest.raises(ArtifactError, match="no layer to take features from"):
         with_features(keras.Model(inputs, outputs))
+
+
+def test_the_backend_of_a_training_is_not_that_of_the_engine() -> None:
+    """A shell that names another backend can evaluate; a process that has one loaded is told what to do."""
+    loaded = "import sys, types; jax = types.SimpleNamespace(backend=lambda: 'jax')"
+    loaded += "; sys.modules['keras'] = types.SimpleNamespace(backend=jax)"
+    for program, status, shown in (
+        ("import service.engines.keras, keras; print(keras.backend.backend())", 0, "tensorflow"),
+        (f"{loaded}; import service.engines.keras", 1, "whose Keras runs on 'jax': start another one"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "KERAS_BACKEND": "jax"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status
+        assert shown in done.stdout + done.stderr
 
 
 def test_half_precision_is_near(inputs: Any) -> None:

@@ -1,6 +1,7 @@
 """The commands about models, as a person gives them."""
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -70,6 +71,24 @@ def test_train_evaluate_show(
 
     assert status_of(["models", "show", str(run / "artifact")]) == 0
     assert "blue, red" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("library", ["jinja2", "matplotlib", "scipy", "sklearn"])
+def test_a_missing_library_is_told_before_the_training(
+    library: str,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Not when the report is to be written, hours later."""
+    monkeypatch.setitem(sys.modules, library, None)
+    train = ["train", str(pictures), "-o", str(tmp_path / "run")]
+    (tmp_path / "grid.toml").touch()
+    for arguments in (train, [*train, "--grid", str(tmp_path / "grid.toml")], ["evaluate", str(pictures)]):
+        assert status_of(arguments) == 2
+        assert f"{library} not found; run: pip install 'video-events[train]'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_mistakes_are_one_line_and_status_2(

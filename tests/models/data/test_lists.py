@@ -17,6 +17,7 @@ from models.data.import_images import import_images
 from models.data.listing import Entry, Listing, inside, open_listing, read_listing, write_listing
 from models.data.sheet import Layout, write_sheets
 from models.data.split import add_splits
+from models.datasets import load_folder, load_groups
 from models.errors import DatasetError
 
 ENTRIES = st.lists(
@@ -144,6 +145,19 @@ def test_impossible_shares_are_refused(fractions: dict[str, float]) -> None:
 def test_a_sound_collection_has_no_findings(videos: Listing) -> None:
     """The checks do not cry wolf."""
     assert check(videos) == []
+
+
+def test_what_is_hidden_is_not_there(tmp_path: Path) -> None:
+    """Neither label nor image nor group, wherever it lies, for training and for the tools alike."""
+    shown = [f"{label}/{n}.png" for label in "ab" for n in range(3)]
+    hidden = ["a/._0.png", ".ipynb_checkpoints/0.png", "b/.trash/0.png"]
+    for number, name in enumerate(shown + hidden):
+        write_picture(tmp_path / name, number)
+    assert [entry.path for entry in open_listing(tmp_path).entries] == shown
+    for samples in (load_folder(tmp_path), load_groups(tmp_path, "background")):
+        assert sorted(sample.path.relative_to(tmp_path).as_posix() for sample in samples) == shown
+    write_listing(tmp_path / "splits.csv", [Entry(path, path[0], "train") for path in shown[1:]])
+    assert [finding.paths for finding in check(open_listing(tmp_path))] == [(shown[0],)]
 
 
 def test_everything_wrong_is_found(videos: Listing) -> None:
