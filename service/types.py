@@ -148,6 +148,15 @@ class Preprocessor(Protocol):
         ...
 
 
+class ImageToInput(Protocol):
+    """The preprocessing that is stored with a model."""
+
+    @property
+    def views(self) -> tuple[object, ...]: ...
+
+    def model_input(self, image: Image, view: int = 0) -> Image: ...
+
+
 class Classifier(Preprocessor, Protocol):
     """Turns a batch of model inputs into probabilities: the seam between a stream and inference."""
 

@@ -51,7 +51,7 @@ def openvino_alone(
 
 def convert_openvino(model: str, path: Path) -> None:
     """Write the network in single precision to ``path`` (.xml) and the weights beside it."""
-    import service.engines.keras  # noqa: F401  sets TensorFlow up before it is imported
+    import service.engines.compiled  # noqa: F401  sets TensorFlow up before it is imported
     from models.openvino import convert
     from models.openvino_library import openvino
 

@@ -26,7 +26,7 @@ class LectureLoop:
     """Works on ``clip`` from its start in every round, and writes into ``folder``."""
 
     def __init__(self, model: str, clip: Path, folder: Path) -> None:
-        import service.engines.keras  # noqa: F401  sets TensorFlow up before it is imported
+        import service.engines.compiled  # noqa: F401  sets TensorFlow up before it is imported
         from models.artifact import load_artifact
 
         artifact = load_artifact(model)

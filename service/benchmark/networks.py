@@ -72,7 +72,7 @@ def export_onnx(model: str, clip: Path, path: Path) -> None:
     where tf2onnx is not installed, and for a network that judges windows of frames.
     """
     need("tf2onnx")
-    import service.engines.keras  # noqa: F401  sets TensorFlow up before it is imported
+    import service.engines.compiled  # noqa: F401  sets TensorFlow up before it is imported
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     import tensorflow as tf

@@ -92,6 +92,6 @@ def _choose_on_cpu(artifact: OpenvinoArtifact, engine: Engine, level: int) -> En
 
 
 def _tensorflow_finds_gpu() -> bool:
-    from service.engines.keras import finds_gpu
+    from service.engines.compiled import finds_gpu
 
     return finds_gpu()

@@ -1,16 +1,15 @@
-"""TensorFlow for models that judge windows of frames: two compiled functions, one before and one behind the
-window."""
+"""TensorFlow for models that judge windows of frames: two networks, one before and one behind the window."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from service.engines.keras import ImageToInput, _share_gpu_memory
-from service.engines.quiet import native_stderr_held
-from service.types import Image
+from service.engines.compiled import CompiledNetwork, precision
+from service.types import Image, ImageToInput
 
 
 class Parts(Protocol):
@@ -43,25 +42,31 @@ class ClipArtifact(Protocol):
 
 
 class KerasClipEngine:
-    """A ``types.ClipEngine``. Both functions run in batches of fixed sizes, as ``KerasClassifier`` does.
+    """A ``types.ClipEngine``, whose two functions run as that of ``KerasClassifier`` does.
 
     For use from one thread.
     """
 
     views = 1
 
-    def __init__(self, artifact: ClipArtifact, *, batch_size: int = 8, buckets: bool = False) -> None:
+    def __init__(
+        self,
+        artifact: ClipArtifact,
+        *,
+        batch_size: int = 8,
+        buckets: bool = False,
+        accelerated: bool | None = None,
+    ) -> None:
         self._preprocessing = artifact.preprocessing
         self._labels = tuple(artifact.labels)
-        with native_stderr_held():
-            _share_gpu_memory()
-        parts = artifact.build_clip_parts()
-        import tensorflow as tf
-
+        with precision(accelerated) as is_accelerated:
+            parts = artifact.build_clip_parts()
+            compiled = partial(
+                CompiledNetwork, batch_size=batch_size, buckets=buckets, accelerated=is_accelerated
+            )
+            self._encode = None if parts.encode is None else compiled(parts.encode, np.uint8)
+            self._decide = compiled(parts.decide, np.uint8 if parts.encode is None else np.float32)
         self._frames = parts.frames
-        self._encode = None if parts.encode is None else _Batched(parts.encode, tf.uint8, batch_size, buckets)
-        inputs = tf.uint8 if parts.encode is None else tf.float32
-        self._decide = _Batched(parts.decide, inputs, batch_size, buckets)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -75,10 +80,10 @@ class KerasClipEngine:
         return self._preprocessing.model_input(image)
 
     def encode(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-        return inputs if self._encode is None else self._encode(inputs)
+        return inputs if self._encode is None else self._encode(inputs)[0]
 
     def decide(self, windows: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        results = self._decide(windows)
+        (results,) = self._decide(windows)
         return np.clip(results, 0.0, 1.0, out=results)
 
     def warm_up(self) -> None:
@@ -86,44 +91,3 @@ class KerasClipEngine:
         for function in (self._encode, self._decide):
             if function is not None:
                 function.warm_up()
-
-
-class _Batched:
-    """A Keras model as a compiled function that runs in batches of one size, or of powers of two up to it."""
-
-    def __init__(self, model: Any, dtype: Any, batch_size: int, buckets: bool) -> None:
-        import tensorflow as tf
-
-        model.trainable = False
-        self._batch_size = batch_size
-        self._shape = tuple(int(side) for side in model.input_shape[1:])
-        self._dtype = dtype
-        self._constant = tf.constant
-        self._width = int(model.output_shape[-1])
-
-        def outputs(inputs: Any) -> Any:
-            return model(tf.cast(inputs, tf.float32), training=False)
-
-        function = tf.function(outputs)
-        powers = (1 << power for power in range(batch_size.bit_length()))
-        sizes = sorted(
-            {*(size for size in powers if size < batch_size), batch_size} if buckets else {batch_size}
-        )
-        self._functions = {
-            size: function.get_concrete_function(tf.TensorSpec((size, *self._shape), dtype)) for size in sizes
-        }
-
-    def __call__(self, inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        results = np.empty((len(inputs), self._width), np.float32)
-        for start in range(0, len(inputs), self._batch_size):
-            part = inputs[start : start + self._batch_size]
-            count = len(part)
-            size = min(size for size in self._functions if size >= count)
-            if count < size:
-                part = np.concatenate([part, np.zeros((size - count, *self._shape), part.dtype)])
-            results[start : start + count] = self._functions[size](self._constant(part)).numpy()[:count]
-        return results
-
-    def warm_up(self) -> None:
-        for size in self._functions:
-            self(np.zeros((size, *self._shape), self._dtype.as_numpy_dtype))

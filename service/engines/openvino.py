@@ -12,17 +12,10 @@ import numpy.typing as npt
 from models.openvino_library import has_bfloat16, openvino
 from service.engines.devices import cores
 from service.errors import ConfigurationError
-from service.types import Image
+from service.types import Image, ImageToInput
 
 REQUESTS_PER_STREAM: Final = 2
 """One runs, one waits, so that no core idles between two frames."""
-
-
-class ImageToInput(Protocol):
-    @property
-    def views(self) -> tuple[object, ...]: ...
-
-    def model_input(self, image: Image, view: int = 0) -> Image: ...
 
 
 class OpenvinoArtifact(Protocol):

@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models import architectures
+from models.architectures.clips import ClipParts, cut
 from models.artifact import with_features
 from models.errors import ArtifactError
+from models.preprocessing import Preprocessing
 from service.engines import open_engine
 from service.engines.keras import KerasClassifier
+from service.engines.keras_clips import KerasClipEngine
 from service.types import Embedder, Image
 
 
@@ -125,3 +129,41 @@ def test_half_precision_is_near(inputs: Any) -> None:
     assert 0 < np.abs(features - expected_features).max() < 5e-3
     assert np.allclose(probabilities, expected, atol=5e-3)
     assert keras.config.dtype_policy().name == "float32"
+
+
+class ClipArtifact:
+    """A clip network of random weights, cut in two."""
+
+    labels = ("a", "b", "background")
+    preprocessing = Preprocessing(height=32, width=32, mean=(0.0, 0.0, 0.0), scale=1 / 255)
+
+    def __init__(self, architecture: str, **options: Any) -> None:
+        self._architecture = architecture
+        self._options = architectures.find(architecture).complete({"frames": 4} | options)
+
+    def build_clip_parts(self) -> ClipParts:
+        import keras
+
+        keras.utils.set_random_seed(3)
+        network = architectures.build(self._architecture, 3, self.preprocessing, **self._options)
+        parts = cut(network, self.preprocessing)
+        probabilities = keras.layers.Softmax(dtype="float32")(parts.decide.output)
+        return ClipParts(parts.frames, parts.encode, keras.Model(parts.decide.input, probabilities))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options"),
+    [("lrcn", {"base": "small", "sequence": "lstm", "units": 8}), ("small_c3d", {})],
+)
+def test_clip_models_are_accelerated_too(architecture: str, options: dict[str, Any]) -> None:
+    """Both parts, compiled by XLA in half precision as on a GPU, agree with the reference."""
+    frames = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    answers = []
+    for accelerated in (False, True):
+        engine = KerasClipEngine(
+            ClipArtifact(architecture, **options), batch_size=4, buckets=True, accelerated=accelerated
+        )
+        features = engine.encode(frames)
+        answers.append(engine.decide(np.stack([features[start : start + 4] for start in range(5)])))
+    assert answers[1].dtype == np.float32
+    assert 0 < np.abs(answers[1] - answers[0]).max() < 1e-2
