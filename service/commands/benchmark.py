@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from service.benchmark import Part
+from service.commands.signals import terminate_as_interrupt
 from service.commands.statuses import INTERRUPTED
 from service.engines import Engine
 from service.errors import BenchmarkError, ConfigurationError
@@ -67,7 +68,7 @@ def benchmark(
     The lecture's loop (predict one frame after the other), the same network in every engine that is
     installed, each stage alone and the whole pipeline take turns in interleaved rounds. Then come longer
     clips, a large event log, live streams and many subscribers. Prints tables and one line of JSON. Ctrl-C
-    prints what has been measured until then. Leave the machine alone meanwhile.
+    or SIGTERM prints what has been measured until then. Leave the machine alone meanwhile.
     """
     wanted = _overrides(
         quick,
@@ -104,7 +105,8 @@ def benchmark(
     with step_display(Console(stderr=True)) as on_step:
         suite = Suite(settings, on_step)
         try:
-            suite.run()
+            with terminate_as_interrupt():
+                suite.run()
         except KeyboardInterrupt:
             failure = typer.Exit(INTERRUPTED)
         except Exception as error:  # whatever it is, what was measured until then is told first

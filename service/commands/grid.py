@@ -5,10 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any
 
 import typer
@@ -17,6 +15,7 @@ from models.errors import ExperimentError
 from models.experiments.compare import columns_of, show, tabulate
 from models.experiments.grid import EXPERIMENT, PAGE, TABLE, Planned, Table, read_grid, run_grid
 from models.experiments.samples import load_groups
+from service.commands.signals import terminate_as_interrupt
 from service.lock import only_one
 
 LOG = "log.txt"
@@ -29,7 +28,7 @@ def run_grid_file(file: Path, output: Path, overrides: Mapping[str, Any], *, ret
     plan = read_grid(file, overrides, load_groups)
     output.mkdir(parents=True, exist_ok=True)
     taken = ExperimentError(f"{output}: a grid, or a run that it began, works here already")
-    with only_one(output, taken) as lock, _terminate_as_interrupt():
+    with only_one(output, taken) as lock, terminate_as_interrupt():
         table = run_grid(
             plan,
             output,
@@ -119,17 +118,3 @@ def _reason(log: Path, status: int) -> str:
         line for line in log.read_text(errors="replace").splitlines() if line.startswith("video-events: ")
     ]
     return lines[-1].removeprefix("video-events: ") if lines else f"exit status {status}; see {log}"
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM stops a grid like Ctrl-C."""
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,8 @@ from service.cli import status_of
 from service.commands import benchmark
 from service.errors import BenchmarkError
 from tests.conftest import WriteVideo
+from tests.service.api.conftest import until
+from tests.service.program import alive, descendants
 
 TINY = {
     "rounds": 2,
@@ -128,6 +134,31 @@ def test_ctrl_c_keeps_what_was_measured(
     assert result["interrupted"] is True
     assert result["events"]["events"] == 1
     assert "interrupted" in captured.err
+
+
+def test_sigterm_leaves_no_process_behind(artifact: Path) -> None:
+    """Who kills a benchmark politely gets what Ctrl-C gives, and no service or camera goes on without it."""
+    arguments = ["--part", "streams", "--engine", "tensorflow", "--model", str(artifact)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "service", "benchmark", "--quick", "--json", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        started: list[int] = []
+        try:
+            until(lambda: len(descendants(program.pid)) > 2, 120)  # the camera, the service and its own
+            started = descendants(program.pid)
+            program.terminate()
+            output, errors = program.communicate(timeout=60)
+            until(lambda: not alive(started), 30)
+        finally:
+            for pid in alive(started):
+                os.kill(pid, signal.SIGKILL)
+            program.kill()
+    assert program.returncode == 130, errors
+    assert json.loads(output)["interrupted"] is True
+    assert "interrupted" in errors
 
 
 def test_a_failure_keeps_what_was_measured(
