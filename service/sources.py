@@ -120,6 +120,7 @@ def open_source(
     name = source_id or redact(text)
     if not text or any(ord(letter) < 32 for letter in text):
         raise SourceNotFoundError(f"{name!r}: not the name of a source; give a file, an address or a device")
+    _check_letters(text, name)
     path = Path(text)
     if isinstance(source, str) and exists(path):
         return _open_path(path, name, open_timeout, hardware, enough)
@@ -160,6 +161,14 @@ def exists(path: Path) -> bool:
         return False
 
 
+def _check_letters(text: str, name: str) -> None:
+    """Raise SourceError for a name that is not UTF-8: OpenCV would end the process."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(f"{name!r}: a name that is not UTF-8 cannot be opened; rename it") from error
+
+
 def _open_path(
     path: Path, name: str, timeout: float, hardware: HardwareDecode, enough: tuple[int, int] | None
 ) -> Source:
@@ -181,6 +190,7 @@ def _open_path(
     # An absolute path cannot be taken for an address or an option. No read timeout: a process that was
     # stopped for a while (Ctrl-Z) must not find its file dead.
     target, threads = str(path.absolute()), min(_FILE_THREADS, len(os.sched_getaffinity(0)))
+    _check_letters(target, name)
 
     def open_capture(accelerated: bool) -> cv2.VideoCapture:
         capture = _capture(target, _FILE_OPTIONS, timeout, 0, threads, accelerated)
