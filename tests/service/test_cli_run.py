@@ -171,6 +171,22 @@ def test_results_of_a_folder_of_images_are_replaced(options: RunOptions, tmp_pat
             run_source(replace(options, source=source, video=False), fake_model)
 
 
+def test_other_images_of_the_same_name_are_not_overwritten(options: RunOptions, tmp_path: Path) -> None:
+    """Frames of two clips often lie in folders, or under patterns, of one name: neither costs the other."""
+    for folder, colour in (("a", "red"), ("b", "blue")):
+        (tmp_path / folder / "frames").mkdir(parents=True)
+        for number in range(3):
+            cv2.imwrite(str(tmp_path / folder / "frames" / f"{number}.bmp"), scene(colour))
+    for last in ("frames", "frames/%d.bmp"):
+        first, second = (
+            replace(options, source=str(tmp_path / folder / last), video=False) for folder in "ab"
+        )
+        for _ in range(2):
+            run_source(first, fake_model)
+        with pytest.raises(ConfigurationError, match="--overwrite"):
+            run_source(second, fake_model)
+
+
 def test_times_of_a_clip_without_a_rate(options: RunOptions, tmp_path: Path) -> None:
     """An event lies in the annotated video where the list says, in a browser's recording of any rate too."""
     random = np.random.default_rng(0)
