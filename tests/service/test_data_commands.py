@@ -143,6 +143,28 @@ def test_check_split_balance_and_sheets_work_on_what_frames_wrote(
     assert "4 pages" in capsys.readouterr().out
 
 
+def test_named_groups_and_other_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No option is passed over beside named groups: --keep keeps, shares and images are refused."""
+    (tmp_path / "splits.csv").write_text(
+        "path,label,split,group\n0.png,a,test,g0\n1.png,a,,g0\n2.png,a,,g1\n3.png,a,,g2\n4.png,a,valid,\n"
+    )
+    new = tmp_path / "new.csv"
+    arguments = ["data", "split", str(tmp_path), "-o", str(new), "--valid-groups"]
+    assert status_of([*arguments, "g1", "--keep"]) == 0
+    splits = [entry.split for entry in open_listing(tmp_path, new).entries]
+    assert splits == ["test", "test", "valid", "train", "valid"]
+    capsys.readouterr()
+    for more, hint in [
+        (["g0", "--keep"], "g0 is in test already"),
+        (["g1,g7"], "no group g7; there are g0, g1, g2"),
+        (["g1", "--valid", "0.2"], "by group or by share, not both"),
+        (["g1", "--test", "0"], "by group or by share, not both"),
+        (["g1", "--by-image"], "by group or by share, not both"),
+    ]:
+        assert status_of([*arguments, *more, "--overwrite"]) == 2
+        assert hint in capsys.readouterr().err
+
+
 def test_duplicates_are_listed_excluded_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The near copy of a test image leaves the training images of the new list; the old one stays."""
     root = tmp_path / "album"
