@@ -25,7 +25,9 @@ ListFile = Annotated[
         "--list", metavar="CSV", help="The list of the images in DATA.", show_default="the one in DATA"
     ),
 ]
-GroupColumn = Annotated[str, typer.Option(help="Column of the list that holds the group.")]
+GroupColumn = Annotated[
+    str, typer.Option(help="Column of the list that holds the group; of labels.csv by default the video.")
+]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results.")]
 NewList = Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="The new list.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]

@@ -74,6 +74,19 @@ def test_bad_lists_are_told_with_their_lines(tmp_path: Path, text: str, message:
         open_listing(tmp_path)
 
 
+def test_a_column_of_groups_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """Mistyped, it would mean no groups at all, and videos divided between training and test."""
+    (tmp_path / "labels.csv").write_text("video,frame,label,camera\nv1,0.png,a,c1\nv2,0.png,a,c1\n")
+    assert [entry.group for entry in open_listing(tmp_path).entries] == ["v1", "v2"]
+    assert [entry.group for entry in open_listing(tmp_path, group_column="camera").entries] == ["c1", "c1"]
+    with pytest.raises(DatasetError, match="no column 'camra'; there are video, frame, label, camera"):
+        open_listing(tmp_path, group_column="camra")
+    (tmp_path / "labels.csv").unlink()
+    write_picture(tmp_path / "a" / "0.png", 1)
+    with pytest.raises(DatasetError, match="no list"):
+        open_listing(tmp_path, group_column="camera")
+
+
 @given(ENTRIES)
 def test_lists_survive_being_written(tmp_path_factory: pytest.TempPathFactory, entries: list[Entry]) -> None:
     """What a tool writes is what the next one reads."""
