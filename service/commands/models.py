@@ -63,6 +63,8 @@ def evaluate(
     from service.progress import evaluate_shown, progress_bar
     from service.windows import engine_of
 
+    if not 0 < enter <= 1:
+        raise typer.BadParameter(f"--enter must be above 0 and at most 1, got {enter:g}")
     artifact = load_artifact(model)
     if artifact.judges_clips:
         if any((splits, background, valid_groups, test_groups, labels)):
@@ -90,7 +92,7 @@ def evaluate(
         write_report(output, evaluation, samples)
     summary = evaluation.summary(enter)
     if as_json:
-        typer.echo(json.dumps({"model": artifact.name, "split": split, **summary}))
+        typer.echo(json.dumps({"model": artifact.name, "split": split, **summary}, allow_nan=False))
         return
     typer.echo(format_table(evaluation))
     if labels is None and len(evaluation.labels) < len(artifact.labels):

@@ -99,7 +99,8 @@ def test_learn_run_list_evaluate_remove(
     assert figures["learned"]["yellow"] == {"n": 4, "recall": 1.0, "false": 0}
     assert figures["known"]["n"] == 4
 
-    assert status_of(["learn", "--remove", "yellow", *arguments]) == 0
+    assert status_of(["learn", "--remove", "yellow", "--json", *arguments]) == 0
+    assert json.loads(capsys.readouterr().out) == {"label": "yellow", "removed": True}
     assert status_of([*run, "--labels", "yellow"]) == 2
     assert {path: path.stat().st_mtime_ns for path in model.iterdir()} == before
 

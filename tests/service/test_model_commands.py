@@ -84,6 +84,8 @@ def test_mistakes_are_one_line_and_status_2(
         ),
         (["train", str(pictures), "-o", str(tmp_path / "run"), "--labels", "blue,pink"], "no images of pink"),
         (["evaluate", str(pictures), "--model", "sprots"], "no model 'sprots'"),
+        (["evaluate", str(pictures), "--enter", "nan", "--json"], "--enter must be above 0"),
+        (["evaluate", str(pictures), "--enter", "1.1"], "--enter must be above 0 and at most 1, got 1.1"),
         (["models", "show", "sprots"], "no model 'sprots'"),
     ]:
         assert status_of(arguments) == 2
