@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -96,6 +96,20 @@ class Experiment(BaseModel):
     def parameters(self) -> dict[str, Any]:
         """What differs from the defaults, as JSON can hold it."""
         return self.model_dump(mode="json", exclude_defaults=True)
+
+    def refuse(self, names: Iterable[str], why: str) -> None:
+        """Raise ExperimentError that says ``why`` if one of these parameters is given."""
+        given = [name for name in names if name in self.model_dump(exclude_defaults=True)]
+        if given:
+            raise ExperimentError(f"{self.architecture} {why}; {', '.join(given)} has no use")
+
+    def check_place(self, folder: Path) -> None:
+        """Raise ExperimentError for a run in ``folder`` if the next would take its report for images."""
+        if folder.resolve().is_relative_to(self.data.resolve()):
+            raise ExperimentError(
+                f"{folder} lies in {self.data}, where the pictures of its report would become a label; "
+                "choose another folder with --output"
+            )
 
     def settings(self) -> dict[str, Any]:
         """The parameters that ``models.presets.with_overrides`` takes."""

@@ -26,6 +26,8 @@ PATIENCE = 30.0
 def run_grid_file(file: Path, output: Path, overrides: Mapping[str, Any], *, retry: bool = False) -> None:
     """Run what ``file`` describes in ``output`` and show where it stands. Raises ExperimentError."""
     plan = read_grid(file, overrides, load_groups)
+    for planned in plan:
+        planned.experiment.check_place(output)
     output.mkdir(parents=True, exist_ok=True)
     taken = ExperimentError(f"{output}: a grid, or a run that it began, works here already")
     with only_one(output, taken) as lock, terminate_as_interrupt():

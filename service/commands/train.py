@@ -280,8 +280,13 @@ def train(
             raise typer.BadParameter("--grid goes without --experiment and --by-group (leave_out = 'each')")
         run_grid_file(grid, output, overrides, retry=retry)
         return
+    if retry:
+        raise typer.BadParameter("--retry has no use without --grid")
     planned = _planned(experiment, overrides)
+    planned.check_place(output)
     if by_group:
+        if planned.leave_out is not None:
+            raise typer.BadParameter("--by-group leaves out each group in turn; --leave-out has no use")
         from models.errors import ExperimentError
 
         if failed := _run_by_group(planned, output):

@@ -194,6 +194,25 @@ def test_a_grid_is_not_run_twice_at_once(grid: Path, capsys: pytest.CaptureFixtu
     assert "works here already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--architecture", "small_cnn", "--stride", "3"], "judges single images; stride"),
+        (["--architecture", "resnet50", "--features", "f"], "judges single images; features"),
+        (["--architecture", "small_cnn", "--unfreeze", "conv5"], "is trained from scratch; unfreeze"),
+        (["--weights", "none", "--imagenet-weights", "w"], "is trained from scratch; imagenet_weights"),
+        (["--architecture", "lrcn", "--split-by", "group"], "labels.csv says all; split_by"),
+        (["--architecture", "small_c3d", "--features", "f"], "is trained from scratch; features"),
+    ],
+)
+def test_options_without_a_use_are_told(
+    arguments: list[str], reason: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody believes to have tried what a network passes over."""
+    assert status_of(["train", str(pictures), "-o", str(tmp_path / "out"), *arguments]) == 2
+    assert f"{reason} has no use" in capsys.readouterr().err
+
+
 def test_mistakes_are_one_line_and_status_2(
     grid: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,6 +226,10 @@ def test_mistakes_are_one_line_and_status_2(
         (["train", "-o", out, "--grid", str(tmp_path / "e.toml")], "no [grid]"),
         (["train", str(pictures), "-o", out, "--leave-out", "camera9"], "there are camera0"),
         (["train", str(pictures), "-o", out, "--valid-fraction", "1.5"], "valid_fraction = 1.5"),
+        (["train", str(pictures), "-o", out, "--retry"], "--retry has no use without --grid"),
+        (["train", str(pictures), "-o", out, "--by-group", "--leave-out", "camera1"], "has no use"),
+        (["train", str(pictures), "-o", str(pictures / "run")], "would become a label"),
+        (["train", "--grid", str(grid / "grid.toml"), "-o", str(pictures / "run")], "would become a label"),
         (["compare", str(tmp_path)], "no finished run"),
         (["compare", str(tmp_path / "nowhere")], "no such file or folder"),
     ]:
