@@ -48,6 +48,8 @@ from service.sources import exists, open_source, redact
 from service.types import Classifier, Event
 
 VIDEO_SUFFIX: Final = "_events.avi"
+LONGEST_NAME: Final = 255
+"""Bytes that a file system takes for the name of a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +188,8 @@ def output_stem(source: str) -> str:
 
 def source_digest(source: str) -> str | None:
     """Of a file, or of images by their place, names and sizes; None for all else, as what is not there."""
-    path = local_path(source)
     try:
+        path = local_path(source)
         if path is None or path.is_file():
             return digest_of(path) if path else None
         images = [f"{image.name} {image.stat().st_size}" for image in find_images(path)]
@@ -214,6 +216,8 @@ def check_outputs(directory: Path, stem: str, name: str, digest: str | None, opt
     What an address or a device shows is another thing each time, so its results are never replaced unasked.
     Raises ``ConfigurationError`` for these, ``SinkError`` for a directory that cannot be written.
     """
+    if len(os.fsencode(f"{stem}{SUFFIXES[0]}.part")) > LONGEST_NAME:
+        raise ConfigurationError(f"{name} is too long a name for results to be called so; rename it")
     suffixes = (*SUFFIXES, VIDEO_SUFFIX) if options.video else SUFFIXES
     existing = [path for suffix in suffixes if (path := directory / (stem + suffix)).exists()]
     source = local_path(options.source)

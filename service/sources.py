@@ -135,7 +135,10 @@ def open_source(
         raise SourceError(f"{name}: addresses of this kind cannot be opened; use rtsp, rtsps, http or https")
     if text.isascii() and text.isdigit():
         return _open_device(int(text), name, open_timeout, read_timeout)
-    images = find_images(path)
+    try:
+        images = find_images(path)
+    except OSError as error:
+        raise SourceNotFoundError(f"{name}: cannot be found ({error.strerror}); check the path") from error
     if images:
         return ImageSequence(images, name, FALLBACK_FPS)
     raise SourceNotFoundError(f"{name}: there is no such file or directory; check the path")
@@ -174,11 +177,11 @@ def _open_path(
 ) -> Source:
     try:
         mode = path.stat().st_mode
+        images = find_images(path)
     except OSError as error:
         raise SourceNotFoundError(f"{name}: cannot be found ({error.strerror}); check the path") from error
     if stat.S_ISCHR(mode):
         return _open_device(str(path), name, timeout, timeout)
-    images = find_images(path)
     if images:
         return ImageSequence(images, name, FALLBACK_FPS)
     if stat.S_ISDIR(mode):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Choice:
 
     def check(self) -> None:
         """Raises DatasetError for values that cannot work."""
-        if self.every < 1 or (self.fps is not None and (self.fps <= 0 or self.every != 1)):
+        if self.every < 1 or (self.fps is not None and (not 0 < self.fps < math.inf or self.every != 1)):
             raise DatasetError(
                 f"every {self.every} frames at {self.fps} a second: give a whole number from 1 on, "
                 "or a rate above 0, not both"

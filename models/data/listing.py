@@ -6,6 +6,7 @@ import csv
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -166,6 +167,9 @@ def write_rows(
         unfinished.replace(file)
     except OSError as error:
         raise DatasetError(f"cannot write {file}: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
 def refuse_to_overwrite(path: Path, overwrite: bool) -> None:

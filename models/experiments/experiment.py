@@ -129,6 +129,8 @@ def read_parameters(file: Path) -> dict[str, Any]:
         raise ExperimentError(f"{file} cannot be read as TOML or JSON: {error}") from error
     if not isinstance(values, dict):
         raise ExperimentError(f"{file} holds a {type(values).__name__}; expected parameters by name")
+    if not isinstance(values.get("options", {}), dict):
+        raise ExperimentError(f"{file}: options = {values['options']!r}: expected a table of them by name")
     return resolve_paths(values, file.parent)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -89,8 +90,10 @@ def benchmark(
     from service.benchmark.report import show
     from service.benchmark.suite import Settings, Suite
 
+    if output is not None:
+        _make(output)
     if plot is not None:
-        plotting.check()
+        plotting.check(plot)
     settings = Settings(
         parts=tuple(dict.fromkeys(part or Part)),
         model=model,
@@ -150,9 +153,17 @@ def _overrides(quick: bool, **given: Any) -> dict[str, Any]:
     return (QUICK if quick else {}) | {name: value for name, value in given.items() if value is not None}
 
 
-def _write(folder: Path, line: str) -> None:
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchmarkError(f"cannot write into {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise BenchmarkError(f"cannot write into {folder}: permission denied")
+
+
+def _write(folder: Path, line: str) -> None:
+    try:
         (folder / RESULT).write_text(line + "\n", encoding="utf-8")
     except OSError as error:
         raise BenchmarkError(f"cannot write into {folder}: {error.strerror}") from error

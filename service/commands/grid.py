@@ -15,6 +15,7 @@ from models.errors import ExperimentError
 from models.experiments.compare import columns_of, show, tabulate
 from models.experiments.grid import EXPERIMENT, PAGE, TABLE, Planned, Table, read_grid, run_grid
 from models.experiments.samples import load_groups
+from models.report import make_folder
 from service.commands.signals import terminate_as_interrupt
 from service.lock import only_one
 
@@ -28,7 +29,7 @@ def run_grid_file(file: Path, output: Path, overrides: Mapping[str, Any], *, ret
     plan = read_grid(file, overrides, load_groups)
     for planned in plan:
         planned.experiment.check_place(output)
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     taken = ExperimentError(f"{output}: a grid, or a run that it began, works here already")
     with only_one(output, taken) as lock, terminate_as_interrupt():
         table = run_grid(

@@ -339,9 +339,12 @@ def _run_by_group(experiment: Experiment, output: Path) -> dict[str, str]:
     """
     from models.errors import ModelError
     from models.experiments.samples import load_groups
+    from models.report import make_folder
 
+    folders = folders_of(load_groups(experiment))
+    make_folder(output)
     figures, failed = {}, {}
-    for folder, group in folders_of(load_groups(experiment)).items():
+    for folder, group in folders.items():
         typer.echo(f"group {group} is left out", err=True)
         try:
             results = _run(experiment.model_copy(update={"leave_out": group}), output / folder)
@@ -356,7 +359,6 @@ def _run_by_group(experiment: Experiment, output: Path) -> dict[str, str]:
         known = [row[name] for row in figures.values() if row[name] is not None]
         mean[name] = round(sum(known) / len(known), 4) if known else None
     summary = {"groups": figures, "mean": mean, "failed": failed}
-    output.mkdir(parents=True, exist_ok=True)
     (output / "by_group.json").write_text(json.dumps(summary, indent=1) + "\n")
     typer.echo(f"{'left out':<16} images " + " ".join(f"{name:>22}" for name in _MEANS))
     for group, row in {**figures, "mean": {"n": "", **mean}}.items():

@@ -297,6 +297,8 @@ def test_timecode() -> None:
         ["run", "x.mp4", "--no-such-option"],
         ["no-such-command"],
         ["run", str(Path(__file__))],
+        ["run", "x" * 300 + ".mp4"],
+        ["run", "x" * 245 + ".mp4"],
     ],
 )
 def test_bad_arguments_are_one_line(
@@ -310,6 +312,13 @@ def test_bad_arguments_are_one_line(
     assert output.err.startswith("video-events: ")
     assert output.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_name_too_long_for_results_is_told(options: RunOptions, clip: Path) -> None:
+    """Before any work, as results are called like their source."""
+    long = clip.rename(clip.with_name("x" * 245 + ".avi"))
+    with pytest.raises(ConfigurationError, match="too long a name for results"):
+        run_source(replace(options, source=str(long)), fake_model)
 
 
 def test_help_is_near(capsys: pytest.CaptureFixture[str]) -> None:

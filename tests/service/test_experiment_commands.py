@@ -218,6 +218,7 @@ def test_mistakes_are_one_line_and_status_2(
 ) -> None:
     """Whatever is wrong with the arguments, a person reads one line that says what to do."""
     (tmp_path / "e.toml").write_text(f'data = "{pictures}"\nepohcs = 3\n')
+    (tmp_path / "o.toml").write_text(f'data = "{pictures}"\noptions = 3\n')
     out = str(tmp_path / "out")
     for arguments, hint in [
         (["train", "-o", out], "give DATA"),
@@ -226,6 +227,8 @@ def test_mistakes_are_one_line_and_status_2(
         (["train", "-o", out, "--grid", str(tmp_path / "e.toml")], "no [grid]"),
         (["train", str(pictures), "-o", out, "--leave-out", "camera9"], "there are camera0"),
         (["train", str(pictures), "-o", out, "--valid-fraction", "1.5"], "valid_fraction = 1.5"),
+        (["train", "-o", out, "--experiment", str(tmp_path / "o.toml"), "--option", "a=1"], "options = 3"),
+        (["compare", str(grid / "out"), "-o", str(tmp_path / "e.toml" / "x")], "cannot write"),
         (["train", str(pictures), "-o", out, "--retry"], "--retry has no use without --grid"),
         (["train", str(pictures), "-o", out, "--by-group", "--leave-out", "camera1"], "has no use"),
         (["train", str(pictures), "-o", str(pictures / "run")], "would become a label"),

@@ -158,6 +158,7 @@ def test_bad_input_is_one_line(
     pictures(tmp_path / "few", "yellow", 3)
     pictures(tmp_path / "broken", "yellow", 5)
     (tmp_path / "broken" / "2.png").write_bytes(b"nothing")
+    (tmp_path / "few" / "folder.jpg").mkdir()
     make_clip(tmp_path / "film.avi", ["yellow"] * 20)
     assert status_of([*arguments, "--model", str(model)]) == 2
     error = capsys.readouterr().err

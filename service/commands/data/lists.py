@@ -39,7 +39,9 @@ def check(
     ignore: Annotated[
         str | None, typer.Option(metavar="KIND,KIND", help="Kinds of findings that are all right here.")
     ] = None,
-    distance: Annotated[int, typer.Option(help="Bits of 256 in which near-duplicates may differ.")] = 18,
+    distance: Annotated[
+        int, typer.Option(min=0, max=127, help="Bits of 256 in which near-duplicates may differ.")
+    ] = 18,
     as_json: AsJson = False,
 ) -> None:
     """Look for what is wrong: exit status 1 if anything is.

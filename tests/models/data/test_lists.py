@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models.data.balance import balance
 from models.data.check import KINDS, check
-from models.data.images import read_image
+from models.data.images import read_image, write_image
 from models.data.import_images import import_images
 from models.data.listing import Entry, Listing, inside, open_listing, read_listing, write_listing
 from models.data.sheet import Layout, write_sheets
@@ -276,6 +276,18 @@ def test_sheets_show_each_video_and_label_by_pages(videos: Listing, tmp_path: Pa
     assert [read_image(page).shape[1] for page in few.pages] == [80, 80]
     with pytest.raises(DatasetError, match="there are label, group, split"):
         write_sheets(videos, tmp_path / "bad", Layout(by=("colour",)))
+
+
+def test_what_cannot_be_stored_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Neither an image that no encoder takes nor a table without room leaves anything but the reason."""
+    write_image(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    assert not capfd.readouterr().err  # OpenCV warns of options of another format
+    with pytest.raises(DatasetError, match="OpenCV does not store 70000×1 pixels"):
+        write_image(tmp_path / "long.jpg", np.zeros((1, 70_000, 3), np.uint8))
+    (tmp_path / "list.csv").mkdir()
+    with pytest.raises(DatasetError, match="cannot write"):
+        write_listing(tmp_path / "list.csv", [Entry("a.png", "a")], overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "list.csv"]
 
 
 def test_cut_off_images_are_noticed(tmp_path: Path) -> None:

@@ -194,11 +194,9 @@ def test_a_fault_keeps_what_was_measured(
 
 
 def test_figures_come_before_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder that cannot be written costs the file, not what would have stood in it."""
-    (tmp_path / "file").touch()
-    assert (
-        status_of(["benchmark", "--quick", "--part", "events", "-o", str(tmp_path / "file"), "--json"]) == 2
-    )
+    """A file that cannot be written costs itself, not what would have stood in it."""
+    (tmp_path / "benchmark.json").mkdir()
+    assert status_of(["benchmark", "--quick", "--part", "events", "-o", str(tmp_path), "--json"]) == 2
     captured = capsys.readouterr()
     assert json.loads(captured.out)["events"]["events"] == 400
     assert "cannot write into" in captured.err
@@ -212,6 +210,9 @@ def test_figures_come_before_the_files(tmp_path: Path, capsys: pytest.CaptureFix
         (["--minutes", "-1"], "--minutes must be above 0"),
         (["--clip", "absent.mp4", "--part", "pipeline"], "there is no such file"),
         (["--model", "absent"], "no model 'absent'"),
+        (["--plot", "x.foo"], "name it .png or .svg"),
+        (["--plot", "nowhere/x.png"], "--plot nowhere/x.png: cannot be written"),
+        (["-o", __file__], "cannot write into"),
     ],
 )
 def test_bad_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
