@@ -16,7 +16,8 @@ import pytest
 
 from service import run as run_module
 from service.cli import status_of
-from service.commands.statuses import BAD_INPUT, PARTLY_DECODED
+from service.commands import train
+from service.commands.statuses import BAD_INPUT, INTERRUPTED, NOBODY_READS, PARTLY_DECODED
 from service.config import RunSettings
 from service.errors import ConfigurationError, SinkError, SourceError
 from service.run import (
@@ -333,6 +334,37 @@ def test_unknown_model_is_told(clip: Path, capsys: pytest.CaptureFixture[str]) -
     """A model that is not there is one line and status 2 as well."""
     assert status_of(["run", str(clip), "--model", "no-such-model"]) == BAD_INPUT
     assert "no-such-model" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a command was at when it was interrupted, a person reads that it was."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "_planned", interrupted)
+    assert status_of(["train", "data", "-o", "out"]) == INTERRUPTED
+    assert capsys.readouterr().err == "video-events: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("taken", "status", "errors"),
+    [
+        ("", NOBODY_READS, ""),
+        ("/dev/full", BAD_INPUT, "video-events: cannot write: No space left on device\n"),
+    ],
+)
+def test_output_that_nobody_takes(taken: str, status: int, errors: str) -> None:
+    """A reader that has gone is no fault, a full disk is one that has a name; neither is a traceback."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    if taken:
+        os.dup2(os.open(taken, os.O_WRONLY), writer)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [*PROGRAM, "models", "list", "--json"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (status, errors)
 
 
 def test_help_imports_nothing_heavy() -> None:
