@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -62,9 +63,10 @@ def extract_frames(
 ) -> list[tuple[str, str, str, str]]:
     """Write ``output/<video>/<video>_<index>.jpg``; return rows of video, frame, label, split.
 
-    ``index`` is that of the frame in the clip. Where a clip has spans the rows are written as
-    ``labels.csv`` too, beside those of other videos that it has, and frames outside its spans are labelled
-    ``outside``. ``progress`` is told the number of frames read. Raises DatasetError.
+    ``index`` is that of the frame in the clip. Where a clip has spans the rows are written as ``labels.csv``
+    too, beside those of other videos that it has, and frames outside its spans are labelled ``outside``. With
+    ``overwrite`` the frames that a clip had before are gone. ``progress`` is told the number of frames read.
+    Raises DatasetError.
     """
     choice = choice or Choice()
     choice.check()
@@ -95,6 +97,10 @@ def extract_frames(
             write_image(folder / name, frame.image, quality=quality)
             label = "" if clip.spans is None else label_at(clip.spans, frame.pts, outside)
             rows.append((clip.name, name, label, split))
+        written = {name for video, name, *_ in rows if video == clip.name}
+        for former in folder.glob(f"{glob.escape(clip.name)}_[0-9]*.jpg"):
+            if former.name not in written:
+                former.unlink()
     if labelled:
         _write_labels(output / LABELS_FILE, before, rows)
     return rows

@@ -44,7 +44,7 @@ def test_a_second_run_adds_its_videos_to_the_labels_of_the_first(
     labelled: Path, write_video, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Training and validation videos are written one after the other; neither is lost, nor there twice."""
-    clip = str(write_video("three.avi", 4))
+    clip = str(write_video("[three].avi", 4))
     times = str(labelled.parent / "times" / "one.txt")
     arguments = ["data", "frames", clip, "-o", str(labelled), "--labels", times, "--split", "valid"]
     assert status_of(arguments) == 0
@@ -52,12 +52,13 @@ def test_a_second_run_adds_its_videos_to_the_labels_of_the_first(
     assert Counter((e.group, e.split) for e in entries) == {
         ("one", ""): 10,
         ("two", ""): 10,
-        ("three", "valid"): 4,
+        ("[three]", "valid"): 4,
     }
     assert status_of(arguments) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert status_of([*arguments, "--overwrite", "--every", "2"]) == 0
-    assert Counter(e.group for e in open_listing(labelled).entries) == {"one": 10, "two": 10, "three": 2}
+    assert Counter(e.group for e in open_listing(labelled).entries) == {"one": 10, "two": 10, "[three]": 2}
+    assert len(list((labelled / "[three]").iterdir())) == 2
 
 
 def test_a_rate_chooses_the_first_frame_of_each_tick(tmp_path: Path, write_video) -> None:
