@@ -3,12 +3,14 @@
 import csv
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from models.data.frames import Clip, ClipFrame, extract_frames
 from models.data.listing import open_listing
 from service.cli import status_of
 
@@ -59,6 +61,29 @@ def test_a_second_run_adds_its_videos_to_the_labels_of_the_first(
     assert status_of([*arguments, "--overwrite", "--every", "2"]) == 0
     assert Counter(e.group for e in open_listing(labelled).entries) == {"one": 10, "two": 10, "[three]": 2}
     assert len(list((labelled / "[three]").iterdir())) == 2
+    assert status_of(["data", "frames", clip, "-o", str(labelled), "--overwrite"]) == 0  # without labels now
+    assert Counter(e.group for e in open_listing(labelled).entries) == {"one": 10, "two": 10}
+
+
+def test_a_bad_clip_costs_the_others_no_label(tmp_path: Path, write_video) -> None:
+    """Hours of frames are not left without labels by what comes after them, be it a bad clip or Ctrl-C."""
+    out, times = tmp_path / "out", tmp_path / "a.txt"
+    times.write_text("0:00 - 0:01 bright\n")
+    (tmp_path / "bad.avi").write_bytes(b"nothing")
+    clips = [str(write_video("one.avi", 4)), str(tmp_path / "bad.avi")]
+    assert status_of(["data", "frames", *clips, "-o", str(out), *["--labels", str(times)] * 2]) == 2
+    assert [entry.group for entry in open_listing(out).entries] == ["one"] * 4
+
+    def interrupted() -> Iterator[ClipFrame]:
+        yield ClipFrame(0, 0.0, np.zeros((8, 8, 3), np.uint8))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_frames([Clip("one", interrupted(), [])], out, overwrite=True)
+    assert [(entry.path, entry.label) for entry in open_listing(out).entries] == [
+        ("one/one_000000.jpg", "background")
+    ]
+    assert len(list((out / "one").iterdir())) == 1
 
 
 def test_a_rate_chooses_the_first_frame_of_each_tick(tmp_path: Path, write_video) -> None:
