@@ -118,12 +118,12 @@ def open_source(
     """
     text = str(source)
     name = source_id or redact(text)
-    if not text or any(ord(letter) < 32 for letter in text):
-        raise SourceNotFoundError(f"{name!r}: not the name of a source; give a file, an address or a device")
     _check_letters(text, name)
     path = Path(text)
-    if isinstance(source, str) and exists(path):
+    if text and isinstance(source, str) and exists(path):
         return _open_path(path, name, open_timeout, hardware, enough)
+    if not text or any(ord(letter) < 32 for letter in text):
+        raise SourceNotFoundError(f"{name!r}: not the name of a source; give a file, an address or a device")
     scheme = text.partition("://")[0].lower() if "://" in text else None
     if scheme in ("rtsp", "rtsps", "http", "https"):
         if not allow_network:

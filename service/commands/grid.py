@@ -25,7 +25,10 @@ PATIENCE = 30.0
 
 
 def run_grid_file(file: Path, output: Path, overrides: Mapping[str, Any], *, retry: bool = False) -> None:
-    """Run what ``file`` describes in ``output`` and show where it stands. Raises ExperimentError."""
+    """Run what ``file`` describes in ``output`` and show where it stands.
+
+    Raises ExperimentError for what cannot be run and, in the end, for runs that have failed.
+    """
     plan = read_grid(file, overrides, load_groups)
     for planned in plan:
         planned.experiment.check_place(output)
@@ -42,6 +45,8 @@ def run_grid_file(file: Path, output: Path, overrides: Mapping[str, Any], *, ret
     show_table(table.done, table.failed)
     typer.echo(f"{output / TABLE}, {output / PAGE}")
     _show_means(plan, table)
+    if table.failed:
+        raise ExperimentError(f"{len(table.failed)} of {len(plan)} runs failed; --retry runs them again")
 
 
 def show_table(done: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str] | None = None) -> None:

@@ -253,6 +253,7 @@ def test_mistakes_are_one_line_and_status_2(
         (["frames", clip, "-o", out, "--labels", str(text)], "line 1 (00:00:00 - 00:00:01 a) and line 2"),
         (["frames", clip, "-o", out, "--labels", clip, "--labels", clip], "2 files of timestamps for 1"),
         (["timestamps", str(text)], "--fps"),
+        (["timestamps", str(text), "--fps", "5", "--frames", "-5"], "Invalid value for '--frames'"),
         (["timestamps", str(tmp_path / "no.csv"), "--fps", "5"], "cannot be read"),
         (["duplicates", str(tmp_path), "--bits", "128"], "64 or 256"),
         (["import", str(tmp_path), "-o", out], "holds no images"),

@@ -40,7 +40,7 @@ def grid(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         f'data = "{pictures}"\narchitecture = "small_cnn"\nbatch_size = 8\nepochs = 2\ntest = true\n'
         '[grid]\noptimizer = ["adam", "bogus"]\n'
     )
-    assert status_of(["train", "--grid", str(folder / "grid.toml"), "-o", str(folder / "out")]) == 0
+    assert status_of(["train", "--grid", str(folder / "grid.toml"), "-o", str(folder / "out")]) == 2
     return folder
 
 
@@ -87,18 +87,19 @@ def test_the_page_asks_for_nothing_outside(grid: Path) -> None:
 def test_a_grid_says_what_failed_and_does_nothing_twice(
     grid: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The table holds both runs; the same command again begins none."""
+    """The table holds both runs; the same command again begins none, and its status tells of a failed one."""
     with (grid / "out" / "table.csv").open() as lines:
         rows = {row["optimizer"]: row for row in csv.DictReader(lines)}
     assert rows["adam"]["state"] == "done"
     assert rows["bogus"]["state"] == "failed"
     assert "bogus" in rows["bogus"]["error"]
     before = (the_run(grid) / "log.txt").stat().st_mtime_ns
-    assert status_of(["train", "--grid", str(grid / "grid.toml"), "-o", str(grid / "out")]) == 0
+    assert status_of(["train", "--grid", str(grid / "grid.toml"), "-o", str(grid / "out")]) == 2
     captured = capsys.readouterr()
     assert "run 1" not in captured.err
     assert "run 2" not in captured.err
     assert "failed: optimizer-bogus" in captured.out
+    assert "1 of 2 runs failed; --retry" in captured.err
     assert (the_run(grid) / "log.txt").stat().st_mtime_ns == before
 
 

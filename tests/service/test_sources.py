@@ -138,7 +138,17 @@ def test_a_file_without_a_rate_is_measured(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["-dash.avi", "100%.avi", "a%03d.avi", 'it\'s "q".avi', "a?b&c+d.avi", "http:x.avi", "0", "ü |;.avi"],
+    [
+        "-dash.avi",
+        "100%.avi",
+        "a%03d.avi",
+        'it\'s "q".avi',
+        "a?b&c+d.avi",
+        "http:x.avi",
+        "0",
+        "ü |;.avi",
+        "a\nb.avi",
+    ],
 )
 def test_a_path_that_exists_is_taken_literally(
     name: str, write_video: WriteVideo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

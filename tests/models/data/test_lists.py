@@ -232,6 +232,14 @@ def test_impossible_balances_are_refused(to: str | int) -> None:
         balance([Entry("a.png", "a", "train")], to)
 
 
+def test_what_is_not_split_cannot_be_balanced() -> None:
+    """A plain folder of pictures has no split to balance: the error names the tool that adds them."""
+    with pytest.raises(DatasetError, match="there are none yet, which 'video-events data split' adds"):
+        balance([Entry("a.png", "a")])
+    with pytest.raises(DatasetError, match="there are test, valid"):
+        balance([Entry("a.png", "a"), Entry("b.png", "a", "valid"), Entry("c.png", "a", "test")])
+
+
 def test_frames_with_labels_become_a_folder_to_train_on(videos: Listing, tmp_path: Path) -> None:
     """Label, split, video and number of each frame are kept, its bytes too; broken ones are left out."""
     (videos.root / "v1" / "v1-003.png").write_bytes(b"")
@@ -276,6 +284,16 @@ def test_sheets_show_each_video_and_label_by_pages(videos: Listing, tmp_path: Pa
     assert [read_image(page).shape[1] for page in few.pages] == [80, 80]
     with pytest.raises(DatasetError, match="there are label, group, split"):
         write_sheets(videos, tmp_path / "bad", Layout(by=("colour",)))
+
+
+def test_pages_are_counted_sheet_by_sheet(tmp_path: Path) -> None:
+    """A group whose name begins like another's takes no number from it."""
+    for number in range(2):
+        write_picture(tmp_path / f"{number}.png", number)
+    entries = tuple(Entry(f"{number}.png", "a", "", group) for group in ("b_c", "b") for number in range(2))
+    listing = Listing(tmp_path, entries, tmp_path)
+    sheets = write_sheets(listing, tmp_path / "sheets", Layout(columns=1, rows=1, tile=40, by=("group",)))
+    assert [page.name for page in sheets.pages] == ["b_c_001.jpg", "b_c_002.jpg", "b_001.jpg", "b_002.jpg"]
 
 
 def test_what_cannot_be_stored_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
