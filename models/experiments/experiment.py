@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.artifact import CARD
+from models.data.listing import LABELS_FILE, SPLITS_FILE
 from models.errors import ExperimentError
 
 _PATHS = ("data", "splits", "background", "imagenet_weights", "features")
@@ -105,7 +106,8 @@ class Experiment(BaseModel):
 
     def check_place(self, folder: Path) -> None:
         """Raise ExperimentError for a run in ``folder`` if the next would take its report for images."""
-        if folder.resolve().is_relative_to(self.data.resolve()):
+        listed = self.splits or any((self.data / name).is_file() for name in (SPLITS_FILE, LABELS_FILE))
+        if not listed and folder.resolve().is_relative_to(self.data.resolve()):
             raise ExperimentError(
                 f"{folder} lies in {self.data}, where the pictures of its report would become a label; "
                 "choose another folder with --output"

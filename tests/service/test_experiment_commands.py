@@ -220,7 +220,7 @@ def test_mistakes_are_one_line_and_status_2(
     """Whatever is wrong with the arguments, a person reads one line that says what to do."""
     (tmp_path / "e.toml").write_text(f'data = "{pictures}"\nepohcs = 3\n')
     (tmp_path / "o.toml").write_text(f'data = "{pictures}"\noptions = 3\n')
-    out = str(tmp_path / "out")
+    out, plain, a_grid = str(tmp_path / "out"), tmp_path / "plain", str(grid / "grid.toml")
     for arguments, hint in [
         (["train", "-o", out], "give DATA"),
         (["train", "-o", out, "--experiment", str(tmp_path / "e.toml")], "no parameter 'epohcs'"),
@@ -232,8 +232,8 @@ def test_mistakes_are_one_line_and_status_2(
         (["compare", str(grid / "out"), "-o", str(tmp_path / "e.toml" / "x")], "cannot write"),
         (["train", str(pictures), "-o", out, "--retry"], "--retry has no use without --grid"),
         (["train", str(pictures), "-o", out, "--by-group", "--leave-out", "camera1"], "has no use"),
-        (["train", str(pictures), "-o", str(pictures / "run")], "would become a label"),
-        (["train", "--grid", str(grid / "grid.toml"), "-o", str(pictures / "run")], "would become a label"),
+        (["train", str(plain), "-o", str(plain / "run")], "would become a label"),
+        (["train", str(plain), "--grid", a_grid, "-o", str(plain / "run")], "would become a label"),
         (["compare", str(tmp_path)], "no finished run"),
         (["compare", str(tmp_path / "nowhere")], "no such file or folder"),
     ]:
