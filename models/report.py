@@ -16,6 +16,7 @@ from models.charts import (
     save,
 )
 from models.datasets import Sample, read_image
+from models.errors import ModelError
 from models.evaluate import Evaluation
 from models.preprocessing import Fit, fit_image
 
@@ -52,9 +53,24 @@ def format_table(evaluation: Evaluation) -> str:
 def write_report(folder: Path, evaluation: Evaluation, samples: Sequence[Sample]) -> None:
     """Write ``per_label.csv``, ``wrong.csv``, ``wrong.jpg`` and the plots of one evaluation.
 
-    ``samples`` are the images of ``evaluation``, in its order.
+    ``samples`` are the images of ``evaluation``, in its order. Raises ModelError where that cannot be.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    try:
+        _write_report(folder, evaluation, samples)
+    except OSError as error:
+        raise ModelError(f"cannot write the report into {folder}: {error.strerror}") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Raises ModelError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
+def _write_report(folder: Path, evaluation: Evaluation, samples: Sequence[Sample]) -> None:
     (folder / "table.txt").write_text(format_table(evaluation) + "\n")
     with (folder / "per_label.csv").open("w", newline="") as file:
         writer = csv.writer(file)

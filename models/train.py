@@ -37,6 +37,7 @@ from models.metric_learning import fit_embedding
 from models.metrics import CalibratedLoss
 from models.optimizers import class_weight, make_head_optimizer, make_optimizer
 from models.preprocessing import Preprocessing
+from models.report import make_folder
 from models.settings import TrainingSettings
 from models.views import plain_view, views
 
@@ -90,7 +91,7 @@ class Training:
         self._origin = origin([*self.train, *self.valid], self.labels, start_from)
         self._verbose = verbose
         self._train_view, self._valid_view = views(settings)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from models.errors import DatasetError, DivergedError, ModelError
 from models.export import Judged
 from models.features import FrameFeatures
 from models.optimizers import class_weight, make_head_optimizer, make_optimizer
+from models.report import make_folder
 from models.sequences import VideoFrame, Window, of_split, windows
 from models.settings import TrainingSettings
 
@@ -92,7 +93,7 @@ class ClipTraining:
             [window.sample for window in (*self.train, *self.valid)], self.labels, start_from
         )
         self._verbose = verbose
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
 
     def fit(self) -> Any:
         """Do what is left and return the network of the lowest validation loss; its output is logits."""

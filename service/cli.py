@@ -6,7 +6,9 @@ TensorFlow) is imported inside the command that needs it.
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 import re
 import sys
 from importlib.metadata import version
@@ -15,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from service.commands import benchmark, compare, data, export, learn, models, run, serve, train
-from service.commands.statuses import BAD_INPUT, DONE, FAILED, INTERRUPTED
+from service.commands.statuses import BAD_INPUT, DONE, FAILED, INTERRUPTED, NOBODY_READS
 from service.errors import VideoEventsError
 
 app = typer.Typer(
@@ -69,21 +71,44 @@ def status_of(arguments: list[str]) -> int:
     from models.errors import ModelError
 
     try:
-        status = app(arguments, standalone_mode=False)
+        status = _invoke(arguments)
+        print(end="", flush=True)
     except (VideoEventsError, ModelError) as error:
         return _complain(str(error), BAD_INPUT)
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        _drop_output()
+        return NOBODY_READS
     except Exception as error:
         if isinstance(error, _usage_error()):
             context = getattr(error, "ctx", None)
             more = f" ('{context.command_path} --help' tells more)" if context else ""
             return _complain(f"{error.format_message()}{more}", BAD_INPUT)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            _drop_output()
+            return _complain(f"cannot write: {error.strerror}", BAD_INPUT)
         if arguments[:1] == ["--debug"]:
             raise
         text = f"sorry, this should not happen: {type(error).__name__}: {error}"
         return _complain(f"{text} (video-events --debug {' '.join(arguments[:1])} … tells where)", FAILED)
-    return status if isinstance(status, int) else DONE
+    return status
+
+
+def _invoke(arguments: list[str]) -> int:
+    """As ``app`` does, but Ctrl-C and what has happened to the output are not taken for a status."""
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("video-events", list(arguments)) as context:
+            command.invoke(context)
+    except typer.Exit as ended:
+        return ended.exit_code
+    return DONE
+
+
+def _drop_output() -> None:
+    """Keep Python from trying once more, when it ends, to print what nobody takes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage_error() -> type[Any]:

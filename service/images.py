@@ -109,7 +109,11 @@ class ImageSequence:
             path = self._paths[self._position]
             self._position += 1
             try:
-                image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+                # Of its bytes: a name that is not UTF-8 would be the end of ``imread``, and of this process.
+                data = np.frombuffer(path.read_bytes(), np.uint8)
+                image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+            except OSError:
+                continue
             except cv2.error as error:
                 raise SourceError(f"{self._name}: {path.name} cannot be decoded ({error.err})") from error
             if image is not None:

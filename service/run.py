@@ -28,6 +28,7 @@ from service.engines import Engine
 from service.engines.restricted import RestrictedClassifier, check_labels
 from service.engines.stored import StoredModel, open_model
 from service.errors import ConfigurationError, SinkError
+from service.images import find_images
 from service.learning.engine import LearnedModel
 from service.learning.lessons import up_to_date
 from service.learning.places import user_folder
@@ -47,6 +48,8 @@ from service.sources import exists, open_source, redact
 from service.types import Classifier, Event
 
 VIDEO_SUFFIX: Final = "_events.avi"
+LONGEST_NAME: Final = 255
+"""Bytes that a file system takes for the name of a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,10 +187,14 @@ def output_stem(source: str) -> str:
 
 
 def source_digest(source: str) -> str | None:
-    """Of a file; None for addresses, devices, folders and what is not there."""
-    path = local_path(source)
+    """Of a file, or of images by their place, names and sizes; None for all else, as what is not there."""
     try:
-        return digest_of(path) if path and path.is_file() else None
+        path = local_path(source)
+        if path is None or path.is_file():
+            return digest_of(path) if path else None
+        images = [f"{image.name} {image.stat().st_size}" for image in find_images(path)]
+        told = "\n".join([str(path.absolute()), *images])
+        return blake2b(os.fsencode(told), digest_size=16).hexdigest() if images else None
     except OSError:  # opening it will tell
         return None
 
@@ -209,13 +216,15 @@ def check_outputs(directory: Path, stem: str, name: str, digest: str | None, opt
     What an address or a device shows is another thing each time, so its results are never replaced unasked.
     Raises ``ConfigurationError`` for these, ``SinkError`` for a directory that cannot be written.
     """
+    if len(os.fsencode(f"{stem}{SUFFIXES[0]}.part")) > LONGEST_NAME:
+        raise ConfigurationError(f"{name} is too long a name for results to be called so; rename it")
     suffixes = (*SUFFIXES, VIDEO_SUFFIX) if options.video else SUFFIXES
     existing = [path for suffix in suffixes if (path := directory / (stem + suffix)).exists()]
     source = local_path(options.source)
     for path in existing:
         if source and source.exists() and path.samefile(source):
             raise ConfigurationError(f"{path} is the source itself; choose another directory with --output")
-    is_same = source is not None and written_for(directory / (stem + SUFFIXES[0]), name, digest)
+    is_same = digest is not None and written_for(directory / (stem + SUFFIXES[0]), name, digest)
     if existing and not options.overwrite and not is_same:
         raise ConfigurationError(
             f"{existing[0]} exists and is not known to be a result for this {name}; "

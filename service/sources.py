@@ -118,11 +118,12 @@ def open_source(
     """
     text = str(source)
     name = source_id or redact(text)
+    _check_letters(text, name)
+    path = Path(text)
+    if text and isinstance(source, str) and exists(path):
+        return _open_path(path, name, open_timeout, hardware, enough)
     if not text or any(ord(letter) < 32 for letter in text):
         raise SourceNotFoundError(f"{name!r}: not the name of a source; give a file, an address or a device")
-    path = Path(text)
-    if isinstance(source, str) and exists(path):
-        return _open_path(path, name, open_timeout, hardware, enough)
     scheme = text.partition("://")[0].lower() if "://" in text else None
     if scheme in ("rtsp", "rtsps", "http", "https"):
         if not allow_network:
@@ -134,7 +135,10 @@ def open_source(
         raise SourceError(f"{name}: addresses of this kind cannot be opened; use rtsp, rtsps, http or https")
     if text.isascii() and text.isdigit():
         return _open_device(int(text), name, open_timeout, read_timeout)
-    images = find_images(path)
+    try:
+        images = find_images(path)
+    except OSError as error:
+        raise SourceNotFoundError(f"{name}: cannot be found ({error.strerror}); check the path") from error
     if images:
         return ImageSequence(images, name, FALLBACK_FPS)
     raise SourceNotFoundError(f"{name}: there is no such file or directory; check the path")
@@ -160,16 +164,24 @@ def exists(path: Path) -> bool:
         return False
 
 
+def _check_letters(text: str, name: str) -> None:
+    """Raise SourceError for a name that is not UTF-8: OpenCV would end the process."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(f"{name!r}: a name that is not UTF-8 cannot be opened; rename it") from error
+
+
 def _open_path(
     path: Path, name: str, timeout: float, hardware: HardwareDecode, enough: tuple[int, int] | None
 ) -> Source:
     try:
         mode = path.stat().st_mode
+        images = find_images(path)
     except OSError as error:
         raise SourceNotFoundError(f"{name}: cannot be found ({error.strerror}); check the path") from error
     if stat.S_ISCHR(mode):
         return _open_device(str(path), name, timeout, timeout)
-    images = find_images(path)
     if images:
         return ImageSequence(images, name, FALLBACK_FPS)
     if stat.S_ISDIR(mode):
@@ -181,6 +193,7 @@ def _open_path(
     # An absolute path cannot be taken for an address or an option. No read timeout: a process that was
     # stopped for a while (Ctrl-Z) must not find its file dead.
     target, threads = str(path.absolute()), min(_FILE_THREADS, len(os.sched_getaffinity(0)))
+    _check_letters(target, name)
 
     def open_capture(accelerated: bool) -> cv2.VideoCapture:
         capture = _capture(target, _FILE_OPTIONS, timeout, 0, threads, accelerated)

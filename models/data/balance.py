@@ -26,8 +26,9 @@ def balance(
         if entry.split == split:
             places[entry.label].append(place)
     if not places:
-        known = ", ".join(sorted({entry.split or "none" for entry in entries}))
-        raise DatasetError(f"no image has the split {split!r}; there are {known}")
+        known = ", ".join(sorted({entry.split for entry in entries} - {""}))
+        more = f"there are {known}" if known else "there are none yet, which 'video-events data split' adds"
+        raise DatasetError(f"no image has the split {split!r}; {more}")
     wanted = _wanted([len(chosen) for chosen in places.values()], to)
     times = [1 if entry.split != split else 0 for entry in entries]
     for label, chosen in places.items():

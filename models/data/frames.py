@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from models.data.timestamps import Span, label_at
 from models.errors import DatasetError
 
 _COLUMNS = ("video", "frame", "label", "split")
+Row = tuple[str, str, str, str]
+"""Video, frame, label, split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Choice:
 
     def check(self) -> None:
         """Raises DatasetError for values that cannot work."""
-        if self.every < 1 or (self.fps is not None and (self.fps <= 0 or self.every != 1)):
+        if self.every < 1 or (self.fps is not None and (not 0 < self.fps < math.inf or self.every != 1)):
             raise DatasetError(
                 f"every {self.every} frames at {self.fps} a second: give a whole number from 1 on, "
                 "or a rate above 0, not both"
@@ -59,19 +62,18 @@ def extract_frames(
     quality: int = 95,
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda done: None,
-) -> list[tuple[str, str, str, str]]:
+) -> list[Row]:
     """Write ``output/<video>/<video>_<index>.jpg``; return rows of video, frame, label, split.
 
     ``index`` is that of the frame in the clip. Where a clip has spans the rows are written as ``labels.csv``
-    too, beside those of other videos that it has, and frames outside its spans are labelled ``outside``. With
-    ``overwrite`` the frames that a clip had before are gone. ``progress`` is told the number of frames read.
-    Raises DatasetError.
+    too, beside those of other videos that it has, and frames outside its spans are labelled ``outside``. That
+    is done clip by clip: what fails later costs none of it. With ``overwrite`` the frames and labels that a
+    clip had before are gone. ``progress`` is told the number of frames read. Raises DatasetError.
     """
     choice = choice or Choice()
     choice.check()
     as_label(outside)
-    rows: list[tuple[str, str, str, str]] = []
-    labelled = False
+    rows: list[Row] = []
     done = 0
     before = _rows_before(output / LABELS_FILE)
     for clip in clips:
@@ -79,29 +81,34 @@ def extract_frames(
         refuse_to_overwrite(folder, overwrite)
         if not overwrite and any(row["video"] == clip.name for row in before):
             raise DatasetError(f"{output / LABELS_FILE} has {clip.name} already; say --overwrite")
-        labelled = labelled or clip.spans is not None
+        former = before
+        before = [row for row in before if row["video"] != clip.name]
         ticks = -1
-        for frame in clip.frames:
-            done += 1
-            progress(done)
-            if choice.fps is not None:
-                # A microsecond of grace: 3/30 s may be a little less than 0.1.
-                tick = int((frame.pts + 1e-6) * choice.fps)
-                if tick <= ticks:
+        try:
+            for frame in clip.frames:
+                done += 1
+                progress(done)
+                if choice.fps is not None:
+                    # A microsecond of grace: 3/30 s may be a little less than 0.1.
+                    tick = int((frame.pts + 1e-6) * choice.fps)
+                    if tick <= ticks:
+                        continue
+                    ticks = tick
+                elif frame.index % choice.every:
                     continue
-                ticks = tick
-            elif frame.index % choice.every:
-                continue
-            name = f"{clip.name}_{frame.index:06d}.jpg"
-            write_image(folder / name, frame.image, quality=quality)
-            label = "" if clip.spans is None else label_at(clip.spans, frame.pts, outside)
-            rows.append((clip.name, name, label, split))
-        written = {name for video, name, *_ in rows if video == clip.name}
-        for former in folder.glob(f"{glob.escape(clip.name)}_[0-9]*.jpg"):
-            if former.name not in written:
-                former.unlink()
-    if labelled:
-        _write_labels(output / LABELS_FILE, before, rows)
+                name = f"{clip.name}_{frame.index:06d}.jpg"
+                write_image(folder / name, frame.image, quality=quality)
+                label = "" if clip.spans is None else label_at(clip.spans, frame.pts, outside)
+                rows.append((clip.name, name, label, split))
+        finally:  # also where this clip ends in an error or with Ctrl-C
+            written = {name for video, name, *_ in rows if video == clip.name}
+            if written:
+                for path in folder.glob(f"{glob.escape(clip.name)}_[0-9]*.jpg"):
+                    if path.name not in written:
+                        path.unlink()
+            else:  # it could not be opened: what there was stays
+                before = former
+            _write_labels(output / LABELS_FILE, before, rows)
     return rows
 
 
@@ -110,12 +117,10 @@ def _rows_before(file: Path) -> list[dict[str, str]]:
     return [row for _, row in read_rows(file, _COLUMNS[:3])] if file.exists() else []
 
 
-def _write_labels(
-    file: Path, before: Iterable[dict[str, str]], rows: Iterable[tuple[str, str, str, str]]
-) -> None:
+def _write_labels(file: Path, before: Sequence[dict[str, str]], rows: Iterable[Row]) -> None:
     """Write the ``rows`` that have a label after those of other videos, whose columns all stay."""
-    new = [dict(zip(_COLUMNS, row, strict=True)) for row in rows if row[2]]
-    videos = {row["video"] for row in new}
-    kept = [row for row in before if row["video"] not in videos] + new
+    kept = [*before, *(dict(zip(_COLUMNS, row, strict=True)) for row in rows if row[2])]
+    if not kept and not file.exists():
+        return
     columns = list(dict.fromkeys((*_COLUMNS, *(name for row in kept for name in row))))
     write_rows(file, columns, [[row.get(name, "") for name in columns] for row in kept], overwrite=True)

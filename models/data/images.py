@@ -83,7 +83,16 @@ def write_image(path: Path, image: Image, *, quality: int = 95) -> None:
 
     Raises DatasetError.
     """
-    _, data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    is_jpeg = path.suffix.lower() in (".jpg", ".jpeg")
+    try:
+        encoded, data = cv2.imencode(
+            path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality] if is_jpeg else []
+        )
+    except cv2.error:
+        encoded = False
+    if not encoded:
+        size = f"{image.shape[1]}×{image.shape[0]} pixels"
+        raise DatasetError(f"cannot write {path}: OpenCV does not store {size} in this format")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data.tobytes())

@@ -6,6 +6,7 @@ import csv
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +20,8 @@ SPLITS_FILE = "splits.csv"
 """Columns path, label and, where there are such, split and group."""
 LABELS_FILE = "labels.csv"
 """Columns video, frame, label and, where there is one, split: the image is ``<video>/<frame>``."""
+GROUP = "group"
+"""The column of groups, unless another is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Listing:
         return self.root / entry.path
 
 
-def open_listing(data: Path, file: Path | None = None, *, group_column: str = "group") -> Listing:
+def open_listing(data: Path, file: Path | None = None, *, group_column: str = GROUP) -> Listing:
     """Read the list ``file`` of the images in ``data``.
 
     Without ``file`` it is ``data/splits.csv``, else ``data/labels.csv``, else the images themselves as
@@ -60,7 +63,11 @@ def open_listing(data: Path, file: Path | None = None, *, group_column: str = "g
     for name in (SPLITS_FILE, LABELS_FILE) if file is None else ():
         if (data / name).is_file():
             return read_listing(data / name, data, group_column=group_column)
-    return scan_folder(data) if file is None else read_listing(file, data, group_column=group_column)
+    if file is not None:
+        return read_listing(file, data, group_column=group_column)
+    if group_column != GROUP:
+        raise DatasetError(f"{data} has no list, and so no column {group_column!r} of groups")
+    return scan_folder(data)
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -96,14 +103,18 @@ def scan_folder(root: Path) -> Listing:
     return Listing(root, tuple(entries), root)
 
 
-def read_listing(file: Path, root: Path, *, group_column: str = "group") -> Listing:
+def read_listing(file: Path, root: Path, *, group_column: str = GROUP) -> Listing:
     """Read a CSV of columns path, label[, split][, group], or video, frame, label[, split].
 
-    Of the second form the group is the video. Paths may not lead out of ``root``. The images themselves
-    need not be there. Raises DatasetError with the number of the line.
+    Of the second form the group is the video. Any other ``group_column`` than ``group`` has to be there.
+    Paths may not lead out of ``root``. The images themselves need not be there. Raises DatasetError with the
+    number of the line.
     """
     entries = []
     for number, row in read_rows(file, ("path", "label"), ("video", "frame", "label")):
+        if group_column not in row and group_column != GROUP:
+            raise DatasetError(f"{file} has no column {group_column!r}; there are {', '.join(row)}")
+        of_video = "path" not in row and group_column == GROUP
         path = row["path"] if "path" in row else f"{row['video']}/{row['frame']}"
         try:
             entries.append(
@@ -111,7 +122,7 @@ def read_listing(file: Path, root: Path, *, group_column: str = "group") -> List
                     inside(path),
                     as_label(row["label"]),
                     row.get("split", ""),
-                    row.get("video", "") if "path" not in row else row.get(group_column, ""),
+                    row["video"] if of_video else row.get(group_column, ""),
                 )
             )
         except DatasetError as error:
@@ -166,6 +177,9 @@ def write_rows(
         unfinished.replace(file)
     except OSError as error:
         raise DatasetError(f"cannot write {file}: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
 def refuse_to_overwrite(path: Path, overwrite: bool) -> None:

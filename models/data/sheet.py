@@ -77,6 +77,7 @@ def write_sheets(
         chosen = Listing(listing.root, tuple(_spread(entries, layout.limit)), listing.source)
         name = _file_name(key, taken)
         tiles = []
+        number = 0
         for read in for_each(chosen, lambda entry, image: draw_tile(image, caption(entry), layout.tile)):
             progress(before + read.number + 1)
             if read.skipped is not None:
@@ -85,7 +86,7 @@ def write_sheets(
                 tiles.append(read.result)
             last = read.number + 1 == len(chosen.entries)
             if tiles and (last or len(tiles) == layout.columns * layout.rows):
-                number = sum(page.name.startswith(f"{name}_") for page in pages) + 1
+                number += 1
                 pages.append(output / f"{name}_{number:03d}.jpg")
                 _write_page(pages[-1], tiles, layout.columns)
                 tiles = []

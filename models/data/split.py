@@ -38,6 +38,31 @@ def add_splits(
     return [next(divided) if takes_part(entry) else entry for entry in entries]
 
 
+def split_by_name(
+    entries: Sequence[Entry], split_of_group: Mapping[str, str], *, keep: bool = False
+) -> list[Entry]:
+    """Give every entry the split that ``split_of_group`` names for its group, else ``train``.
+
+    ``keep`` and entries of other splits are as for ``add_splits``. Raises DatasetError for a group that is
+    not there and, with ``keep``, for one that is in another split already.
+    """
+    known = sorted({entry.group for entry in entries} - {""})
+    missing = sorted(split_of_group.keys() - set(known))
+    if missing:
+        raise DatasetError(f"no group {', '.join(missing)}; there are {', '.join(known)}")
+    kept = {entry.group: entry.split for entry in entries if keep and entry.group and entry.split in SPLITS}
+    for group, split in split_of_group.items():
+        if kept.get(group, split) != split:
+            raise DatasetError(f"{group} is in {kept[group]} already; without --keep it goes into {split}")
+    chosen = {**split_of_group, **kept}
+    return [
+        replace(entry, split=chosen.get(entry.group, "train"))
+        if takes_part(entry) and not (keep and entry.split)
+        else entry
+        for entry in entries
+    ]
+
+
 def takes_part(entry: Entry) -> bool:
     """Whether an entry may be divided: not one of any other split, such as ``excluded``."""
     return entry.split in ("", *SPLITS)

@@ -12,7 +12,7 @@ from models import architectures
 from models.artifact import load_artifact
 from models.datasets import Sample, counts, division_of, of_split
 from models.errors import ModelError
-from models.experiments.execute_clips import execute_clips
+from models.experiments.execute_clips import OF_IMAGENET, execute_clips
 from models.experiments.experiment import Experiment
 from models.experiments.finish import finish
 from models.experiments.results import Part
@@ -37,6 +37,9 @@ def execute(
     settings = with_overrides(experiment.preset, **experiment.settings())
     if architectures.find(settings.architecture).kind is architectures.Kind.CLIP:
         return execute_clips(experiment, folder, settings, tell=tell)
+    experiment.refuse(("stride", "features"), "judges single images")
+    if settings.weights == "none":
+        experiment.refuse(OF_IMAGENET, "is trained from scratch")
     samples = load_samples(experiment, settings.seed)
     initialise, settings = _start(experiment, settings, samples)
     training = Training(samples, folder, settings, initialise=initialise, start_from=experiment.start_from)

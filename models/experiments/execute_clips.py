@@ -11,7 +11,6 @@ from typing import Any
 from models.architectures.clips import fill_base, load_base_weights
 from models.artifact import load_artifact
 from models.datasets import Sample, counts, division_of
-from models.errors import ExperimentError
 from models.experiments.experiment import Experiment
 from models.experiments.finish import finish
 from models.experiments.results import Part
@@ -24,9 +23,11 @@ from models.train_clips import ClipTraining
 
 ABOUT_IMAGES = (
     *("splits", "background", "valid_groups", "test_groups", "extra", "labels", "groups", "leave_out"),
-    *("valid_fraction", "test_fraction"),
+    *("valid_fraction", "test_fraction", "split_by"),
 )
 """Parameters that say which images there are; which videos there are is in their own list."""
+OF_IMAGENET = ("unfreeze", "imagenet_weights")
+"""Parameters of networks that start with ImageNet's weights."""
 
 
 def execute_clips(
@@ -34,14 +35,11 @@ def execute_clips(
 ) -> dict[str, Any]:
     """Train on the videos in ``experiment.data``, judge every window, store and report.
 
-    Raises ExperimentError for a parameter about images, ModelError for what cannot be done.
+    Raises ExperimentError for a parameter that has no use, ModelError for what cannot be done.
     """
-    useless = [name for name in ABOUT_IMAGES if getattr(experiment, name)]
-    if useless:
-        raise ExperimentError(
-            f"{experiment.architecture} learns from videos, whose labels.csv says all; "
-            f"{', '.join(useless)} has no use"
-        )
+    experiment.refuse(ABOUT_IMAGES, "learns from videos, whose labels.csv says all")
+    if settings.weights == "none":
+        experiment.refuse((*OF_IMAGENET, "features"), "is trained from scratch")
     frames = load_frames(experiment.data)
     training = ClipTraining(
         frames,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.artifact import CARD
+from models.data.listing import LABELS_FILE, SPLITS_FILE
 from models.errors import ExperimentError
 
 _PATHS = ("data", "splits", "background", "imagenet_weights", "features")
@@ -97,6 +98,21 @@ class Experiment(BaseModel):
         """What differs from the defaults, as JSON can hold it."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
+    def refuse(self, names: Iterable[str], why: str) -> None:
+        """Raise ExperimentError that says ``why`` if one of these parameters is given."""
+        given = [name for name in names if name in self.model_dump(exclude_defaults=True)]
+        if given:
+            raise ExperimentError(f"{self.architecture} {why}; {', '.join(given)} has no use")
+
+    def check_place(self, folder: Path) -> None:
+        """Raise ExperimentError for a run in ``folder`` if the next would take its report for images."""
+        listed = self.splits or any((self.data / name).is_file() for name in (SPLITS_FILE, LABELS_FILE))
+        if not listed and folder.resolve().is_relative_to(self.data.resolve()):
+            raise ExperimentError(
+                f"{folder} lies in {self.data}, where the pictures of its report would become a label; "
+                "choose another folder with --output"
+            )
+
     def settings(self) -> dict[str, Any]:
         """The parameters that ``models.presets.with_overrides`` takes."""
         options = self.options | ({} if self.dropout is None else {"dropout": self.dropout})
@@ -115,6 +131,8 @@ def read_parameters(file: Path) -> dict[str, Any]:
         raise ExperimentError(f"{file} cannot be read as TOML or JSON: {error}") from error
     if not isinstance(values, dict):
         raise ExperimentError(f"{file} holds a {type(values).__name__}; expected parameters by name")
+    if not isinstance(values.get("options", {}), dict):
+        raise ExperimentError(f"{file}: options = {values['options']!r}: expected a table of them by name")
     return resolve_paths(values, file.parent)
 
 

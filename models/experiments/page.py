@@ -13,6 +13,7 @@ import numpy as np
 from models.charts import as_svg, draw_learning_curves, draw_precision_recall, draw_roc
 from models.data.sheet import draw_tile
 from models.datasets import read_image
+from models.errors import ModelError
 
 if TYPE_CHECKING:
     from models.experiments.results import Part
@@ -22,7 +23,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report_page(path: Path, results: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
-    """The page of one run."""
+    """The page of one run. Raises ModelError where it cannot be written."""
     charts = {
         split: {
             "roc": as_svg(draw_roc(part.evaluation), (5.2, 4.0)),
@@ -30,21 +31,30 @@ def write_report_page(path: Path, results: Mapping[str, Any], parts: Mapping[str
         }
         for split, part in parts.items()
     }
-    path.write_text(
-        _render(
-            "report.html.jinja",
-            results=results,
-            curves=as_svg(draw_learning_curves(results["history"])),
-            charts=charts,
-            wrong={split: _wrong(part) for split, part in parts.items()},
-        ),
-        encoding="utf-8",
+    page = _render(
+        "report.html.jinja",
+        results=results,
+        curves=as_svg(draw_learning_curves(results["history"])),
+        charts=charts,
+        wrong={split: _wrong(part) for split, part in parts.items()},
     )
+    _write(path, page)
 
 
 def write_comparison_page(path: Path, title: str, comparison: Mapping[str, Any]) -> None:
-    """The page of several runs; ``comparison`` is that of ``models.experiments.compare``."""
-    path.write_text(_render("compare.html.jinja", title=title, **comparison), encoding="utf-8")
+    """The page of several runs; ``comparison`` is that of ``models.experiments.compare``.
+
+    Raises ModelError where it cannot be written.
+    """
+    _write(path, _render("compare.html.jinja", title=title, **comparison))
+
+
+def _write(path: Path, page: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ModelError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _render(name: str, **values: Any) -> str:

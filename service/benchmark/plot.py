@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,18 @@ from service.benchmark.subjects import PIPELINE, STAGES
 from service.errors import BenchmarkError
 
 
-def check() -> None:
-    """Raises ``BenchmarkError`` where matplotlib is not installed."""
+def check(path: Path) -> None:
+    """Raises ``BenchmarkError`` where matplotlib is not installed, or cannot write ``path``."""
     try:
-        import matplotlib  # noqa: F401
+        from matplotlib.backend_bases import FigureCanvasBase
     except ImportError:
         raise BenchmarkError(
             "--plot needs matplotlib; install it with: pip install 'video-events[benchmark]'"
         ) from None
+    if path.suffix[1:].lower() not in FigureCanvasBase.get_supported_filetypes():
+        raise BenchmarkError(f"--plot {path}: cannot be drawn in this format; name it .png or .svg")
+    if not os.access(path.parent, os.W_OK | os.X_OK) or path.is_dir():
+        raise BenchmarkError(f"--plot {path}: cannot be written; choose a folder that can")
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
@@ -25,7 +30,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
 
     Raises ``BenchmarkError`` if there is nothing to show or the file cannot be written.
     """
-    check()
+    check(path)
     import matplotlib
 
     matplotlib.use("Agg")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from service.benchmark import Part
+from service.commands.signals import terminate_as_interrupt
 from service.commands.statuses import INTERRUPTED
 from service.engines import Engine
 from service.errors import BenchmarkError, ConfigurationError
@@ -67,7 +69,7 @@ def benchmark(
     The lecture's loop (predict one frame after the other), the same network in every engine that is
     installed, each stage alone and the whole pipeline take turns in interleaved rounds. Then come longer
     clips, a large event log, live streams and many subscribers. Prints tables and one line of JSON. Ctrl-C
-    prints what has been measured until then. Leave the machine alone meanwhile.
+    or SIGTERM prints what has been measured until then. Leave the machine alone meanwhile.
     """
     wanted = _overrides(
         quick,
@@ -88,8 +90,10 @@ def benchmark(
     from service.benchmark.report import show
     from service.benchmark.suite import Settings, Suite
 
+    if output is not None:
+        _make(output)
     if plot is not None:
-        plotting.check()
+        plotting.check(plot)
     settings = Settings(
         parts=tuple(dict.fromkeys(part or Part)),
         model=model,
@@ -104,7 +108,8 @@ def benchmark(
     with step_display(Console(stderr=True)) as on_step:
         suite = Suite(settings, on_step)
         try:
-            suite.run()
+            with terminate_as_interrupt():
+                suite.run()
         except KeyboardInterrupt:
             failure = typer.Exit(INTERRUPTED)
         except Exception as error:  # whatever it is, what was measured until then is told first
@@ -148,9 +153,17 @@ def _overrides(quick: bool, **given: Any) -> dict[str, Any]:
     return (QUICK if quick else {}) | {name: value for name, value in given.items() if value is not None}
 
 
-def _write(folder: Path, line: str) -> None:
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchmarkError(f"cannot write into {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise BenchmarkError(f"cannot write into {folder}: permission denied")
+
+
+def _write(folder: Path, line: str) -> None:
+    try:
         (folder / RESULT).write_text(line + "\n", encoding="utf-8")
     except OSError as error:
         raise BenchmarkError(f"cannot write into {folder}: {error.strerror}") from error

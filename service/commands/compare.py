@@ -34,7 +34,6 @@ def compare(
     found = find_runs(runs)
     if output is not None:
         refuse_to_overwrite(output, overwrite)
-        output.parent.mkdir(parents=True, exist_ok=True)
         write_comparison_page(output, "Runs side by side", as_page(found))
     if as_json:
         typer.echo(json.dumps(tabulate(found)))

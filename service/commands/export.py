@@ -36,7 +36,7 @@ def export(
         ),
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="Training images to calibrate on.")] = 300,
-    seed: Annotated[int, typer.Option(help="Which ones.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Which ones.")] = 1,
 ) -> None:
     """Make the network of the engine 'openvino' from a model, and measure how far it is from it.
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any
 
 import typer
@@ -17,6 +15,8 @@ from models.errors import ExperimentError
 from models.experiments.compare import columns_of, show, tabulate
 from models.experiments.grid import EXPERIMENT, PAGE, TABLE, Planned, Table, read_grid, run_grid
 from models.experiments.samples import load_groups
+from models.report import make_folder
+from service.commands.signals import terminate_as_interrupt
 from service.lock import only_one
 
 LOG = "log.txt"
@@ -25,11 +25,16 @@ PATIENCE = 30.0
 
 
 def run_grid_file(file: Path, output: Path, overrides: Mapping[str, Any], *, retry: bool = False) -> None:
-    """Run what ``file`` describes in ``output`` and show where it stands. Raises ExperimentError."""
+    """Run what ``file`` describes in ``output`` and show where it stands.
+
+    Raises ExperimentError for what cannot be run and, in the end, for runs that have failed.
+    """
     plan = read_grid(file, overrides, load_groups)
-    output.mkdir(parents=True, exist_ok=True)
+    for planned in plan:
+        planned.experiment.check_place(output)
+    make_folder(output)
     taken = ExperimentError(f"{output}: a grid, or a run that it began, works here already")
-    with only_one(output, taken) as lock, _terminate_as_interrupt():
+    with only_one(output, taken) as lock, terminate_as_interrupt():
         table = run_grid(
             plan,
             output,
@@ -40,6 +45,8 @@ def run_grid_file(file: Path, output: Path, overrides: Mapping[str, Any], *, ret
     show_table(table.done, table.failed)
     typer.echo(f"{output / TABLE}, {output / PAGE}")
     _show_means(plan, table)
+    if table.failed:
+        raise ExperimentError(f"{len(table.failed)} of {len(plan)} runs failed; --retry runs them again")
 
 
 def show_table(done: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str] | None = None) -> None:
@@ -119,17 +126,3 @@ def _reason(log: Path, status: int) -> str:
         line for line in log.read_text(errors="replace").splitlines() if line.startswith("video-events: ")
     ]
     return lines[-1].removeprefix("video-events: ") if lines else f"exit status {status}; see {log}"
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM stops a grid like Ctrl-C."""
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

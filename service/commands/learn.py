@@ -79,7 +79,7 @@ def learn(
     if name is not None:
         commands.learn_label(model_of, name, examples or [], force=force, shadow=shadow, as_json=as_json)
     elif remove is not None:
-        commands.remove_label(model_of, remove)
+        commands.remove_label(model_of, remove, as_json)
     elif evaluate is not None:
         commands.evaluate_labels(model_of, evaluate, split, as_json)
     else:

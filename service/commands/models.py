@@ -19,6 +19,7 @@ from service.engines import Engine, open_engine
 
 if TYPE_CHECKING:
     from models.datasets import Sample
+    from models.evaluate import Evaluation
 
 app = typer.Typer()
 models_app = typer.Typer(help="The models that there are.", no_args_is_help=True)
@@ -59,13 +60,17 @@ def evaluate(
     from models.errors import ModelError
     from models.evaluate_clips import evaluate_clips, windows_of
     from models.extra import require_train_extra
-    from models.report import format_table, write_report
+    from models.report import make_folder, write_report
     from service.engines.stored import open_model
     from service.progress import evaluate_shown, progress_bar
     from service.windows import engine_of
 
     require_train_extra()
+    if not 0 < enter <= 1:
+        raise typer.BadParameter(f"--enter must be above 0 and at most 1, got {enter:g}")
     artifact = load_artifact(model)
+    if output is not None:
+        make_folder(output)
     if artifact.judges_clips:
         if any((splits, background, valid_groups, test_groups, labels)):
             raise ModelError(f"{artifact.name} judges videos; options about folders of images have no use")
@@ -88,14 +93,22 @@ def evaluate(
         classifier = open_engine(artifact, engine, batch_size=16)
         evaluation = evaluate_shown(classifier, samples, "images")
         evaluation = evaluation.restricted(names(labels) or judged_labels(artifact.labels, samples))
-    if output is not None:
-        write_report(output, evaluation, samples)
     summary = evaluation.summary(enter)
     if as_json:
-        typer.echo(json.dumps({"model": artifact.name, "split": split, **summary}))
-        return
+        typer.echo(json.dumps({"model": artifact.name, "split": split, **summary}, allow_nan=False))
+    else:
+        _show(evaluation, enter, split, artifact.labels if labels is None else ())
+    if output is not None:
+        write_report(output, evaluation, samples)
+
+
+def _show(evaluation: Evaluation, enter: float, split: str, known: Sequence[str]) -> None:
+    """The figures of ``evaluate``; of ``known`` labels the background may have been left out."""
+    from models.report import format_table
+
+    summary = evaluation.summary(enter)
     typer.echo(format_table(evaluation))
-    if labels is None and len(evaluation.labels) < len(artifact.labels):
+    if len(evaluation.labels) < len(known):
         typer.echo(f"{BACKGROUND} is left out, as there is no image of it; the other labels share its part")
     typer.echo(f"accuracy {summary['accuracy']:.4f} on {summary['n']} images of {split}")
     typer.echo(f"expected calibration error {summary['calibration_error']:.4f}")

@@ -283,8 +283,13 @@ def train(
             raise typer.BadParameter("--grid goes without --experiment and --by-group (leave_out = 'each')")
         run_grid_file(grid, output, overrides, retry=retry)
         return
+    if retry:
+        raise typer.BadParameter("--retry has no use without --grid")
     planned = _planned(experiment, overrides)
+    planned.check_place(output)
     if by_group:
+        if planned.leave_out is not None:
+            raise typer.BadParameter("--by-group leaves out each group in turn; --leave-out has no use")
         from models.errors import ExperimentError
 
         if failed := _run_by_group(planned, output):
@@ -337,9 +342,12 @@ def _run_by_group(experiment: Experiment, output: Path) -> dict[str, str]:
     """
     from models.errors import ModelError
     from models.experiments.samples import load_groups
+    from models.report import make_folder
 
+    folders = folders_of(load_groups(experiment))
+    make_folder(output)
     figures, failed = {}, {}
-    for folder, group in folders_of(load_groups(experiment)).items():
+    for folder, group in folders.items():
         typer.echo(f"group {group} is left out", err=True)
         try:
             results = _run(experiment.model_copy(update={"leave_out": group}), output / folder)
@@ -354,7 +362,6 @@ def _run_by_group(experiment: Experiment, output: Path) -> dict[str, str]:
         known = [row[name] for row in figures.values() if row[name] is not None]
         mean[name] = round(sum(known) / len(known), 4) if known else None
     summary = {"groups": figures, "mean": mean, "failed": failed}
-    output.mkdir(parents=True, exist_ok=True)
     (output / "by_group.json").write_text(json.dumps(summary, indent=1) + "\n")
     typer.echo(f"{'left out':<16} images " + " ".join(f"{name:>22}" for name in _MEANS))
     for group, row in {**figures, "mean": {"n": "", **mean}}.items():

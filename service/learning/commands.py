@@ -88,10 +88,10 @@ def list_labels(choice: ModelChoice, as_json: bool) -> None:
         typer.echo(f"{label.name}: {state}, {label.examples} examples, {day}, features of {label.model}")
 
 
-def remove_label(choice: ModelChoice, name: str) -> None:
+def remove_label(choice: ModelChoice, name: str, as_json: bool) -> None:
     """Forget a label."""
     choice.find().store.remove(name)
-    typer.echo(f"{name} is forgotten")
+    typer.echo(json.dumps({"label": name, "removed": True}) if as_json else f"{name} is forgotten")
 
 
 def evaluate_labels(choice: ModelChoice, data: Path, split: str, as_json: bool) -> None:

@@ -96,7 +96,8 @@ def gather(sources: Sequence[str]) -> list[Example]:
     for text in sources:
         clip, at, seconds = text.rpartition("@")
         if Path(text).is_dir():
-            paths += sorted(path for path in Path(text).rglob("*") if path.suffix.lower() in SUFFIXES)
+            found = Path(text).rglob("*")
+            paths += sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
         elif Path(text).is_file() and Path(text).suffix.lower() in SUFFIXES:
             paths.append(Path(text))
         elif at and Path(clip).is_file():

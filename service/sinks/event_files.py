@@ -42,7 +42,7 @@ class EventReport:
     """What the files tell; ``fps`` in frames per second, ``duration`` in seconds.
 
     ``window`` is the length of the rolling average in frames, or ``None`` where ``window_seconds``
-    gives it in seconds. ``digest`` is that of a source that is a file (see ``digest_of``).
+    gives it in seconds. ``digest`` is that of a source that is a file (see ``digest_of``) or many images.
     """
 
     source: str

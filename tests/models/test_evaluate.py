@@ -11,10 +11,11 @@ import pytest
 
 from models.charts import as_svg, draw_confusion, draw_precision_recall, draw_roc, save
 from models.datasets import Sample
+from models.errors import ModelError
 from models.evaluate import Evaluation, evaluate, fit_temperature, renormalise, softmax
 from models.export import Judged, export
 from models.preprocessing import Preprocessing, View
-from models.report import format_table
+from models.report import format_table, write_report
 
 
 @pytest.fixture
@@ -160,3 +161,10 @@ def test_figures_without_background_need_other_images(monkeypatch: pytest.Monkey
     assert stored["metrics"]["valid"]["without_background"]["n"] == 1
     assert stored["metrics"]["test"]["all"]["accuracy"] == 1.0
     assert "without_background" not in stored["metrics"]["test"]
+
+
+def test_a_report_that_cannot_be_written_is_told(evaluation: Evaluation, tmp_path: Path) -> None:
+    """A full disk, or a folder in its way, is a sentence and no traceback."""
+    (tmp_path / "report" / "table.txt").mkdir(parents=True)
+    with pytest.raises(ModelError, match="cannot write the report into"):
+        write_report(tmp_path / "report", evaluation, [])

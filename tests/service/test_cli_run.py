@@ -16,7 +16,8 @@ import pytest
 
 from service import run as run_module
 from service.cli import status_of
-from service.commands.statuses import BAD_INPUT, PARTLY_DECODED
+from service.commands import train
+from service.commands.statuses import BAD_INPUT, INTERRUPTED, NOBODY_READS, PARTLY_DECODED
 from service.config import RunSettings
 from service.errors import ConfigurationError, SinkError, SourceError
 from service.run import (
@@ -171,6 +172,22 @@ def test_results_of_a_folder_of_images_are_replaced(options: RunOptions, tmp_pat
             run_source(replace(options, source=source, video=False), fake_model)
 
 
+def test_other_images_of_the_same_name_are_not_overwritten(options: RunOptions, tmp_path: Path) -> None:
+    """Frames of two clips often lie in folders, or under patterns, of one name: neither costs the other."""
+    for folder, colour in (("a", "red"), ("b", "blue")):
+        (tmp_path / folder / "frames").mkdir(parents=True)
+        for number in range(3):
+            cv2.imwrite(str(tmp_path / folder / "frames" / f"{number}.bmp"), scene(colour))
+    for last in ("frames", "frames/%d.bmp"):
+        first, second = (
+            replace(options, source=str(tmp_path / folder / last), video=False) for folder in "ab"
+        )
+        for _ in range(2):
+            run_source(first, fake_model)
+        with pytest.raises(ConfigurationError, match="--overwrite"):
+            run_source(second, fake_model)
+
+
 def test_times_of_a_clip_without_a_rate(options: RunOptions, tmp_path: Path) -> None:
     """An event lies in the annotated video where the list says, in a browser's recording of any rate too."""
     random = np.random.default_rng(0)
@@ -281,6 +298,8 @@ def test_timecode() -> None:
         ["run", "x.mp4", "--no-such-option"],
         ["no-such-command"],
         ["run", str(Path(__file__))],
+        ["run", "x" * 300 + ".mp4"],
+        ["run", "x" * 245 + ".mp4"],
     ],
 )
 def test_bad_arguments_are_one_line(
@@ -296,6 +315,13 @@ def test_bad_arguments_are_one_line(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_name_too_long_for_results_is_told(options: RunOptions, clip: Path) -> None:
+    """Before any work, as results are called like their source."""
+    long = clip.rename(clip.with_name("x" * 245 + ".avi"))
+    with pytest.raises(ConfigurationError, match="too long a name for results"):
+        run_source(replace(options, source=str(long)), fake_model)
+
+
 def test_help_is_near(capsys: pytest.CaptureFixture[str]) -> None:
     """A mistake in the arguments tells where help is, and its paragraphs are not broken twice."""
     assert status_of(["run"]) == BAD_INPUT
@@ -308,6 +334,37 @@ def test_unknown_model_is_told(clip: Path, capsys: pytest.CaptureFixture[str]) -
     """A model that is not there is one line and status 2 as well."""
     assert status_of(["run", str(clip), "--model", "no-such-model"]) == BAD_INPUT
     assert "no-such-model" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a command was at when it was interrupted, a person reads that it was."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "_planned", interrupted)
+    assert status_of(["train", "data", "-o", "out"]) == INTERRUPTED
+    assert capsys.readouterr().err == "video-events: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("taken", "status", "errors"),
+    [
+        ("", NOBODY_READS, ""),
+        ("/dev/full", BAD_INPUT, "video-events: cannot write: No space left on device\n"),
+    ],
+)
+def test_output_that_nobody_takes(taken: str, status: int, errors: str) -> None:
+    """A reader that has gone is no fault, a full disk is one that has a name; neither is a traceback."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    if taken:
+        os.dup2(os.open(taken, os.O_WRONLY), writer)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [*PROGRAM, "models", "list", "--json"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (status, errors)
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -3,12 +3,14 @@
 import csv
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from models.data.frames import Clip, ClipFrame, extract_frames
 from models.data.listing import open_listing
 from service.cli import status_of
 
@@ -59,6 +61,35 @@ def test_a_second_run_adds_its_videos_to_the_labels_of_the_first(
     assert status_of([*arguments, "--overwrite", "--every", "2"]) == 0
     assert Counter(e.group for e in open_listing(labelled).entries) == {"one": 10, "two": 10, "[three]": 2}
     assert len(list((labelled / "[three]").iterdir())) == 2
+    assert status_of(["data", "frames", clip, "-o", str(labelled), "--overwrite"]) == 0  # without labels now
+    assert Counter(e.group for e in open_listing(labelled).entries) == {"one": 10, "two": 10}
+
+
+def test_a_bad_clip_costs_the_others_no_label(tmp_path: Path, write_video) -> None:
+    """Hours of frames are not left without labels by what comes after them, be it a bad clip or Ctrl-C."""
+    out, times = tmp_path / "out", tmp_path / "a.txt"
+    times.write_text("0:00 - 0:01 bright\n")
+    (tmp_path / "bad.avi").write_bytes(b"nothing")
+    clips = [str(write_video("one.avi", 4)), str(tmp_path / "bad.avi")]
+    assert status_of(["data", "frames", *clips, "-o", str(out), *["--labels", str(times)] * 2]) == 2
+    assert [entry.group for entry in open_listing(out).entries] == ["one"] * 4
+
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "one.avi").write_bytes(b"nothing")
+    again = [str(tmp_path / "bad" / "one.avi"), "-o", str(out), "--labels", str(times), "--overwrite"]
+    assert status_of(["data", "frames", *again]) == 2
+    assert [entry.group for entry in open_listing(out).entries] == ["one"] * 4
+
+    def interrupted() -> Iterator[ClipFrame]:
+        yield ClipFrame(0, 0.0, np.zeros((8, 8, 3), np.uint8))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_frames([Clip("one", interrupted(), [])], out, overwrite=True)
+    assert [(entry.path, entry.label) for entry in open_listing(out).entries] == [
+        ("one/one_000000.jpg", "background")
+    ]
+    assert len(list((out / "one").iterdir())) == 1
 
 
 def test_a_rate_chooses_the_first_frame_of_each_tick(tmp_path: Path, write_video) -> None:
@@ -144,6 +175,28 @@ def test_check_split_balance_and_sheets_work_on_what_frames_wrote(
     assert "4 pages" in capsys.readouterr().out
 
 
+def test_named_groups_and_other_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No option is passed over beside named groups: --keep keeps, shares and images are refused."""
+    (tmp_path / "splits.csv").write_text(
+        "path,label,split,group\n0.png,a,test,g0\n1.png,a,,g0\n2.png,a,,g1\n3.png,a,,g2\n4.png,a,valid,\n"
+    )
+    new = tmp_path / "new.csv"
+    arguments = ["data", "split", str(tmp_path), "-o", str(new), "--valid-groups"]
+    assert status_of([*arguments, "g1", "--keep"]) == 0
+    splits = [entry.split for entry in open_listing(tmp_path, new).entries]
+    assert splits == ["test", "test", "valid", "train", "valid"]
+    capsys.readouterr()
+    for more, hint in [
+        (["g0", "--keep"], "g0 is in test already"),
+        (["g1,g7"], "no group g7; there are g0, g1, g2"),
+        (["g1", "--valid", "0.2"], "by group or by share, not both"),
+        (["g1", "--test", "0"], "by group or by share, not both"),
+        (["g1", "--by-image"], "by group or by share, not both"),
+    ]:
+        assert status_of([*arguments, *more, "--overwrite"]) == 2
+        assert hint in capsys.readouterr().err
+
+
 def test_duplicates_are_listed_excluded_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The near copy of a test image leaves the training images of the new list; the old one stays."""
     root = tmp_path / "album"
@@ -193,13 +246,20 @@ def test_mistakes_are_one_line_and_status_2(
     for arguments, hint in [
         (["check", str(tmp_path / "nowhere")], "not a folder"),
         (["check", str(tmp_path), "--ignore", "holes"], "there are missing"),
+        (["check", str(tmp_path), "--distance", "-1"], "Invalid value for '--distance'"),
         (["split", str(tmp_path)], "holds no images"),
+        (["split", str(tmp_path), "--seed", "-1"], "Invalid value for '--seed'"),
+        (["balance", str(tmp_path), "-o", out, "--seed", "-1"], "Invalid value for '--seed'"),
         (["frames", str(tmp_path / "no.mp4"), "-o", out], "no such file"),
         (["frames", clip, "-o", out, "--every", "0"], "whole number from 1"),
+        (["frames", clip, "-o", out, "--fps", "nan"], "or a rate above 0"),
+        (["frames", clip, "-o", out, "--fps", "inf"], "or a rate above 0"),
+        (["frames", "x" * 300 + ".mp4", "-o", out], "File name too long"),
         (["frames", clip, clip, "-o", out], "two clips are called a"),
         (["frames", clip, "-o", out, "--labels", str(text)], "line 1 (00:00:00 - 00:00:01 a) and line 2"),
         (["frames", clip, "-o", out, "--labels", clip, "--labels", clip], "2 files of timestamps for 1"),
         (["timestamps", str(text)], "--fps"),
+        (["timestamps", str(text), "--fps", "5", "--frames", "-5"], "Invalid value for '--frames'"),
         (["timestamps", str(tmp_path / "no.csv"), "--fps", "5"], "cannot be read"),
         (["duplicates", str(tmp_path), "--bits", "128"], "64 or 256"),
         (["import", str(tmp_path), "-o", out], "holds no images"),

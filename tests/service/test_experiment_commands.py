@@ -40,7 +40,7 @@ def grid(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         f'data = "{pictures}"\narchitecture = "small_cnn"\nbatch_size = 8\nepochs = 2\ntest = true\n'
         '[grid]\noptimizer = ["adam", "bogus"]\n'
     )
-    assert status_of(["train", "--grid", str(folder / "grid.toml"), "-o", str(folder / "out")]) == 0
+    assert status_of(["train", "--grid", str(folder / "grid.toml"), "-o", str(folder / "out")]) == 2
     return folder
 
 
@@ -87,18 +87,19 @@ def test_the_page_asks_for_nothing_outside(grid: Path) -> None:
 def test_a_grid_says_what_failed_and_does_nothing_twice(
     grid: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The table holds both runs; the same command again begins none."""
+    """The table holds both runs; the same command again begins none, and its status tells of a failed one."""
     with (grid / "out" / "table.csv").open() as lines:
         rows = {row["optimizer"]: row for row in csv.DictReader(lines)}
     assert rows["adam"]["state"] == "done"
     assert rows["bogus"]["state"] == "failed"
     assert "bogus" in rows["bogus"]["error"]
     before = (the_run(grid) / "log.txt").stat().st_mtime_ns
-    assert status_of(["train", "--grid", str(grid / "grid.toml"), "-o", str(grid / "out")]) == 0
+    assert status_of(["train", "--grid", str(grid / "grid.toml"), "-o", str(grid / "out")]) == 2
     captured = capsys.readouterr()
     assert "run 1" not in captured.err
     assert "run 2" not in captured.err
     assert "failed: optimizer-bogus" in captured.out
+    assert "1 of 2 runs failed; --retry" in captured.err
     assert (the_run(grid) / "log.txt").stat().st_mtime_ns == before
 
 
@@ -194,12 +195,32 @@ def test_a_grid_is_not_run_twice_at_once(grid: Path, capsys: pytest.CaptureFixtu
     assert "works here already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--architecture", "small_cnn", "--stride", "3"], "judges single images; stride"),
+        (["--architecture", "resnet50", "--features", "f"], "judges single images; features"),
+        (["--architecture", "small_cnn", "--unfreeze", "conv5"], "is trained from scratch; unfreeze"),
+        (["--weights", "none", "--imagenet-weights", "w"], "is trained from scratch; imagenet_weights"),
+        (["--architecture", "lrcn", "--split-by", "group"], "labels.csv says all; split_by"),
+        (["--architecture", "small_c3d", "--features", "f"], "is trained from scratch; features"),
+    ],
+)
+def test_options_without_a_use_are_told(
+    arguments: list[str], reason: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody believes to have tried what a network passes over."""
+    assert status_of(["train", str(pictures), "-o", str(tmp_path / "out"), *arguments]) == 2
+    assert f"{reason} has no use" in capsys.readouterr().err
+
+
 def test_mistakes_are_one_line_and_status_2(
     grid: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever is wrong with the arguments, a person reads one line that says what to do."""
     (tmp_path / "e.toml").write_text(f'data = "{pictures}"\nepohcs = 3\n')
-    out = str(tmp_path / "out")
+    (tmp_path / "o.toml").write_text(f'data = "{pictures}"\noptions = 3\n')
+    out, plain, a_grid = str(tmp_path / "out"), tmp_path / "plain", str(grid / "grid.toml")
     for arguments, hint in [
         (["train", "-o", out], "give DATA"),
         (["train", "-o", out, "--experiment", str(tmp_path / "e.toml")], "no parameter 'epohcs'"),
@@ -207,6 +228,12 @@ def test_mistakes_are_one_line_and_status_2(
         (["train", "-o", out, "--grid", str(tmp_path / "e.toml")], "no [grid]"),
         (["train", str(pictures), "-o", out, "--leave-out", "camera9"], "there are camera0"),
         (["train", str(pictures), "-o", out, "--valid-fraction", "1.5"], "valid_fraction = 1.5"),
+        (["train", "-o", out, "--experiment", str(tmp_path / "o.toml"), "--option", "a=1"], "options = 3"),
+        (["compare", str(grid / "out"), "-o", str(tmp_path / "e.toml" / "x")], "cannot write"),
+        (["train", str(pictures), "-o", out, "--retry"], "--retry has no use without --grid"),
+        (["train", str(pictures), "-o", out, "--by-group", "--leave-out", "camera1"], "has no use"),
+        (["train", str(plain), "-o", str(plain / "run")], "would become a label"),
+        (["train", str(plain), "--grid", a_grid, "-o", str(plain / "run")], "would become a label"),
         (["compare", str(tmp_path)], "no finished run"),
         (["compare", str(tmp_path / "nowhere")], "no such file or folder"),
     ]:

@@ -99,7 +99,8 @@ def test_learn_run_list_evaluate_remove(
     assert figures["learned"]["yellow"] == {"n": 4, "recall": 1.0, "false": 0}
     assert figures["known"]["n"] == 4
 
-    assert status_of(["learn", "--remove", "yellow", *arguments]) == 0
+    assert status_of(["learn", "--remove", "yellow", "--json", *arguments]) == 0
+    assert json.loads(capsys.readouterr().out) == {"label": "yellow", "removed": True}
     assert status_of([*run, "--labels", "yellow"]) == 2
     assert {path: path.stat().st_mtime_ns for path in model.iterdir()} == before
 
@@ -157,6 +158,7 @@ def test_bad_input_is_one_line(
     pictures(tmp_path / "few", "yellow", 3)
     pictures(tmp_path / "broken", "yellow", 5)
     (tmp_path / "broken" / "2.png").write_bytes(b"nothing")
+    (tmp_path / "few" / "folder.jpg").mkdir()
     make_clip(tmp_path / "film.avi", ["yellow"] * 20)
     assert status_of([*arguments, "--model", str(model)]) == 2
     error = capsys.readouterr().err

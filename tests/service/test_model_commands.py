@@ -95,6 +95,8 @@ def test_mistakes_are_one_line_and_status_2(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever is wrong with the arguments, a person reads one line that says what to do."""
+    file = tmp_path / "a.txt"
+    file.touch()
     for arguments, hint in [
         (["train", str(tmp_path / "nowhere"), "-o", str(tmp_path / "run")], "not a folder"),
         (
@@ -103,6 +105,10 @@ def test_mistakes_are_one_line_and_status_2(
         ),
         (["train", str(pictures), "-o", str(tmp_path / "run"), "--labels", "blue,pink"], "no images of pink"),
         (["evaluate", str(pictures), "--model", "sprots"], "no model 'sprots'"),
+        (["evaluate", str(pictures), "--enter", "nan", "--json"], "--enter must be above 0"),
+        (["evaluate", str(pictures), "--enter", "1.1"], "--enter must be above 0 and at most 1, got 1.1"),
+        (["evaluate", str(pictures), "-o", str(file)], "cannot make the folder"),
+        (["train", str(pictures), "-o", str(file), "--architecture", "small_cnn"], "cannot make the folder"),
         (["models", "show", "sprots"], "no model 'sprots'"),
     ]:
         assert status_of(arguments) == 2

@@ -138,7 +138,17 @@ def test_a_file_without_a_rate_is_measured(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["-dash.avi", "100%.avi", "a%03d.avi", 'it\'s "q".avi', "a?b&c+d.avi", "http:x.avi", "0", "ü |;.avi"],
+    [
+        "-dash.avi",
+        "100%.avi",
+        "a%03d.avi",
+        'it\'s "q".avi',
+        "a?b&c+d.avi",
+        "http:x.avi",
+        "0",
+        "ü |;.avi",
+        "a\nb.avi",
+    ],
 )
 def test_a_path_that_exists_is_taken_literally(
     name: str, write_video: WriteVideo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -148,6 +158,23 @@ def test_a_path_that_exists_is_taken_literally(
     monkeypatch.chdir(tmp_path)
     with open_source(name) as source:
         assert [round(f.pts, 6) for f in read_to_end(source)] == [i / 10 for i in range(12)]
+
+
+def test_a_name_that_is_not_utf8_is_told(
+    write_video: WriteVideo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """OpenCV dies of it: a video, or one in such a folder, is to be renamed; an image is read just so."""
+    strange = tmp_path / "na\udcffme"
+    strange.mkdir()
+    write_video("plain.avi").rename(strange / "plain.avi")
+    cv2.imwrite(str(tmp_path / "plain.png"), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "plain.png").rename(tmp_path / "na\udcffme.png")
+    monkeypatch.chdir(strange)
+    for name in ("plain.avi", str(strange / "plain.avi"), "http://localhost/\udcff"):
+        with pytest.raises(SourceError, match="rename it"):
+            open_source(name)
+    with open_source(str(tmp_path)) as source:
+        assert len(read_to_end(source)) == 1
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "m3u8", "txt"])

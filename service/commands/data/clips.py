@@ -125,7 +125,7 @@ def timestamps(
     ] = None,
     fps: Annotated[float | None, typer.Option(help="Frame rate, if it is steady.")] = None,
     frame_count: Annotated[
-        int | None, typer.Option("--frames", metavar="N", help="Number of frames of the clip.")
+        int | None, typer.Option("--frames", metavar="N", min=1, help="Number of frames of the clip.")
     ] = None,
     video: Annotated[
         str | None, typer.Option(help="Name of the video in the CSV.", show_default="that of the file")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +39,9 @@ def check(
     ignore: Annotated[
         str | None, typer.Option(metavar="KIND,KIND", help="Kinds of findings that are all right here.")
     ] = None,
-    distance: Annotated[int, typer.Option(help="Bits of 256 in which near-duplicates may differ.")] = 18,
+    distance: Annotated[
+        int, typer.Option(min=0, max=127, help="Bits of 256 in which near-duplicates may differ.")
+    ] = 18,
     as_json: AsJson = False,
 ) -> None:
     """Look for what is wrong: exit status 1 if anything is.
@@ -85,8 +87,12 @@ def split(
     ] = None,
     list_file: ListFile = None,
     group_column: GroupColumn = "group",
-    valid: Annotated[float, typer.Option(help="Share of the images for validation.")] = 0.1,
-    test: Annotated[float, typer.Option(help="Share of the images for the test.")] = 0.2,
+    valid: Annotated[
+        float | None, typer.Option(help="Share of the images for validation.", show_default="0.1")
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="Share of the images for the test.", show_default="0.2")
+    ] = None,
     valid_groups: ValidGroups = None,
     test_groups: TestGroups = None,
     by_group: Annotated[
@@ -98,26 +104,20 @@ def split(
 ) -> None:
     """Add splits: whole groups (videos), each label about alike in every split, as far as groups allow.
 
-    Groups that are named with --valid-groups and --test-groups go there, and all others into train.
+    Groups that are named with --valid-groups and --test-groups go there, and all others into train,
+    but with --keep for those that have a split.
     """
     from models.data.listing import open_listing, write_listing
-    from models.data.split import add_splits, takes_part
-    from models.errors import DatasetError
+    from models.data.split import add_splits, split_by_name
 
-    listing = open_listing(data, list_file, group_column=group_column)
     named = split_of_group(valid_groups, test_groups)
+    if named and (valid is not None or test is not None or not by_group):
+        raise typer.BadParameter("splits are by group or by share, not both")
+    listing = open_listing(data, list_file, group_column=group_column)
     if named:
-        known = sorted({entry.group for entry in listing.entries} - {""})
-        if not set(named) <= set(known):
-            raise DatasetError(
-                f"{listing.source} has no group {', '.join(sorted(set(named) - set(known)))}; "
-                f"there are {', '.join(known)}"
-            )
-        entries = [
-            replace(entry, split=named.get(entry.group, "train")) if takes_part(entry) else entry
-            for entry in listing.entries
-        ]
+        entries = split_by_name(listing.entries, named, keep=keep)
     else:
+        valid, test = 0.1 if valid is None else valid, 0.2 if test is None else test
         fractions = {"train": 1 - valid - test, "valid": valid, "test": test}
         entries = add_splits(listing.entries, fractions, seed=seed, by_group=by_group, keep=keep)
         given = {entry.split for entry in entries}

@@ -25,11 +25,13 @@ ListFile = Annotated[
         "--list", metavar="CSV", help="The list of the images in DATA.", show_default="the one in DATA"
     ),
 ]
-GroupColumn = Annotated[str, typer.Option(help="Column of the list that holds the group.")]
+GroupColumn = Annotated[
+    str, typer.Option(help="Column of the list that holds the group; of labels.csv by default the video.")
+]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results.")]
 NewList = Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="The new list.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
 ValidGroups = Annotated[str | None, typer.Option(metavar="A,B", help="Groups kept for validation.")]
 TestGroups = Annotated[str | None, typer.Option(metavar="A,B", help="Groups kept for the test.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models.data.balance import balance
 from models.data.check import KINDS, check
-from models.data.images import read_image
+from models.data.images import read_image, write_image
 from models.data.import_images import import_images
 from models.data.listing import Entry, Listing, inside, open_listing, read_listing, write_listing
 from models.data.sheet import Layout, write_sheets
@@ -73,6 +73,19 @@ def test_bad_lists_are_told_with_their_lines(tmp_path: Path, text: str, message:
     (tmp_path / "splits.csv").write_bytes(text.encode("latin-1"))
     with pytest.raises(DatasetError, match=message):
         open_listing(tmp_path)
+
+
+def test_a_column_of_groups_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """Mistyped, it would mean no groups at all, and videos divided between training and test."""
+    (tmp_path / "labels.csv").write_text("video,frame,label,camera\nv1,0.png,a,c1\nv2,0.png,a,c1\n")
+    assert [entry.group for entry in open_listing(tmp_path).entries] == ["v1", "v2"]
+    assert [entry.group for entry in open_listing(tmp_path, group_column="camera").entries] == ["c1", "c1"]
+    with pytest.raises(DatasetError, match="no column 'camra'; there are video, frame, label, camera"):
+        open_listing(tmp_path, group_column="camra")
+    (tmp_path / "labels.csv").unlink()
+    write_picture(tmp_path / "a" / "0.png", 1)
+    with pytest.raises(DatasetError, match="no list"):
+        open_listing(tmp_path, group_column="camera")
 
 
 @given(ENTRIES)
@@ -233,6 +246,14 @@ def test_impossible_balances_are_refused(to: str | int) -> None:
         balance([Entry("a.png", "a", "train")], to)
 
 
+def test_what_is_not_split_cannot_be_balanced() -> None:
+    """A plain folder of pictures has no split to balance: the error names the tool that adds them."""
+    with pytest.raises(DatasetError, match="there are none yet, which 'video-events data split' adds"):
+        balance([Entry("a.png", "a")])
+    with pytest.raises(DatasetError, match="there are test, valid"):
+        balance([Entry("a.png", "a"), Entry("b.png", "a", "valid"), Entry("c.png", "a", "test")])
+
+
 def test_frames_with_labels_become_a_folder_to_train_on(videos: Listing, tmp_path: Path) -> None:
     """Label, split, video and number of each frame are kept, its bytes too; broken ones are left out."""
     (videos.root / "v1" / "v1-003.png").write_bytes(b"")
@@ -277,6 +298,28 @@ def test_sheets_show_each_video_and_label_by_pages(videos: Listing, tmp_path: Pa
     assert [read_image(page).shape[1] for page in few.pages] == [80, 80]
     with pytest.raises(DatasetError, match="there are label, group, split"):
         write_sheets(videos, tmp_path / "bad", Layout(by=("colour",)))
+
+
+def test_pages_are_counted_sheet_by_sheet(tmp_path: Path) -> None:
+    """A group whose name begins like another's takes no number from it."""
+    for number in range(2):
+        write_picture(tmp_path / f"{number}.png", number)
+    entries = tuple(Entry(f"{number}.png", "a", "", group) for group in ("b_c", "b") for number in range(2))
+    listing = Listing(tmp_path, entries, tmp_path)
+    sheets = write_sheets(listing, tmp_path / "sheets", Layout(columns=1, rows=1, tile=40, by=("group",)))
+    assert [page.name for page in sheets.pages] == ["b_c_001.jpg", "b_c_002.jpg", "b_001.jpg", "b_002.jpg"]
+
+
+def test_what_cannot_be_stored_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Neither an image that no encoder takes nor a table without room leaves anything but the reason."""
+    write_image(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    assert not capfd.readouterr().err  # OpenCV warns of options of another format
+    with pytest.raises(DatasetError, match="OpenCV does not store 70000×1 pixels"):
+        write_image(tmp_path / "long.jpg", np.zeros((1, 70_000, 3), np.uint8))
+    (tmp_path / "list.csv").mkdir()
+    with pytest.raises(DatasetError, match="cannot write"):
+        write_listing(tmp_path / "list.csv", [Entry("a.png", "a")], overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "list.csv"]
 
 
 def test_cut_off_images_are_noticed(tmp_path: Path) -> None:

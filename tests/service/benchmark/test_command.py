@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,8 @@ from service.cli import status_of
 from service.commands import benchmark
 from service.errors import BenchmarkError
 from tests.conftest import WriteVideo
+from tests.service.api.conftest import until
+from tests.service.program import alive, descendants
 
 TINY = {
     "rounds": 2,
@@ -130,6 +136,31 @@ def test_ctrl_c_keeps_what_was_measured(
     assert "interrupted" in captured.err
 
 
+def test_sigterm_leaves_no_process_behind(artifact: Path) -> None:
+    """Who kills a benchmark politely gets what Ctrl-C gives, and no service or camera goes on without it."""
+    arguments = ["--part", "streams", "--engine", "tensorflow", "--model", str(artifact)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "service", "benchmark", "--quick", "--json", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        started: list[int] = []
+        try:
+            until(lambda: len(descendants(program.pid)) > 2, 120)  # the camera, the service and its own
+            started = descendants(program.pid)
+            program.terminate()
+            output, errors = program.communicate(timeout=60)
+            until(lambda: not alive(started), 30)
+        finally:
+            for pid in alive(started):
+                os.kill(pid, signal.SIGKILL)
+            program.kill()
+    assert program.returncode == 130, errors
+    assert json.loads(output)["interrupted"] is True
+    assert "interrupted" in errors
+
+
 def test_a_failure_keeps_what_was_measured(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,11 +194,9 @@ def test_a_fault_keeps_what_was_measured(
 
 
 def test_figures_come_before_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder that cannot be written costs the file, not what would have stood in it."""
-    (tmp_path / "file").touch()
-    assert (
-        status_of(["benchmark", "--quick", "--part", "events", "-o", str(tmp_path / "file"), "--json"]) == 2
-    )
+    """A file that cannot be written costs itself, not what would have stood in it."""
+    (tmp_path / "benchmark.json").mkdir()
+    assert status_of(["benchmark", "--quick", "--part", "events", "-o", str(tmp_path), "--json"]) == 2
     captured = capsys.readouterr()
     assert json.loads(captured.out)["events"]["events"] == 400
     assert "cannot write into" in captured.err
@@ -181,6 +210,9 @@ def test_figures_come_before_the_files(tmp_path: Path, capsys: pytest.CaptureFix
         (["--minutes", "-1"], "--minutes must be above 0"),
         (["--clip", "absent.mp4", "--part", "pipeline"], "there is no such file"),
         (["--model", "absent"], "no model 'absent'"),
+        (["--plot", "x.foo"], "name it .png or .svg"),
+        (["--plot", "nowhere/x.png"], "--plot nowhere/x.png: cannot be written"),
+        (["-o", __file__], "cannot write into"),
     ],
 )
 def test_bad_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
