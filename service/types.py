@@ -182,6 +182,25 @@ class Classifier(Preprocessor, Protocol):
         ...
 
 
+class ServedModel(Preprocessor, Protocol):
+    """A model by its card, which can be opened where it is to run. Picklable.
+
+    ``model_input`` does not load the network.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name and version, as recorded with the events."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    def open(self, batch_size: int) -> Classifier:
+        """Load the network in this process."""
+        ...
+
+
 class ClipEngine(Preprocessor, Protocol):
     """A model that judges windows of ``frames`` frames, cut where features of single frames can be kept.
 

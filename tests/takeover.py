@@ -23,8 +23,9 @@ from service.engines import Engine
 from service.engines.stored import StoredModel
 from service.inference.client import RemoteClassifier, read_statistics
 from service.inference.queueing import BatchSettings
-from service.inference.shared import PROCESS, STANDBY, ServedModel, SharedInference
+from service.inference.shared import PROCESS, STANDBY, SharedInference
 from service.supervisor import Supervisor
+from service.types import ServedModel
 from tests.service.api.conftest import until
 from tests.service.test_standby import BrightModel
 

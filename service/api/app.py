@@ -29,7 +29,7 @@ from service.database import Database
 from service.errors import StorageError, VideoEventsError
 from service.event_log import EventLog, LoggedMessage
 from service.feed import Feed
-from service.inference.shared import ServedModel, SharedInference
+from service.inference.shared import SharedInference
 from service.learning import trials
 from service.learning.engine import LearnedModel
 from service.learning.trainer import Trainer
@@ -37,7 +37,7 @@ from service.streams import store as stream_store
 from service.streams.manager import StreamManager
 from service.streams.store import StreamStore
 from service.supervisor import ChildState, ChildStatus, Supervisor
-from service.types import EndReason
+from service.types import EndReason, ServedModel
 from service.webhooks import store as webhook_store
 from service.webhooks.sender import WebhookSender
 

@@ -28,8 +28,8 @@ from service.api.connections import (
 from service.api.settings import ServeSettings
 from service.api.state import Services
 from service.errors import ConfigurationError
-from service.inference.shared import ServedModel
 from service.lock import only_one
+from service.types import ServedModel
 
 GRACE_SECONDS: Final = 4
 """For requests in progress after the signal to stop; then 5 s at most for the clips' processes."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 from service.backoff import Backoff
 from service.errors import InferenceLostError
@@ -18,7 +18,7 @@ from service.inference.statistics import InferenceStatistics
 from service.inference.turn import STANDBY_DELAY, Turn
 from service.inference.wire import InferenceAddress
 from service.supervisor import ChildSpec, ChildState, Supervisor
-from service.types import Classifier, Preprocessor
+from service.types import Classifier, ServedModel
 
 PROCESS: Final = "inference"
 STANDBY: Final = "inference standby"
@@ -28,25 +28,6 @@ SILENCE_SECONDS: Final = 30.0
 """One batch takes seconds on a busy processor; longer than this is a device that hangs."""
 LOST_SECONDS: Final = 120.0
 """How long a client waits for the process to come back."""
-
-
-class ServedModel(Preprocessor, Protocol):
-    """A model by its card, which can be opened where it is to run. Picklable.
-
-    ``model_input`` does not load the network.
-    """
-
-    @property
-    def name(self) -> str:
-        """Name and version, as recorded with the events."""
-        ...
-
-    @property
-    def labels(self) -> tuple[str, ...]: ...
-
-    def open(self, batch_size: int) -> Classifier:
-        """Load the network in this process."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from models.prototypes import Prototypes, Reference, alone, joined
 from service.errors import LearningError, StorageError
 from service.learning.store import MOST_LABELS, Catalogue, LabelState, LabelStore
-from service.types import Classifier, Embedder, Image, Judgement
+from service.types import Classifier, Embedder, Image, Judgement, ServedModel
 from service.windows import WindowedClassifier, lanes_of
 
 Floats = npt.NDArray[np.float32]
@@ -131,23 +131,6 @@ class LearnedClassifier(WindowedClassifier):
         return self._engine.reference
 
 
-class Model(Protocol):
-    """As ``inference.shared.ServedModel``."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def labels(self) -> tuple[str, ...]: ...
-
-    @property
-    def views(self) -> int: ...
-
-    def model_input(self, image: Image, view: int = 0) -> Image: ...
-
-    def open(self, batch_size: int) -> Classifier: ...
-
-
 @runtime_checkable
 class Referenced(Protocol):
     """A model that ships with statistics of its known labels."""
@@ -159,7 +142,7 @@ class Referenced(Protocol):
 class LearnedModel:
     """Another model and what it has learned, below ``folder``. Picklable."""
 
-    base: Model
+    base: ServedModel
     folder: Path
     _store: LabelStore = field(init=False, repr=False, compare=False)
 

@@ -19,8 +19,8 @@ import pytest
 from service.api.server import bind, make_server
 from service.api.settings import ServeSettings
 from service.api.state import Services
-from service.inference.shared import ServedModel
 from service.sinks.avi import AviWriter
+from service.types import ServedModel
 from tests.service.api.fakes import ColourProvider
 from tests.service.fakes import scene
 
