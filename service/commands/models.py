@@ -142,7 +142,7 @@ def list_models(
 
 @models_app.command("architectures")
 def list_architectures() -> None:
-    """List the networks that ``train --architecture`` can make, with their options."""
+    """List the networks that train --architecture can make, with their options."""
     from models import architectures
     from service.engines.quiet import native_stderr_held
 

@@ -186,7 +186,8 @@ class LearnedModel:
         if self.reference is None:
             raise LearningError(
                 f"model {self.name} has no reference of its known labels, without which it cannot learn; "
-                "make it from the training images: video-events models reference DATA --model MODEL"
+                "make it from the training images: video-events models reference DATA --model MODEL "
+                "(a model that judges clips cannot have one)"
             )
 
     @property
