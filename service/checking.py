@@ -10,71 +10,93 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from functools import cache
-from itertools import repeat
 from types import NoneType, UnionType
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 Record = TypeVar("Record")
+Check = Callable[[Any], Any]
+"""Returns what it is given as what it is to be, or raises ValueError, KeyError or TypeError."""
 
 LARGEST_NUMBER: Final = 1e12
 """Of seconds or of anything else that is told."""
-
-_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
 
 
 def decoded(data: bytes, kinds: Mapping[str, type[Record]]) -> Record:
     """The record that the JSON list [name of one of ``kinds``, fields] tells of.
 
-    Raises ValueError, KeyError or TypeError for anything else.
+    The fields are as ``dataclasses.asdict`` has made them. Raises ValueError, KeyError or TypeError for
+    anything else.
     """
     try:
         name, fields = json.loads(data)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    return checked(kinds[name], fields)
+    kind: Any = kinds[name]
+    record: Record = _check(kind)(fields)
+    return record
 
 
-def checked(kind: type[Record], fields: object) -> Record:
-    """A ``kind`` (a dataclass) of ``fields``, as ``dataclasses.asdict`` and JSON have made them.
-
-    Raises ValueError, KeyError or TypeError for anything else.
-    """
-    hints = _hints(kind)
-    if not isinstance(fields, Mapping):
-        raise TypeError(f"not the fields of {kind.__name__}: {fields!r}")
-    if strangers := set(fields) - hints.keys():
-        raise TypeError(f"{kind.__name__} has no {', '.join(sorted(map(str, strangers)))}")
-    return kind(**{name: _value(hint, fields[name]) for name, hint in hints.items()})
-
-
-def _value(hint: Any, value: Any) -> Any:
-    if get_origin(hint) is tuple:
-        return _tuple(get_args(hint), value)
+@cache
+def _check(hint: Any) -> Check:
+    """The check for one type, of those that records are made of."""
+    parts = get_args(hint)
     if get_origin(hint) is UnionType:
-        (wanted,) = (one for one in get_args(hint) if one is not NoneType)
-        return None if value is None else _value(wanted, value)
+        (wanted,) = (part for part in parts if part is not NoneType)
+        check = _check(wanted)
+        return lambda value: None if value is None else check(value)
+    if get_origin(hint) is tuple:
+        return _each(_check(parts[0])) if parts[-1] is Ellipsis else _in_turn(tuple(map(_check, parts)))
     if hint in (int, float):
-        return _number(hint, value)
-    if isinstance(hint, type) and is_dataclass(hint):
-        return checked(hint, value)
-    if not isinstance(value, bool if hint is bool else str):
-        raise TypeError(f"not a {hint.__name__}: {value!r}")
-    if isinstance(value, str):
-        value.encode()  # half a surrogate pair can be neither stored nor sent
-    return hint(value)
+        return _number(hint)
+    if is_dataclass(hint):
+        return _fields(hint)
+    return _word(hint)
 
 
-def _tuple(kinds: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, (list, tuple)):
+def _fields(kind: Any) -> Check:
+    checks = {name: _check(hint) for name, hint in get_type_hints(kind).items()}
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, dict) or value.keys() - checks.keys():
+            raise TypeError(f"not the fields of {kind.__name__}: {value!r}")
+        return kind(**{name: check(value[name]) for name, check in checks.items()})
+
+    return check
+
+
+def _each(check: Check) -> Check:
+    return lambda value: tuple(map(check, _list(value)))
+
+
+def _in_turn(checks: tuple[Check, ...]) -> Check:
+    return lambda value: tuple(check(one) for check, one in zip(checks, _list(value), strict=True))
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
         raise TypeError(f"not a list: {value!r}")
-    if kinds[-1] is Ellipsis:
-        return tuple(map(_value, repeat(kinds[0]), value))
-    return tuple(_value(kind, one) for kind, one in zip(kinds, value, strict=True))
+    return value
 
 
-def _number(kind: type[int] | type[float], value: Any) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, (int, kind)):
-        raise TypeError(f"not a {kind.__name__}: {value!r}")
-    if not abs(value) <= LARGEST_NUMBER:
-        raise ValueError(f"no number that can be meant: {value!r}")
-    return kind(value)
+def _number(kind: type[int] | type[float]) -> Check:
+    def check(value: Any) -> int | float:
+        if isinstance(value, bool) or not isinstance(value, (int, kind)):
+            raise TypeError(f"not a {kind.__name__}: {value!r}")
+        if not abs(value) <= LARGEST_NUMBER:
+            raise ValueError(f"no number that can be meant: {value!r}")
+        return kind(value)
+
+    return check
+
+
+def _word(kind: Any) -> Check:
+    """For a text, one of several (``StrEnum``), or yes and no."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, bool if kind is bool else str):
+            raise TypeError(f"not a {kind.__name__}: {value!r}")
+        if isinstance(value, str):
+            value.encode()  # half a surrogate pair can be neither stored nor sent
+        return kind(value)
+
+    return check
