@@ -14,6 +14,11 @@ import numpy.typing as npt
 from service.types import Frame, Image
 
 
+def batch_sizes(most: int) -> tuple[int, ...]:
+    """1, 2, 4 … and ``most``: those that engines compile for, and enough to know how long the others take."""
+    return tuple(sorted({*(1 << power for power in range(most.bit_length())), most} - {0}))
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Frames in order; ``inputs`` is (N, h, w, 3) ``uint8`` for those at ``positions``, or ``None``.

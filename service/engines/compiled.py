@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from service.batching import batch_sizes
 from service.engines.quiet import native_stderr_held
 from service.errors import ConfigurationError
 
@@ -59,12 +60,9 @@ class CompiledNetwork:
             return [tf.cast(output, tf.float32) for output in tf.nest.flatten(found)]
 
         function = tf.function(outputs, jit_compile=accelerated)
-        powers = (1 << power for power in range(batch_size.bit_length()))
-        sizes = sorted({*powers, batch_size} if buckets else {batch_size})
         self._functions = {
             size: function.get_concrete_function(tf.TensorSpec((size, *self._shape), self._dtype))
-            for size in sizes
-            if size <= batch_size
+            for size in (batch_sizes(batch_size) if buckets else (batch_size,))
         }
 
     def __call__(self, inputs: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]:

@@ -17,11 +17,6 @@ MOST: Final = 256
 """Batches that are remembered at most."""
 
 
-def warm_up_sizes(max_batch: int) -> tuple[int, ...]:
-    """1, 2, 4 … and ``max_batch``: enough to know the sizes between, and those that engines compile for."""
-    return tuple(sorted({*(1 << power for power in range(max_batch.bit_length())), max_batch} - {0}))
-
-
 class CapacityEstimate:
     """Batch times of the warm-up, and how much slower than that batches are now.
 

@@ -20,9 +20,10 @@ from typing import Final, Self
 
 import numpy as np
 
+from service.batching import batch_sizes
 from service.child import Child
 from service.errors import ConfigurationError
-from service.inference.capacity import CapacityEstimate, warm_up_sizes
+from service.inference.capacity import CapacityEstimate
 from service.inference.lanes import Lanes, Run
 from service.inference.queueing import BatchSettings, FairQueue, Priority, Ticket
 from service.inference.statistics import Tally
@@ -174,7 +175,7 @@ class InferenceServer:
     def warm_up(self) -> None:
         """Run as many inputs as may come together, and time it: no client pays for what is set up lazily."""
         seconds = {}
-        for size in warm_up_sizes(self._most):
+        for size in batch_sizes(self._most):
             self._time(size)
             seconds[size] = self._time(size)
         self._capacity = CapacityEstimate(seconds)

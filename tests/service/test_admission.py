@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from service.batching import batch_sizes
 from service.errors import ConfigurationError
 from service.inference.admission import (
     AdmissionSettings,
@@ -16,7 +17,7 @@ from service.inference.admission import (
     grants,
     promised,
 )
-from service.inference.capacity import CapacityEstimate, warm_up_sizes
+from service.inference.capacity import CapacityEstimate
 
 RATES = st.floats(0.1, 100)
 WARM_UP = {1: 0.02, 2: 0.03, 4: 0.05, 8: 0.1}
@@ -89,9 +90,9 @@ def test_capacity_is_that_of_the_best_batch() -> None:
     assert (estimate.at_start, estimate.now) == (pytest.approx(80), pytest.approx(80))
     assert estimate.seconds(3) == 0.05
     assert [estimate.largest_within(seconds) for seconds in (0.2, 0.06, 0.01)] == [8, 4, 1]
-    assert warm_up_sizes(1) == (1,)
-    assert warm_up_sizes(6) == (1, 2, 4, 6)
-    assert warm_up_sizes(8) == (1, 2, 4, 8)
+    assert batch_sizes(1) == (1,)
+    assert batch_sizes(6) == (1, 2, 4, 6)
+    assert batch_sizes(8) == (1, 2, 4, 8)
 
 
 @given(sizes=st.lists(st.integers(1, 8), min_size=40, max_size=60), slowness=st.floats(0.3, 10))
