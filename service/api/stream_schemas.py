@@ -57,12 +57,15 @@ class StreamOptionsIn(RunOptionsIn):
         options.check()
         return options
 
-    def on_top_of(self, options: StreamOptions) -> Self:
-        """``options`` with what was given here in their place; a window in frames replaces one in seconds."""
+    def revise(self, options: StreamOptions) -> StreamOptions:
+        """``options`` with what was given here in their place; a window in frames replaces one in seconds.
+
+        Raises ``ConfigurationError`` for values that do not go together.
+        """
         given = self.model_dump(exclude_unset=True)
         if "window" in given:
             given.setdefault("window_seconds", None)
-        return self.model_validate(self.of(options).model_dump() | given)
+        return self.model_validate(self.of(options).model_dump() | given).options()
 
     @classmethod
     def of(cls, options: StreamOptions) -> Self:

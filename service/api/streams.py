@@ -102,10 +102,8 @@ async def change(name: str, wanted: StreamChange, serving: Serving) -> StreamOut
     409 it is defined by the operator: only the configuration changes it, 429 the network has no room for more
     than it has: figures say what would fit, and it goes on as it was.
     """
-    options = None
-    if wanted.options is not None:
-        options = wanted.options.on_top_of(serving.streams.get(name).definition.options).options()
-    changed = await asyncio.to_thread(serving.streams.change, name, wanted.source, options)
+    revise = None if wanted.options is None else wanted.options.revise
+    changed = await asyncio.to_thread(serving.streams.change, name, wanted.source, revise)
     return StreamOut.of_stream(changed)
 
 

@@ -15,7 +15,6 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from service.errors import StoppingError, StreamNotFoundError
-from service.streams.records import StreamOptions
 from tests.service.api.conftest import Serve, Served, make_clip, until
 from tests.service.api.fakes import ColourProvider
 
@@ -307,7 +306,7 @@ def test_changes_while_the_service_stops(serve: Serve) -> None:
         calls = [
             manager.close,
             lambda: manager.remove("a"),
-            lambda: manager.change("b", None, StreamOptions(view_rate=5.0)),
+            lambda: manager.change("b", None, lambda options: replace(options, view_rate=5.0)),
             lambda: manager.add(extra),
         ]
         with ThreadPoolExecutor(len(calls)) as threads:
