@@ -117,7 +117,8 @@ class StreamLinks(Wire):
 class StateOut(Wire):
     """How a stream stands. ``since`` is when it came into this state, ``next_try_at`` when it tries again.
 
-    ``asked_rate`` and ``granted_rate`` are classifications per second: wanted, and to be had at present.
+    ``asked_rate`` and ``granted_rate`` are classifications per second: wanted, and to be had at present. A
+    mere change of these is no change of state: ``GET /streams/{name}`` and ``/metrics`` tell it.
     """
 
     state: StreamState

@@ -116,7 +116,6 @@ class Stream:
         if pace != self.pace:
             self.pace = pace
             self._tell()
-            self.news.publish(self._status)
 
     def open_channel(self) -> Connection:
         """Listen to a process that is about to start; called by the supervisor."""

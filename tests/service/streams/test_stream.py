@@ -185,6 +185,15 @@ def test_a_process_that_does_not_read_holds_up_nobody(stream: Stream) -> None:
             heard.append(decode(process.recv_bytes()))
 
 
+def test_a_rate_that_changes_is_no_change_of_state(stream: Stream) -> None:
+    """Rates change by the second on a busy machine; subscribers to labels hear of states."""
+    stream.grant(25.0, 2.0, 2.0)
+    assert (stream.status.asked_rate, stream.status.granted_rate, stream.pace) == (25.0, 2.0, 2.0)
+    assert stream.news.newest is None
+    stream._hear(Standing(StreamState.LIVE))
+    assert stream.news.newest == stream.status
+
+
 def test_definitions_are_remembered(database: Database) -> None:
     definitions = StreamStore(database)
     options = StreamOptions(labels=("red",), crop=(0.0, 0.1, 0.5, 0.5), rate=2.0)
