@@ -158,6 +158,20 @@ def test_what_the_operator_has_defined_only_he_changes(serve: Serve) -> None:
         assert served.client.delete("/streams/door").status_code == 204
 
 
+def test_an_ended_stream_has_no_picture_to_wait_for(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.streams.SNAPSHOT_SECONDS", 3600.0)
+    film = make_clip(tmp_path / "film.avi", ["red"] * 3)
+    with serve(streams={"own": str(film)}) as served:
+        until(lambda: served.client.get("/streams/own").json()["state"] == "ended")
+        answer = served.client.get("/streams/own/snapshot.jpg")
+        assert (answer.status_code, answer.json()["detail"]) == (
+            503,
+            "there is no picture; the stream is ended",
+        )
+
+
 @pytest.mark.parametrize("path", ["..%2f..%2fvideo-events.db", "x.avi", "%2e%2e%2f%2e%2e%2fvideo-events.db"])
 def test_recordings_stay_within_their_folder(serve: Serve, path: str) -> None:
     with serve(streams={"own": "no-such-file.mp4"}) as served:
