@@ -92,7 +92,8 @@ class Stream:
         self._lock = threading.Lock()
         self._logged: tuple[StreamState, str | None] | None = None
         self._status = StreamStatus(name=definition.name, since=clock())
-        # Rises by one per label and, as nothing labels a thousand frames a second, over restarts too.
+        # Rises by one per label and, as nothing labels a thousand frames a second, over restarts too; unless
+        # the clock was set back meanwhile, which costs nobody a label: no subscription is resumed by it.
         self._seq = int(clock() * 1000)
         self._telling = threading.Lock()
         self._channel: Connection | None = None
