@@ -135,7 +135,8 @@ class StateOut(Wire):
 
 
 class StreamOut(StateOut):
-    """``source`` without its credentials; ``fps`` frames that arrive per second; ``frame_age`` in seconds.
+    """``source`` without its credentials; ``fps`` frames that arrive per second, null until two have;
+    ``frame_age`` in seconds.
 
     A stream ``defined_by`` the operator (command line, configuration) cannot be changed or removed here.
     ``dropped`` frames came too fast to be classified or shown; ``reused`` ones were not classified, as they

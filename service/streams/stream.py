@@ -111,7 +111,7 @@ class Stream:
         """How many steps of events, and the like, wait for the disk; pictures and labels never do."""
         return self._journal.depth
 
-    def grant(self, asked: float | None, granted: float, pace: float | None) -> None:
+    def grant(self, asked: float, granted: float, pace: float | None) -> None:
         """Show the rate that the stream asks for and has; ``pace`` is what to tell its process to keep to."""
         self._note(asked_rate=asked, granted_rate=granted)
         if pace != self.pace:
@@ -207,7 +207,7 @@ class Stream:
             self._set(state=told.state, reason=told.reason, attempt=told.attempt, next_try_at=next_try_at)
         elif isinstance(told, Opened):
             self.announced_fps = told.fps
-            self._note(is_live=told.is_live, width=told.width, height=told.height, fps=told.fps)
+            self._note(is_live=told.is_live, width=told.width, height=told.height, fps=None)
         elif isinstance(told, Measured):
             self._measure(told)
         elif isinstance(told, Recorded):

@@ -169,7 +169,7 @@ def test_a_process_that_does_not_read_holds_up_nobody(stream: Stream) -> None:
     def come_and_go() -> None:
         for number in range(1000):
             stream.pictures._count(+1)
-            stream.grant(None, None, float(number))
+            stream.grant(1000.0, 1.0, float(number))
             stream.pictures._count(-1)
         stream.pictures._count(+1)
 
