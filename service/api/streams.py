@@ -40,6 +40,7 @@ from service.api.stream_schemas import (
 from service.errors import StreamNotFoundError
 from service.event_log import MOST_ROWS, EventQuery
 from service.streams.stream import Label, Stream
+from service.types import StreamState
 
 router = APIRouter(prefix="/streams", tags=["streams"])
 View = Depends(requires(Scope.VIEW))
@@ -102,10 +103,8 @@ async def change(name: str, wanted: StreamChange, serving: Serving) -> StreamOut
     409 it is defined by the operator: only the configuration changes it, 429 the network has no room for more
     than it has: figures say what would fit, and it goes on as it was.
     """
-    options = None
-    if wanted.options is not None:
-        options = wanted.options.on_top_of(serving.streams.get(name).definition.options).options()
-    changed = await asyncio.to_thread(serving.streams.change, name, wanted.source, options)
+    revise = None if wanted.options is None else wanted.options.revise
+    changed = await asyncio.to_thread(serving.streams.change, name, wanted.source, revise)
     return StreamOut.of_stream(changed)
 
 
@@ -153,10 +152,11 @@ async def coverage(
 
 @router.get("/{name}/snapshot.jpg", dependencies=[View], response_class=Response, responses=content(JPEG))
 async def snapshot(name: str, serving: Serving) -> Response:
-    """The newest annotated picture; 503 when none comes."""
+    """The newest annotated picture; 503 when none comes within 5 s, and at once when the stream has ended."""
     stream = serving.streams.get(name)
+    seconds = 0.0 if stream.status.state is StreamState.ENDED else SNAPSHOT_SECONDS
     try:
-        async with asyncio.timeout(SNAPSHOT_SECONDS):
+        async with asyncio.timeout(seconds):
             async for _, pictures in stream.pictures.follow():
                 return Response(pictures[-1], media_type=JPEG)
     except TimeoutError:
