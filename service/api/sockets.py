@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Final
 
 from fastapi import WebSocket
 from starlette.exceptions import HTTPException
 from starlette.websockets import WebSocketDisconnect
 
 from service.api.state import Services
+from service.errors import VideoEventsError
+
+TRY_AGAIN_LATER: Final = 1013
+"""The code (of IANA's registry) with which a subscription ends that the service could not go on with."""
+
+logger = logging.getLogger(__name__)
 
 
 def check_room(serving: Services) -> None:
@@ -29,7 +38,11 @@ async def send_until_gone(socket: WebSocket, sender: Coroutine[None, None, None]
             task.cancel()
         results = await asyncio.gather(sending, leaving, return_exceptions=True)
     for result in results:
-        if isinstance(result, Exception) and not isinstance(result, (WebSocketDisconnect, OSError)):
+        if isinstance(result, VideoEventsError):
+            logger.warning("a subscription is broken off: %s", result)
+            with suppress(WebSocketDisconnect):
+                await socket.close(TRY_AGAIN_LATER)
+        elif isinstance(result, Exception) and not isinstance(result, (WebSocketDisconnect, OSError)):
             raise result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import resource
 import select
 import socket
 import threading
@@ -150,6 +151,32 @@ def test_the_oldest_unfinished_head_makes_room(serve: Serve) -> None:
         until(lambda: sum(is_closed(one) for one in silent) == 13, PATIENCE)
         assert [is_closed(one) for one in silent] == [True] * 13 + [False] * 7
         assert answers(served)
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised", "room"),
+    [
+        (1024, 1 << 20, 3072, 512),
+        (1024, resource.RLIM_INFINITY, 3072, 512),
+        (1024, 4096, 3072, 512),
+        (256, 256, 256, 85),
+    ],
+)
+def test_connections_are_no_more_than_files_that_may_be_open(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    soft: int,
+    hard: int,
+    raised: int,
+    room: int,
+) -> None:
+    """Otherwise idle clients would leave no descriptor for anything else; the operator is told."""
+    limits: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, wanted: limits.append(wanted))
+    assert allow_descriptors(512) == room
+    assert limits == [(raised, hard)]
+    assert ("85 are taken" in caplog.text) == (room < 512)
 
 
 def test_a_body_has_its_time_too(serve: Serve) -> None:

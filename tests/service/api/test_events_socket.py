@@ -11,7 +11,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from service.event_log import EventQuery
+from service.errors import StorageError
+from service.event_log import EventLog, EventQuery
 from service.feed import RING_SIZE, Gap
 from tests.service.api.conftest import Serve, Served, until
 from tests.service.test_event_log import message
@@ -147,6 +148,25 @@ def test_shutdown_tells_subscribers(serve: Serve) -> None:
             socket.recv(timeout=5)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code in (1001, 1012)
+
+
+def test_a_log_that_cannot_be_read_ends_the_subscription(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client is told to come again, not left with a broken connection."""
+    append(served, "door", range(1))
+    served.services.feed._ring.clear()
+
+    def fail(log: EventLog, query: EventQuery) -> Any:
+        raise StorageError("the database could not be read")
+
+    monkeypatch.setattr(EventLog, "query", fail)
+    with connect(served.socket_url("?after=0")) as socket:
+        receive(socket, 1)
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(timeout=5)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1013
 
 
 def test_subscribers_are_counted_and_limited(serve: Serve) -> None:
