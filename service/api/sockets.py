@@ -1,4 +1,4 @@
-"""What all WebSockets have in common: how many may subscribe, and sending until the client has left."""
+"""What all WebSockets have in common: sending until the client has left."""
 
 from __future__ import annotations
 
@@ -9,22 +9,14 @@ from contextlib import suppress
 from typing import Final
 
 from fastapi import WebSocket
-from starlette.exceptions import HTTPException
 from starlette.websockets import WebSocketDisconnect
 
-from service.api.state import Services
 from service.errors import VideoEventsError
 
 TRY_AGAIN_LATER: Final = 1013
 """The code (of IANA's registry) with which a subscription ends that the service could not go on with."""
 
 logger = logging.getLogger(__name__)
-
-
-def check_room(serving: Services) -> None:
-    """Raise the ``HTTPException`` for one subscriber too many."""
-    if serving.subscribers() >= serving.settings.max_subscribers:
-        raise HTTPException(503, "as many subscribers listen already as this service takes")
 
 
 async def send_until_gone(socket: WebSocket, sender: Coroutine[None, None, None]) -> None:

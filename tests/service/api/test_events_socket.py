@@ -174,12 +174,12 @@ def test_subscribers_are_counted_and_limited(serve: Serve) -> None:
     with serve(max_subscribers=1) as served:
         with connect(served.socket_url()) as socket:
             receive(socket, 1)
-            until(lambda: served.services.feed.subscribers == 1)
+            until(lambda: served.services.subscribers.taken == 1)
             with pytest.raises(InvalidStatus) as refused:
                 connect(served.socket_url())
             assert refused.value.response.status_code == 503
             assert b"subscribers" in (refused.value.response.body or b"")
-        until(lambda: served.services.feed.subscribers == 0)
+        until(lambda: served.services.subscribers.taken == 0)
         with connect(served.socket_url()) as socket:
             receive(socket, 1)
 

@@ -126,7 +126,7 @@ def test_head_is_get_without_its_body(serve: Serve) -> None:
         assert length == str(len(served.client.get("/streams/own/events").content))
         live = head("/streams/own/live.mjpeg")
         assert (live.status_code, live.headers["content-type"][:10]) == (200, "multipart/")
-        until(lambda: served.services.viewers() == 0)
+        until(lambda: served.services.viewers.taken == 0)
         assert head("/streams/none").status_code == 404
         text = served.client.get("/metrics").text
         assert 'http_requests_total{method="HEAD",route="/clips",status="200"} 1.0' in text
