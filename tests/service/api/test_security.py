@@ -97,6 +97,37 @@ def test_foreign_pages_are_kept_out(served: Served) -> None:
         assert "hello" in one.recv()
 
 
+def test_pages_that_may_call_can_read_every_answer(serve: Serve) -> None:
+    """As browsers have it (CORS): preflights, answers and refusals name the page; any other is refused."""
+    page, foreign = "https://cams.example", "https://evil.example"
+    asking = {"Access-Control-Request-Method": "PATCH"}
+    allowed = "access-control-allow-origin"
+    with serve(tokens=TOKENS, allowed_origins=(page,)) as served:
+        call = served.client.request
+        wanted = {"Access-Control-Request-Headers": "authorization, content-type, range"}
+        preflight = call("OPTIONS", "/streams/own", headers=asking | wanted | {"Origin": page})
+        assert (preflight.status_code, preflight.headers[allowed]) == (200, page)
+        assert "access-control-allow-credentials" not in preflight.headers
+        for method, path, token, body, status in (
+            ("GET", "/about", VIEWER, b"", 200),
+            ("GET", "/streams/own/snapshot.jpg", VIEWER, b"", 404),
+            ("GET", "/about", "wrong" * 5, b"", 401),
+            ("DELETE", "/streams/own", VIEWER, b"", 403),
+            ("POST", "/streams", MANAGER, b" " * 100_000, 413),
+        ):
+            answer = call(method, path, headers=bearer(token) | {"Origin": page}, content=body)
+            assert (answer.status_code, answer.headers[allowed]) == (status, page)
+            assert "Origin" in answer.headers["vary"]
+            assert {"Retry-After", "Content-Range"} <= set(
+                answer.headers["access-control-expose-headers"].split(", ")
+            )
+        for method, more in (("OPTIONS", asking), ("GET", bearer(VIEWER))):
+            answer = call(method, "/about", headers=more | {"Origin": foreign})
+            assert (answer.status_code, allowed in answer.headers) == (403, False)
+            assert answer.headers["content-type"] == "application/problem+json"
+        assert allowed not in call("GET", "/about", headers=bearer(VIEWER)).headers
+
+
 def test_probes_answer_under_any_name(serve: Serve) -> None:
     """Behind a proxy the service knows its public name alone; health checks call it by another."""
     tokens = [{"name": "me", "token": MANAGER, "scopes": ["manage"]}]
