@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Generic, Self, TypeVar
 
-from service.errors import StorageError
+from service.errors import StorageError, UnavailableError
 
 Result = TypeVar("Result")
 Task = Callable[[sqlite3.Connection], Result]
@@ -81,18 +81,18 @@ class Database:
         pending = _Pending(task, after_commit)
         with self._closing:
             if self._closed:
-                raise StorageError(_CLOSED)
+                raise UnavailableError(_CLOSED)
             self._tasks.put(pending)
         return pending.future
 
     def read(self, task: Task[Result]) -> Future[Result]:
         """Run ``task`` on a read-only connection, beside the writer."""
         if self._closed:
-            raise StorageError(_CLOSED)
+            raise UnavailableError(_CLOSED)
         try:
             return self._readers.submit(self._run_reader, task)
         except RuntimeError as error:  # there is no thread to be had just now, or it is being closed
-            raise StorageError(f"the database could not be read: {error}") from error
+            raise UnavailableError(f"the database could not be read: {error}") from error
 
     def close(self) -> None:
         """Finish all that was handed in. May be called twice."""
@@ -117,7 +117,7 @@ class Database:
         try:
             return task(connection)
         except sqlite3.Error as error:
-            raise StorageError(f"the database could not be read: {error}") from error
+            raise UnavailableError(f"the database could not be read: {error}") from error
         finally:
             self._idle.put(connection)
 
