@@ -84,10 +84,15 @@ def token_of(connection: HTTPConnection) -> str | None:
     return connection.query_params.get("token")
 
 
+def scopes_of(connection: HTTPConnection) -> frozenset[Scope] | None:
+    """What a connection may do, or ``None`` without a valid token."""
+    gatekeeper: Gatekeeper = connection.app.state.gatekeeper
+    return gatekeeper.scopes(token_of(connection))
+
+
 def check(connection: HTTPConnection, wanted: Scope) -> None:
     """Raise the ``HTTPException`` for a connection that may not do what ``wanted`` names."""
-    gatekeeper: Gatekeeper = connection.app.state.gatekeeper
-    scopes = gatekeeper.scopes(token_of(connection))
+    scopes = scopes_of(connection)
     if scopes is None:
         raise HTTPException(
             HTTPStatus.UNAUTHORIZED,

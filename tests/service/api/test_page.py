@@ -367,6 +367,16 @@ def test_the_page_fits_a_phone(page: Any, served: Served) -> None:
         assert page.evaluate(f"{place}.scrollWidth <= {place}.clientWidth")
 
 
+def test_the_description_fits_a_phone_and_is_read_with_the_keyboard(page: Any, served: Served) -> None:
+    """Paths that are longer than the screen break; wide tables are places of their own."""
+    page.set_viewport_size(PHONE)
+    page.goto(f"{served.url}/docs")
+    section = page.locator("section", has=page.get_by_role("heading", name="PATCH /streams/{name}"))
+    table = section.get_by_role("group", name="What PATCH /streams/{name} takes")
+    expect(table).to_have_attribute("tabindex", "0")
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
 def test_a_token_opens_pictures_and_sockets_too(browser: Any, tmp_path: Path, court: Path) -> None:
     """Where tokens are asked for, the page asks once and then shows all, live pictures included."""
     tokens = [{"name": "page", "token": TOKEN, "scopes": ["view"]}]
@@ -381,4 +391,6 @@ def test_a_token_opens_pictures_and_sockets_too(browser: Any, tmp_path: Path, co
         expect(card.locator(".state")).to_have_text("Playing")
         until(lambda: shows_a_picture(card), 60)
         assert TOKEN not in page.url
+        for choice in ("#add", "#upload-form", "text=Teach a label"):  # of which it may see the results alone
+            expect(page.locator(choice)).to_be_hidden()
         page.close()

@@ -43,6 +43,8 @@ def test_tokens_and_scopes(serve: Serve, clip: Path) -> None:
             assert get(path, headers=bearer("wrong" * 5)).status_code == 401
             assert get(path, headers=bearer(VIEWER)).status_code in (200, 404)
             assert get(path, params={"token": VIEWER}).status_code in (200, 404)
+        for token, scopes in ((VIEWER, ["view"]), (MANAGER, ["manage", "upload", "view"])):
+            assert get("/about", headers=bearer(token)).json()["scopes"] == scopes
         assert get("/clips").headers["www-authenticate"].startswith("Bearer")
         for token, status in ((None, 401), (VIEWER, 403), (UPLOADER, 202), (MANAGER, 202)):
             with clip.open("rb") as file:
