@@ -39,6 +39,7 @@ from service.api.stream_schemas import (
 from service.errors import StreamNotFoundError
 from service.event_log import MOST_ROWS, EventQuery
 from service.streams.stream import Label, Stream
+from service.types import StreamState
 
 router = APIRouter(prefix="/streams", tags=["streams"])
 View = Depends(requires(Scope.VIEW))
@@ -154,8 +155,9 @@ async def coverage(
 async def snapshot(name: str, serving: Serving) -> Response:
     """The newest annotated picture; 503 when none comes."""
     stream = serving.streams.get(name)
+    wait = 0.0 if stream.status.state is StreamState.ENDED else SNAPSHOT_SECONDS
     try:
-        async with asyncio.timeout(SNAPSHOT_SECONDS):
+        async with asyncio.timeout(wait):
             async for _, pictures in stream.pictures.follow():
                 return Response(pictures[-1], media_type=JPEG)
     except TimeoutError:

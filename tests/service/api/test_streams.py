@@ -14,6 +14,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from service.api import streams as routes
 from service.errors import StoppingError, StreamNotFoundError
 from service.streams.records import StreamOptions
 from tests.service.api.conftest import Serve, Served, make_clip, until
@@ -163,6 +164,18 @@ def test_what_the_operator_has_defined_only_he_changes(serve: Serve) -> None:
 def test_recordings_stay_within_their_folder(serve: Serve, path: str) -> None:
     with serve(streams={"own": "no-such-file.mp4"}) as served:
         assert served.client.get(f"/streams/own/recordings/{path}").status_code == 404
+
+
+def test_no_picture_of_a_stream_that_has_ended_is_waited_for(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "SNAPSHOT_SECONDS", 3600.0)
+    film = make_clip(tmp_path / "film.avi", ["red"] * 3)
+    with serve(streams={"film": str(film)}) as served:
+        until(lambda: served.client.get("/streams/film").json()["state"] == "ended", 60)
+        answer = served.client.get("/streams/film/snapshot.jpg")
+        assert answer.status_code == 503
+        assert "the stream is ended" in answer.text
 
 
 def test_recordings_outlive_their_stream(serve: Serve) -> None:
