@@ -11,15 +11,14 @@ from math import inf
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Response, WebSocket
-from fastapi.responses import StreamingResponse
 
 from service.api.auth import requires
 from service.api.events import LATEST, NAME, POSITION
-from service.api.media import AVI, JPEG, VIDEO_ANSWERS, VideoResponse, content
+from service.api.media import AVI, JPEG, VIDEO_ANSWERS, LiveResponse, VideoResponse, content
 from service.api.problems import problem
 from service.api.schemas import MessagesOut
 from service.api.settings import Scope
-from service.api.sockets import check_room, send_until_gone
+from service.api.sockets import send_until_gone
 from service.api.state import Services, services
 from service.api.stream_schemas import (
     CoverageOut,
@@ -170,9 +169,7 @@ async def snapshot(name: str, serving: Serving) -> Response:
 async def live(name: str, serving: Serving, rate: Rate = None) -> Response:
     """Annotated pictures as they come, the newest only (multipart/x-mixed-replace)."""
     stream = serving.streams.get(name)
-    if serving.viewers() >= serving.settings.max_viewers:
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "as many watch already as this service takes")
-    return StreamingResponse(_parts(stream, rate), media_type=f"{MULTIPART}; boundary={BOUNDARY}")
+    return LiveResponse(_parts(stream, rate), serving.viewers, f"{MULTIPART}; boundary={BOUNDARY}")
 
 
 @router.get("/{name}/recordings", dependencies=[View])
@@ -197,10 +194,10 @@ async def recording(name: str, file: str, serving: Serving) -> VideoResponse:
 async def labels(socket: WebSocket, name: str, mode: Mode = Mode.LATEST, rate: Rate = None) -> None:
     """A snapshot, then a message for every smoothed prediction and every change of state."""
     serving = services(socket)
-    check_room(serving)
     stream = serving.streams.get(name)
-    await socket.accept()
-    await send_until_gone(socket, _send(socket, stream, mode, rate))
+    with serving.subscribers.take():
+        await socket.accept()
+        await send_until_gone(socket, _send(socket, stream, mode, rate))
 
 
 async def _send(socket: WebSocket, stream: Stream, mode: Mode, rate: float | None) -> None:

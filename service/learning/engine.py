@@ -78,16 +78,13 @@ class LearnedEngine:
         return Judgement(self.labels, probabilities, self.shadows, shadows)
 
     def refresh(self) -> bool:
-        """Look whether the index has changed. What cannot be read is logged, and all stays as it was."""
+        """Look whether the index has changed. While it cannot be read, all stays as it was."""
         stamp = self._store.stamp()
         if stamp == self._stamp:
             return False
         before = self.labels, self.shadows
-        try:
-            catalogue = self._store.load()
-            self._served, self._shadows = (self._fit(catalogue, state) for state in _ORDER)
-        except StorageError as error:
-            logger.warning("learned labels stay as they are: %s", error)
+        catalogue = self._store.newest()
+        self._served, self._shadows = (self._fit(catalogue, state) for state in _ORDER)
         self._stamp = stamp
         return (self.labels, self.shadows) != before
 
@@ -169,8 +166,8 @@ class LearnedModel:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """All labels as of now. Raises StorageError where what was learned cannot be read."""
-        served = self._store.load().of_state(LabelState.SERVED)
+        """All labels as of now, or as of when what was learned could last be read."""
+        served = self._store.newest().of_state(LabelState.SERVED)
         own = self.base.labels
         return own + tuple(one.name for one in served if one.model == self.name and one.name not in own)
 
