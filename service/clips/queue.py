@@ -1,8 +1,8 @@
 """The queue of clips: a few threads, each of which sees one clip through at a time.
 
 Bounded in clips that wait, in clips worked on at once and in bytes; who comes too much is refused, nothing
-is dropped. What a restart has interrupted is worked on again, a limited number of times: a clip may have
-been what brought the service down. While the disk is full, clips wait.
+is dropped. What a restart has interrupted, or the death of its process, is worked on again, a limited
+number of times: a clip may have been what brought it down. While the disk is full, clips wait.
 """
 
 from __future__ import annotations
@@ -95,8 +95,11 @@ class ClipQueue:
         """Take up what was left by the last life of the service, and begin to work."""
         for clip in self._store.load():
             if clip.state is ClipState.RUNNING:
-                clip = self._interrupted(clip)
+                self._end_open_events(clip).result()
+                clip = self._crashed(clip, "the service went down while it worked on this clip")
                 self._store.save(clip).result()
+            if clip.is_finished:  # the service was killed just before it did this
+                self._store.clear(clip)
             self._clips[clip.id] = clip
             if clip.state is ClipState.QUEUED:
                 self._waiting.append(clip.id)
@@ -235,22 +238,22 @@ class ClipQueue:
     def _used(self) -> int:
         return sum(clip.size for clip in self._clips.values()) + sum(a.size for a in self._admissions)
 
-    def _interrupted(self, clip: Clip) -> Clip:
-        clip = replace(self._again(clip), crashes=clip.crashes + 1)
+    def _crashed(self, clip: Clip, reason: str) -> Clip:
+        """The clip after an attempt that was cut short: it waits for another, or has failed."""
+        clip = replace(clip, crashes=clip.crashes + 1)
         if clip.crashes < self.limits.crashes:
-            return clip
-        return self._failed(clip, f"the service went down {clip.crashes} times while it worked on this clip")
+            return self._again(clip)
+        return self._failed(clip, f"given up after {clip.crashes} crashes: {reason}")
 
     def _again(self, clip: Clip) -> Clip:
-        """The clip as it waits for another attempt; what the last one left open is ended."""
-        self._end_open_events(clip).result()
+        """The clip as it waits for another attempt."""
         return replace(clip, state=ClipState.QUEUED, attempt=clip.attempt + 1, frames=0, fps=None)
+
+    def _failed(self, clip: Clip, reason: str) -> Clip:
+        return replace(clip, state=ClipState.FAILED, error=reason, finished_at=self._clock(), size=0)
 
     def _end_open_events(self, clip: Clip) -> Future[Any]:
         return self._log.end_open_events(EndReason.SOURCE_LOST, clip.id)
-
-    def _failed(self, clip: Clip, reason: str) -> Clip:
-        return replace(clip, state=ClipState.FAILED, error=reason, finished_at=self._clock())
 
     def _work(self) -> None:
         while True:
@@ -271,36 +274,43 @@ class ClipQueue:
                 self._show(failed)
                 with suppress(StorageError):
                     self._store.save(failed)
+                self._store.clear(failed)
             finally:
                 with self._changed:
-                    self._running.pop(clip_id, None)
+                    del self._running[clip_id]
+                    if not stop.is_set() and self._clips[clip_id].state is ClipState.QUEUED:
+                        self._waiting.append(clip_id)
                     self._changed.notify_all()
 
     def _see_through(self, clip: Clip, stop: threading.Event) -> None:
-        """Work on a clip until it is done or has failed, and that is stored, or ``stop`` is set."""
+        """Make an attempt at a clip, and store what came of it, or leave off once ``stop`` is set."""
         clip = replace(clip, state=ClipState.RUNNING, started_at=self._clock(), frames=0)
-        follower = _Follower(clip, self._log, self._show, stop)
         try:
             _patiently(stop, lambda: self._store.save(clip).result())
             self._show(clip)
-            try:
-                finished = _patiently(stop, lambda: self._run(clip, stop, follower))
-            except ClipFailedError as error:
-                logger.warning("clip %s failed: %s", clip.id, error)
-                _patiently(stop, lambda: self._end_open_events(clip).result())
-                outcome = self._failed(follower.clip, str(error))
-            else:
-                outcome = follower.finish(finished, self._clock())
-            outcome = replace(outcome, size=self._store.result_bytes(clip.id))
+            outcome = self._attempt(clip, stop)
             _patiently(stop, lambda: self._store.save(outcome).result())
         except process.StoppedError:
-            again = self._again(clip)
+            self._end_open_events(clip).result()
             if self._closing.is_set():  # else it was removed
-                self._store.save(again).result()
+                self._store.save(self._again(clip)).result()
             return
-        with suppress(OSError):  # the next start removes it
-            self._store.source(clip.id).unlink(missing_ok=True)
+        if outcome.is_finished:
+            self._store.clear(outcome)
         self._show(outcome)
+
+    def _attempt(self, clip: Clip, stop: threading.Event) -> Clip:
+        """Work on a clip; returns it done, failed, or as it waits for another attempt."""
+        follower = _Follower(clip, self._log, self._show, stop)
+        try:
+            finished = _patiently(stop, lambda: self._run(clip, stop, follower))
+        except ClipFailedError as error:
+            logger.warning("clip %s, attempt %d: %s", clip.id, clip.attempt, error)
+            _patiently(stop, lambda: self._end_open_events(clip).result())
+            end = self._crashed if isinstance(error, process.CrashedError) else self._failed
+            return end(follower.clip, str(error))
+        done = follower.finish(finished, self._clock())
+        return replace(done, size=self._store.result_bytes(clip.id))
 
     def _run(self, clip: Clip, stop: threading.Event, follower: _Follower) -> Finished:
         return process.run(self._task(clip), self.provider, self.limits, stop, follower.hear)

@@ -58,7 +58,8 @@ class Clip:
     """A clip at one moment. Times are Unix seconds; ``size`` is bytes on disk, all files together.
 
     ``name`` is what the sender called it, made harmless, for people only: no path is made of it.
-    ``attempt`` counts the times it was begun, ``crashes`` how often the service went down meanwhile.
+    ``attempt`` counts the times it was begun, ``crashes`` how often its process, or the service, was
+    brought down meanwhile.
     ``fps`` is frames worked on per second of wall clock. ``error`` says why it failed, ``ended_early`` why
     the results do not cover the whole clip.
     """

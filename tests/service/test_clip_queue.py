@@ -167,6 +167,37 @@ def test_a_clip_that_waits_for_the_disk_outlives_the_service(
         assert event.end_reason is EndReason.EXIT
 
 
+@pytest.mark.parametrize("crashes", [1, 2])
+def test_a_clip_whose_process_is_killed_is_worked_on_again(
+    tmp_path: Path, disk: Disk, crashes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, from its upload; a clip that has crashed its process twice fails, and nothing of it is left."""
+    left = [crashes]
+
+    def run(task: ClipTask, *more: Any) -> Finished:
+        finished = working(disk, "never")(task, *more)
+        (task.folder / "annotated.avi.part").touch()
+        if left[0]:
+            left[0] -= 1
+            raise process.CrashedError("the decoding process was ended by signal 9")
+        assert task.source.stat().st_size == 1000
+        return finished
+
+    monkeypatch.setattr(process, "run", run)
+    clip = left_behind(tmp_path)
+    with opened(tmp_path) as queued:
+        queued.queue.start()
+        until(lambda: queued.queue.get(clip.id).is_finished)
+        ended = queued.queue.get(clip.id)
+        assert (ended.attempt, ended.crashes) == (2, crashes)
+        assert queued.store.load() == (ended,)
+        if crashes == 1:
+            assert ended.state is ClipState.DONE
+        else:
+            assert ended.error == "given up after 2 crashes: the decoding process was ended by signal 9"
+            assert (ended.size, queued.queue.folder(clip).exists()) == (0, False)
+
+
 @pytest.mark.parametrize(
     ("quota", "free", "expected"), [(1000, 70, 30), (70, 1000, 35), (1000, 5, 1), (1000, 1000, 495)]
 )
