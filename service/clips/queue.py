@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from service.clips import process
+from service.clips import process, room
 from service.clips.messages import Finished, Happened, Report, Working
 from service.clips.records import (
     Clip,
@@ -48,7 +48,6 @@ from service.types import CLIP_PREFIX, EndReason
 STOP_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 5.0
 """Until something is tried again for which the disk, or the machine, had no room."""
-LEAST_FILE_BYTES: Final = 1 << 20
 
 Result = TypeVar("Result")
 
@@ -153,7 +152,7 @@ class ClipQueue:
             growth = size - admission.size
             if growth <= 0:
                 return
-            if self._used() + growth > self.limits.quota_bytes:
+            if self._used() + growth > room.for_uploads(self.limits):
                 raise QuotaError("the space for clips is used up; remove some, or try again later")
             admission.size = size
         if self._store.free_bytes() < self.limits.free_bytes:
@@ -284,16 +283,14 @@ class ClipQueue:
 
     def _see_through(self, clip: Clip, stop: threading.Event) -> None:
         """Make an attempt at a clip, and store what came of it, or leave off once ``stop`` is set."""
-        clip = replace(clip, state=ClipState.RUNNING, started_at=self._clock(), frames=0)
         try:
-            _patiently(stop, lambda: self._store.save(clip).result())
-            self._show(clip)
             outcome = self._attempt(clip, stop)
             _patiently(stop, lambda: self._store.save(outcome).result())
         except process.StoppedError:
             self._end_open_events(clip).result()
             if self._closing.is_set():  # else it was removed
-                self._store.save(self._again(clip)).result()
+                begun = self.get(clip.id).state is ClipState.RUNNING
+                self._store.save(self._again(clip) if begun else clip).result()
             return
         if outcome.is_finished:
             self._store.clear(outcome)
@@ -301,9 +298,14 @@ class ClipQueue:
 
     def _attempt(self, clip: Clip, stop: threading.Event) -> Clip:
         """Work on a clip; returns it done, failed, or as it waits for another attempt."""
-        follower = _Follower(clip, self._log, self._show, stop)
+        running = replace(clip, state=ClipState.RUNNING, started_at=self._clock(), frames=0)
+        follower = _Follower(running, self._log, self._show, stop)
         try:
-            finished = _patiently(stop, lambda: self._run(clip, stop, follower))
+            finished = _patiently(
+                stop,
+                lambda: self._run(running, stop, follower),
+                lambda reason: self._show(replace(clip, held_up=reason)),
+            )
         except ClipFailedError as error:
             logger.warning("clip %s, attempt %d: %s", clip.id, clip.attempt, error)
             _patiently(stop, lambda: self._end_open_events(clip).result())
@@ -313,12 +315,15 @@ class ClipQueue:
         return replace(done, size=self._store.result_bytes(clip.id))
 
     def _run(self, clip: Clip, stop: threading.Event, follower: _Follower) -> Finished:
-        return process.run(self._task(clip), self.provider, self.limits, stop, follower.hear)
+        task = self._task(clip)
+        self._store.save(clip).result()
+        self._show(clip)
+        return process.run(task, self.provider, self.limits, stop, follower.hear)
 
     def _task(self, clip: Clip) -> ClipTask:
+        """Raises ``StorageError`` while there is no room for the results."""
         with self._changed:
-            left = self.limits.quota_bytes - self._used()
-        left = min(left, self._store.free_bytes() - self.limits.free_bytes) // self.limits.parallel
+            used = self._used()
         return ClipTask(
             source=self._store.source(clip.id),
             folder=self._store.folder(clip.id),
@@ -327,7 +332,7 @@ class ClipQueue:
             video=clip.video,
             options=clip.options,
             memory=self.limits.memory,
-            file_bytes=max(LEAST_FILE_BYTES, left),
+            file_bytes=room.for_results(clip.video, self.limits, used, self._store.free_bytes()),
         )
 
     def _show(self, clip: Clip) -> None:
@@ -375,12 +380,22 @@ class _Follower:
         self._show(self.clip)
 
 
-def _patiently(stop: threading.Event, step: Callable[[], Result]) -> Result:
-    """Take a step, and again as long as disk or machine have no room for it. Raises ``StoppedError``."""
+def _patiently(
+    stop: threading.Event, step: Callable[[], Result], tell: Callable[[str], None] = lambda reason: None
+) -> Result:
+    """Take a step, and again as long as disk or machine have no room for it. Raises ``StoppedError``.
+
+    ``tell`` is given the reason each time; a new one is logged.
+    """
+    told = None
     while True:
         try:
             return step()
         except (StorageError, OSError) as error:
-            logger.warning("a clip waits for room: %s", error)
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            tell(reason)
+            if reason != told:
+                logger.warning("a clip waits for room: %s", error)
+            told = reason
             if stop.wait(AGAIN_SECONDS):
                 raise process.StoppedError from None
