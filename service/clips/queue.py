@@ -39,7 +39,6 @@ from service.errors import (
     QuotaError,
     StoppingError,
     StorageError,
-    VideoEventsError,
 )
 from service.event_log import EventLog
 from service.probing import refusal_of_file
@@ -120,7 +119,7 @@ class ClipQueue:
     def admit(self, expected_bytes: int) -> Admission:
         """Hold a place for a clip while it is received, until ``add`` or ``release``.
 
-        Raises ``ClipRefusedError``, ``QueueFullError`` or ``QuotaError``.
+        Raises ``ClipRefusedError``, ``QueueFullError``, ``QuotaError`` or ``StorageError``.
         """
         clip_id = CLIP_PREFIX + secrets.token_hex(12)
         admission = Admission(clip_id, self._store.source(clip_id))
@@ -131,7 +130,7 @@ class ClipQueue:
         try:
             self.grow(admission, expected_bytes)
             self._store.make_folder(clip_id)
-        except VideoEventsError:
+        except BaseException:
             self.release(admission)
             raise
         return admission

@@ -90,7 +90,11 @@ class ClipStore:
         return self.folder(clip_id) / SOURCE
 
     def free_bytes(self) -> int:
-        return shutil.disk_usage(self._folder).free
+        """What the disk has left. Raises ``StorageError`` where the folder is not there."""
+        try:
+            return shutil.disk_usage(self._folder).free
+        except OSError as error:
+            raise StorageError(f"cannot look at the folder of clips: {error.strerror}") from error
 
     def result_bytes(self, clip_id: str) -> int:
         """What a clip takes on disk without its upload."""

@@ -266,6 +266,18 @@ def test_uploads_leave_room_for_results(tmp_path: Path, disk: Disk) -> None:
             room.for_results(replace(endless, frame_count=None), limits, used=0, free=998)
 
 
+def test_an_upload_that_cannot_be_stored_keeps_no_place(tmp_path: Path) -> None:
+    """A disk that is gone for a while does not fill the queue with clips that never came."""
+    with opened(tmp_path, waiting=1) as queued:
+        (tmp_path / "clips").rename(tmp_path / "away")
+        for _ in range(2):
+            with pytest.raises(StorageError, match="No such file or directory") as caught:
+                queued.queue.admit(1)
+            assert str(tmp_path) not in str(caught.value)
+        (tmp_path / "away").rename(tmp_path / "clips")
+        queued.queue.admit(1)
+
+
 def test_what_is_left_of_an_upload_is_removed(tmp_path: Path, disk: Disk) -> None:
     """A service killed between storing that a clip is done and removing its upload does not keep that."""
     clip = left_behind(tmp_path)
