@@ -213,7 +213,11 @@ class ClipQueue:
         return self._store.folder(clip.id)
 
     def remove(self, clip_id: str) -> None:
-        """Cancel or remove a clip and all its files; returns when they are gone."""
+        """Cancel or remove a clip and all its files; returns when they are gone.
+
+        Raises ``StorageError`` where the database has no room to forget it: the clip is then shown without
+        its files, never as one that waits, until it is removed once more.
+        """
         with self._changed:
             if clip_id not in self._clips:
                 raise ClipNotFoundError("there is no clip of this id; it may have been removed")
@@ -222,7 +226,11 @@ class ClipQueue:
             if stop := self._running.get(clip_id):
                 stop.set()
             self._changed.wait_for(lambda: clip_id not in self._running, STOP_SECONDS)
-        self._store.delete([clip_id])
+        try:
+            self._store.delete([clip_id])
+        except StorageError:
+            self._show(self._emptied(self.get(clip_id)))
+            raise
         with self._changed:
             self._clips.pop(clip_id, None)
 
@@ -249,6 +257,11 @@ class ClipQueue:
 
     def _failed(self, clip: Clip, reason: str) -> Clip:
         return replace(clip, state=ClipState.FAILED, error=reason, finished_at=self._clock(), size=0)
+
+    def _emptied(self, clip: Clip) -> Clip:
+        if not clip.is_finished:
+            clip = self._failed(clip, "its files are removed; remove it once more to have it forgotten")
+        return replace(clip, size=0)
 
     def _end_open_events(self, clip: Clip) -> Future[Any]:
         return self._log.end_open_events(EndReason.SOURCE_LOST, clip.id)

@@ -266,6 +266,35 @@ def test_uploads_leave_room_for_results(tmp_path: Path, disk: Disk) -> None:
             room.for_results(replace(endless, frame_count=None), limits, used=0, free=998)
 
 
+@pytest.mark.parametrize("state", [ClipState.QUEUED, ClipState.RUNNING])
+def test_a_removed_clip_that_cannot_be_forgotten_does_not_wait_for_ever(
+    tmp_path: Path, disk: Disk, state: ClipState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full when it is removed: its files are gone, which is told, and it can be removed again."""
+
+    def run(
+        task: ClipTask, provider: object, limits: object, stop: threading.Event, *more: object
+    ) -> Finished:
+        stop.wait()
+        raise process.StoppedError
+
+    monkeypatch.setattr(process, "run", run)
+    clips = {one: left_behind(tmp_path) for one in (ClipState.RUNNING, ClipState.QUEUED)}
+    clip = clips[state]
+    with opened(tmp_path) as queued:
+        queued.queue.start()
+        until(lambda: queued.state(clips[ClipState.RUNNING]) is ClipState.RUNNING)
+        disk.is_full.set()
+        with pytest.raises(StorageError):
+            queued.queue.remove(clip.id)
+        removed = queued.queue.get(clip.id)
+        assert (removed.state, removed.size) == (ClipState.FAILED, 0)
+        assert removed.error == "its files are removed; remove it once more to have it forgotten"
+        disk.is_full.clear()
+        queued.queue.remove(clip.id)
+        assert clip.id not in [one.id for one in queued.queue.all() + queued.store.load()]
+
+
 def test_an_upload_that_cannot_be_stored_keeps_no_place(tmp_path: Path) -> None:
     """A disk that is gone for a while does not fill the queue with clips that never came."""
     with opened(tmp_path, waiting=1) as queued:

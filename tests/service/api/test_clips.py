@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.clips.store import ClipStore
 from service.config import RunSettings
 from service.database import Database
 from service.errors import StorageError
@@ -288,6 +289,14 @@ def test_a_full_disk_can_be_emptied(served: Served, clip: Path, monkeypatch: pyt
     assert served.client.get(f"/clips/{clip_id}").status_code == 200
     assert served.client.delete(f"/clips/{clip_id}").status_code == 204
     is_problem(served.client.get(f"/clips/{clip_id}"), 404)
+
+
+def test_a_file_that_cannot_be_made_is_told(
+    served: Served, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the disk refuses is the disk's fault, not one of the service that its log has to explain."""
+    monkeypatch.setattr(ClipStore, "make_folder", lambda self, clip_id: None)
+    is_problem(served.upload(clip), 507)
 
 
 def test_old_clips_are_removed(serve: Serve, clip: Path) -> None:
