@@ -159,6 +159,8 @@ def test_limits_on_size(serve: Serve, clip: Path, tmp_path: Path) -> None:
     ("fields", "word"),
     [
         ({"labels": "purple"}, "purple"),
+        ({"labels": "background"}, "background is no label to choose"),
+        ({"labels": ","}, "no label given"),
         ({"enter": "0.2", "exit": "0.5"}, "exit"),
         ({"window": "0"}, "window"),
         ({"nonsense": "1"}, "nonsense"),
