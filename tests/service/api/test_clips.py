@@ -4,7 +4,9 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +190,29 @@ def test_a_field_given_twice_is_refused(served: Served, clip: Path) -> None:
     answer = served.client.post("/clips", files=files, data={"labels": ["red", "blue"]})
     detail = is_problem(answer, 422)["detail"]
     assert detail == "the field 'labels' is given twice; separate labels by commas"
+
+
+def test_a_clip_keeps_its_events_though_the_log_forgets(served: Served, clip: Path) -> None:
+    """They are kept as long as the clip is, however short the log of events."""
+    clip_id = served.upload(clip).json()["id"]
+    events = served.wait_for(clip_id, "done")["events"]
+    assert len(events) == 2
+    assert served.services.log.forget_before(time.time() + 60) > 0
+    assert served.clip(clip_id)["events"] == events
+
+
+def test_results_that_were_deleted_from_the_disk(served: Served, clip: Path) -> None:
+    """By hand, that is: the sender is told, the clip still shows its state, and what the log has of it."""
+    clip_id = served.upload(clip).json()["id"]
+    done = served.wait_for(clip_id, "done")
+    shutil.rmtree(served.data / "clips" / clip_id)
+    for result in ("annotated", "events", "events?format=csv"):
+        detail = is_problem(served.client.get(f"/clips/{clip_id}/{result}"), 404)["detail"]
+        assert detail == "the results of this clip were deleted from the disk of this service"
+    assert served.clip(clip_id) == done
+    described = served.client.get("/openapi.json").json()["paths"]
+    for result in ("annotated", "events"):
+        assert "404" in described[f"/clips/{{clip_id}}/{result}"]["get"]["responses"]
 
 
 def test_labels_restrict(served: Served, clip: Path) -> None:
