@@ -17,7 +17,17 @@ from hypothesis import strategies as st
 
 from service.database import READERS, Database
 from service.errors import StorageError
-from service.event_log import HOUR, SCHEMA, Coverage, EventLog, EventQuery, LoggedMessage, Page, _page
+from service.event_log import (
+    HOUR,
+    MOST_ROWS,
+    SCHEMA,
+    Coverage,
+    EventLog,
+    EventQuery,
+    LoggedMessage,
+    Page,
+    _page,
+)
 from service.types import EndReason, Event, EventMessage, EventPhase
 
 
@@ -190,6 +200,13 @@ def test_events_by_the_beginning_of_their_ids(log: EventLog) -> None:
     assert [event.id for event in log.events("c_1", "c_1-").result()] == ["c_1-000001"]
     assert [event.id for event in log.events("c_1", "c_1.2-").result()] == ["c_1.2-000001"]
     assert len(log.events("c_1").result()) == 3
+
+
+def test_all_events_of_a_stream(log: EventLog) -> None:
+    """Also of a clip in which more happens than a page of the log holds."""
+    many = [message("c_1", number) for number in range(MOST_ROWS + 200)]
+    log.append(many, model="m 1").result()
+    assert len(log.events("c_1", "c_1-").result()) == len(many)
 
 
 def test_coverage_adds_up_by_hour(log: EventLog) -> None:
