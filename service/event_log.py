@@ -217,12 +217,12 @@ class EventLog:
         return self._database.write(task)
 
     def coverage(self, stream: str, since: float, until: float) -> Future[tuple[Coverage, ...]]:
-        """The hours that begin in [``since``, ``until``) and in which the stream was known at all."""
+        """The hours of which a part lies in [``since``, ``until``) and in which the stream was known at all."""
 
         def task(db: sqlite3.Connection) -> tuple[Coverage, ...]:
             rows = db.execute(
-                "SELECT * FROM coverage WHERE stream = ? AND hour >= ? AND hour < ? ORDER BY hour",
-                (stream, since, until),
+                "SELECT * FROM coverage WHERE stream = ? AND hour > ? AND hour < ? ORDER BY hour",
+                (stream, since - HOUR, until),
             )
             return tuple(Coverage(*row) for row in rows)
 

@@ -145,7 +145,7 @@ async def coverage(
     """How much of each hour was watched; the last 24 hours unless told otherwise."""
     until = time.time() if until is None else until
     since = until - DAY if since is None else since
-    hours = await asyncio.wrap_future(serving.log.coverage(name, since - 3600, until))
+    hours = await asyncio.wrap_future(serving.log.coverage(name, since, until))
     return CoverageOut(stream=name, hours=[HourOut.of(hour) for hour in hours])
 
 

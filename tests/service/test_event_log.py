@@ -220,6 +220,19 @@ def test_coverage_adds_up_by_hour(log: EventLog) -> None:
     )
 
 
+def test_hours_that_are_asked_for_one_after_the_other_come_once(log: EventLog) -> None:
+    """An hour belongs to a span that has a part of it; one that ends where the span begins does not."""
+    start = 1_700_000_000 // HOUR * HOUR
+    for at in range(start - HOUR, start + 3 * HOUR, HOUR):
+        log.cover("door", at, 1.0, 0.0, 0.0).result()
+
+    def hours(since: float, until: float) -> list[int]:
+        return [(hour.hour - start) // HOUR for hour in log.coverage("door", since, until).result()]
+
+    assert [hours(start + n * HOUR, start + (n + 1) * HOUR) for n in range(2)] == [[0], [1]]
+    assert hours(start + 0.5, start + HOUR + 0.5) == [0, 1]
+
+
 def test_a_task_that_fails_takes_no_other_along(log: EventLog, tmp_path: Path) -> None:
     """A write that cannot be is an error for its sender alone, and the numbers have no hole."""
     bad = message("a", 1, label=None)  # type: ignore[arg-type]
