@@ -217,7 +217,7 @@ class EventLog:
         return self._database.write(task)
 
     def coverage(self, stream: str, since: float, until: float) -> Future[tuple[Coverage, ...]]:
-        """The hours of which a part lies in [``since``, ``until``) and in which the stream was known at all."""
+        """The hours that have a part in [``since``, ``until``) and in which the stream was known at all."""
 
         def task(db: sqlite3.Connection) -> tuple[Coverage, ...]:
             rows = db.execute(

@@ -128,6 +128,10 @@ class LabelStore:
                 self._unreadable = stamp
         return self._newest
 
+    def is_behind(self, stamp: Stamp | None) -> bool:
+        """Whether what ``newest`` gave last is older than an index of ``stamp``, which could not be read."""
+        return self._stamp != stamp
+
     def features(self, label: LearnedLabel) -> Floats:
         """(examples, width). Raises UnavailableError where they are missing or damaged."""
         path = self.folder / label.id / label.features
