@@ -61,6 +61,15 @@ def test_window_in_seconds_reaches_back_as_far_at_any_rate() -> None:
         np.testing.assert_allclose(result.probabilities, np.mean(rows, axis=0), atol=1e-7)
 
 
+def test_a_window_in_seconds_is_bounded_where_time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source whose pts never rise does not fill the memory."""
+    monkeypatch.setattr("service.smoothing.LONGEST_WINDOW", 20)
+    given = predictions(50, fps=np.inf)
+    result = run(RollingAverage(LABELS, seconds=1.0), given)[-1]
+    rows = [p.probabilities.astype(np.float64) for p in given[-20:]]
+    np.testing.assert_allclose(result.probabilities, np.mean(rows, axis=0), atol=1e-7)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
