@@ -111,6 +111,11 @@ class Interpreter:
         """The event that goes on, as it was last told of."""
         return self._announced if self._detector.is_open else None
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether every event that was told of has been told to have ended."""
+        return self._announced is None
+
     def relabel(self, labels: Sequence[str]) -> tuple[EventMessage, ...]:
         """Go on with other labels: those that stay keep their past, and so does an open event."""
         if tuple(labels) == self.labels:

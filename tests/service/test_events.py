@@ -81,7 +81,7 @@ def test_label_that_enters_before_the_other_exits_ends_it() -> None:
 
 
 def rows(*runs: tuple[int, float, float]) -> list[Prediction]:
-    """Predictions at 30 fps: so many of each run, with the probabilities of a and b; background has the rest."""
+    """Predictions at 30 fps: runs of so many, with the probabilities of a and b; background has the rest."""
     given = [(1 - a - b, a, b) for count, a, b in runs for _ in range(count)]
     return [Prediction(i, i / FPS, np.array(row, np.float32)) for i, row in enumerate(given)]
 
