@@ -79,7 +79,8 @@ def load_folder(
     if not samples:
         raise DatasetError(f"{root} holds no images; expected <label>/<image> with {_suffixes()}")
     if by_group:
-        shares = {"train": 1 - valid_fraction - test_fraction, "valid": valid_fraction, "test": test_fraction}
+        train = 1 - (valid_fraction + test_fraction)
+        shares = {"train": train, "valid": valid_fraction, "test": test_fraction}
         return divide(samples, shares, seed=seed, by_group=True)
     return samples
 

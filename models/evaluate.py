@@ -109,7 +109,7 @@ class Evaluation:
         if BACKGROUND not in self.labels:
             return {}
         index = self.labels.index(BACKGROUND)
-        foreground = np.delete(self.probabilities, index, axis=1).max(axis=1) >= enter
+        foreground = np.delete(self.probabilities, index, axis=1).max(axis=1, initial=0.0) >= enter
         is_background = self.truth == index
         return {
             name: round(float(foreground[rows].mean()), 4)

@@ -111,6 +111,11 @@ class Interpreter:
         """The event that goes on, as it was last told of."""
         return self._announced if self._detector.is_open else None
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether every event that was told of has been told to have ended."""
+        return self._announced is None
+
     def relabel(self, labels: Sequence[str]) -> tuple[EventMessage, ...]:
         """Go on with other labels: those that stay keep their past, and so does an open event."""
         if tuple(labels) == self.labels:
@@ -233,7 +238,7 @@ def _call_all(calls: Iterable[Callable[[], None]]) -> None:
 def _prepared(
     source: Source, classifier: Classifier, settings: RunSettings, stop: threading.Event
 ) -> Generator[Batch, None, None]:
-    """The batches of a source, of a file made ahead; none that was ready comes after ``stop`` is set."""
+    """The batches of a source, of a file made ahead; none, complete or not, comes after ``stop`` is set."""
     batches = _batches(source, classifier, settings, stop)
     if source.properties.is_live:
         with closing(batches):
@@ -249,7 +254,7 @@ def _prepared(
 def _batches(
     source: Source, classifier: Classifier, settings: RunSettings, stop: threading.Event
 ) -> Generator[Batch, None, None]:
-    """Read frames, make model inputs, gather them; what is incomplete when ``stop`` is set is let go."""
+    """Read frames, make model inputs, gather them."""
     flow = plan(source.properties, settings)
     batcher = Batcher(flow.batch_size, flow.batch_bytes)
     gate = settings.open_gate(source.properties.is_live, classifier.views) if classifier.frames == 1 else None
@@ -268,7 +273,7 @@ def _batches(
                     yield batch
         except SourceError as error:
             failure = error  # the frames before it still count
-    if not stop.is_set() and (batch := batcher.flush()):
+    if batch := batcher.flush():
         yield batch
     if failure:
         raise failure

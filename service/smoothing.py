@@ -89,11 +89,10 @@ class RollingAverage:
 
     def _keep(self, prediction: Prediction) -> None:
         units = np.rint(prediction.probabilities.astype(np.float64) * _UNITS_PER_ONE).astype(np.int64)
-        pts = max(prediction.pts, self._kept[-1][0]) if self._kept else prediction.pts
         if len(self._kept) == self._kept.maxlen:
             self._sum -= self._kept.popleft()[1]
-        self._kept.append((pts, units))
+        self._kept.append((prediction.pts, units))
         self._sum += units
         if self._seconds is not None:
-            while self._kept[0][0] <= pts - self._seconds:
+            while self._kept[0][0] <= prediction.pts - self._seconds:
                 self._sum -= self._kept.popleft()[1]

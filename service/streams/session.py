@@ -154,7 +154,7 @@ class LiveSession:
 
     def _take(self, frame: Frame) -> None:
         now = time.monotonic()
-        if self._interpreter is None or self._interpreter.event is None:  # no event whose time it would move
+        if self._interpreter is None or self._interpreter.is_quiet:  # no event whose time it would move
             self._epoch = frame.captured_at - frame.pts + time.time() - now
         self._pts = frame.pts
         self._taken += 1

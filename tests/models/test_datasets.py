@@ -130,6 +130,30 @@ def test_a_folder_below_a_label_is_a_group(tmp_path: Path) -> None:
     assert len({(sample.group, sample.split) for sample in load_folder(tmp_path)}) > 20
 
 
+@pytest.mark.parametrize(("valid", "test"), [(0.9, 0.1), (0.7, 0.3)])
+def test_shares_that_add_up_to_all_leave_nothing_for_training(
+    color_folder: Path, valid: float, test: float
+) -> None:
+    """Neither less than nothing nor an image for what is left by rounding."""
+    samples = load_folder(color_folder, valid_fraction=valid, test_fraction=test, by_group=True)
+    assert {split: len(of_split(samples, split)) for split in ("train", "valid", "test")} == {
+        "train": 0,
+        "valid": round(60 * valid),
+        "test": round(60 * test),
+    }
+
+
+def test_what_a_list_leaves_out_of_an_extra_folder_is_not_trained_on(
+    color_folder: Path, tmp_path: Path
+) -> None:
+    """All else in it is for training, whatever split the list there says."""
+    rows = "red/00.png,red,test\nred/01.png,red,excluded\nred/02.png,red,valid\n"
+    (tmp_path / "splits.csv").write_text("path,label,split\n" + rows)
+    (tmp_path / "red").symlink_to(color_folder / "red")
+    _, extra = Collection(color_folder, extra=(tmp_path,)).load_apart()
+    assert {sample.path.name: sample.split for sample in extra} == {"00.png": "train", "02.png": "train"}
+
+
 def test_images_are_in_the_splits_of_the_run_that_had_them(color_folder: Path, tmp_path: Path) -> None:
     """Whatever another folder or list says, no training image gets into the test; new ones stay."""
     splits = {"00": "train", "01": "valid", "02": "test"}

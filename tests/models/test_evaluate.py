@@ -16,6 +16,7 @@ from models.evaluate import Evaluation, evaluate, fit_temperature, renormalise, 
 from models.export import Judged, export
 from models.preprocessing import Preprocessing, View
 from models.report import format_table, write_report
+from service.config import RunSettings
 
 
 @pytest.fixture
@@ -74,6 +75,17 @@ def test_event_rates(evaluation: Evaluation) -> None:
     assert evaluation.event_rates(0.7) == {"background": 0.0, "labels": 0.75}
 
 
+def test_nothing_but_background_starts_no_event() -> None:
+    """Where only images of the background are judged, there is no label left that could."""
+    alone = Evaluation(("background",), np.array([0, 0]), np.ones((2, 1), np.float32))
+    assert alone.event_rates(0.6) == {"background": 0.0}
+
+
+def test_events_begin_at_the_probability_that_streams_use(evaluation: Evaluation) -> None:
+    """What a report calls an event is what ``run`` and ``serve`` would call one."""
+    assert evaluation.summary()["event_rates"]["enter"] == RunSettings().enter
+
+
 def test_calibration_error_of_known_cases() -> None:
     """A model that says 0.8 and is right in 8 of 10 cases is calibrated; one that says 1.0 is off by 0.2."""
     truth = np.array([0] * 8 + [1] * 2)
@@ -81,6 +93,13 @@ def test_calibration_error_of_known_cases() -> None:
     boastful = Evaluation(("a", "b"), truth, np.tile(np.array([[1.0, 0.0]], np.float32), (10, 1)))
     assert calibrated.calibration_error() == pytest.approx(0, abs=1e-6)
     assert boastful.calibration_error() == pytest.approx(0.2)
+
+
+def test_opposite_errors_do_not_make_up_for_each_other() -> None:
+    """Too modest at 0.9 by 0.1 and too sure at 0.98 by 0.48: in bins of a fifteenth they count apart."""
+    confidence = np.array([0.9, 0.9, 0.98, 0.98], np.float32)
+    judged = Evaluation(("a", "b"), np.array([0, 0, 0, 1]), np.stack([confidence, 1 - confidence], axis=1))
+    assert judged.calibration_error() == pytest.approx((2 * 0.1 + 2 * 0.48) / 4, abs=1e-6)
 
 
 def test_summary_is_plain_json(evaluation: Evaluation) -> None:

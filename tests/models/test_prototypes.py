@@ -84,6 +84,28 @@ def test_on_trial_is_what_it_would_be(seed: int, beside: int) -> None:
     np.testing.assert_allclose(promised, promoted, atol=1e-5)
 
 
+def test_logits_are_as_documented() -> None:
+    """20 per unit of cosine of the square roots, over a level of 0.5 for a single example, less 0.8."""
+    prototypes = Prototypes.fit({"new": np.array([[1, 0]], np.float32)}, Reference.none(2))
+    asked = np.array([[1, 0], [16, 9], [0, 1]], np.float32)
+    np.testing.assert_allclose(prototypes.logits(asked)[:, 0], [9.2, 5.2, -10.8], atol=1e-4)
+
+
+def test_an_example_does_not_vouch_for_itself() -> None:
+    """Each is compared with the mean of the others: of two that have nothing in common the level is low."""
+    different, equal = np.eye(2, dtype=np.float32), np.array([[1, 0], [2, 0]], np.float32)
+    fitted = Prototypes.fit({"different": different, "equal": equal}, Reference.none(2))
+    np.testing.assert_allclose(fitted.levels, [0 - 2.5 * 0.08, 1 - 2.5 * 0.08], atol=1e-6)
+
+
+def test_what_is_like_nothing_known_is_not_therefore_new() -> None:
+    """An image that is far from the examples is none of theirs, though the known labels are further."""
+    rng = np.random.default_rng(1)
+    prototypes = Prototypes.fit({"new": around(4, 8, rng)}, reference())
+    assert (prototypes.logits(around(4, 5, rng)) > 0).all()
+    assert (prototypes.logits(around(4, 5, rng) + 2 * around(5, 5, rng)) < 0).all()
+
+
 def test_a_reference_keeps_what_matters_in_a_byte_each(tmp_path: Path) -> None:
     """Stored and loaded it decides the same; for another network it is refused, and so is a damaged file."""
     rng = np.random.default_rng(3)

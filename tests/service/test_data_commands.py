@@ -197,6 +197,18 @@ def test_named_groups_and_other_options(tmp_path: Path, capsys: pytest.CaptureFi
         assert hint in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("shares", [("0.9", "0.1"), ("0.7", "0.3")])
+def test_a_list_may_leave_nothing_for_training(tmp_path: Path, shares: tuple[str, str]) -> None:
+    """A collection that is only judged; what rounding leaves of 1 is no share."""
+    rows = "".join(f"{n}.png,a\n" for n in range(20))
+    (tmp_path / "splits.csv").write_text("path,label\n" + rows)
+    arguments = ["data", "split", str(tmp_path), "--overwrite", "--valid", shares[0], "--test", shares[1]]
+    assert status_of(arguments) == 0
+    valid = round(20 * float(shares[0]))
+    splits = Counter(entry.split for entry in open_listing(tmp_path).entries)
+    assert splits == {"valid": valid, "test": 20 - valid}
+
+
 def test_duplicates_are_listed_excluded_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The near copy of a test image leaves the training images of the new list; the old one stays."""
     root = tmp_path / "album"

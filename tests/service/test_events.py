@@ -80,12 +80,93 @@ def test_label_that_enters_before_the_other_exits_ends_it() -> None:
     assert spans([first, second]) == [("a", 0, 60), ("b", 60, 120)]
 
 
+def rows(*runs: tuple[int, float, float]) -> list[Prediction]:
+    """Predictions at 30 fps: runs of so many, with the probabilities of a and b; background has the rest."""
+    given = [(1 - a - b, a, b) for count, a, b in runs for _ in range(count)]
+    return [Prediction(i, i / FPS, np.array(row, np.float32)) for i, row in enumerate(given)]
+
+
+def test_thresholds_themselves_enter_and_stay() -> None:
+    """A label enters at ``enter``, not only above it, and exits below ``exit``, not at it."""
+    settings = EventSettings(enter=0.75, exit=0.5, merge_gap=0.0)
+    frames = smooth(rows((30, 0.75, 0), (30, 0.5, 0), (30, 0.25, 0)), 1)
+    (event,) = ended(detect(frames, settings))
+    assert spans([event]) == [("a", 0, 60)]
+
+
+@pytest.mark.parametrize("lead", [0, 6, 8, 31, 46])
+def test_durations_of_so_many_frames_count_wherever_they_begin(lead: int) -> None:
+    """15 frames at 30 fps are half a second and 30 are one, whatever the pts are rounded to."""
+    detector = EventDetector("cam", LABELS)
+    told = [
+        (frame.index - lead, message.phase, message.event.id)
+        for frame in smooth(one_hot("." * lead + "a" * 61 + "." * 30 + "a" * 30), 1)
+        for message in detector.update(frame)
+    ]
+    first, second = "cam-000001", "cam-000002"  # a gap of merge_gap is none to be bridged
+    assert told == [
+        (15, EventPhase.STARTED, first),
+        (45, EventPhase.UPDATED, first),
+        (91, EventPhase.ENDED, first),
+        (106, EventPhase.STARTED, second),
+    ]
+
+
 @pytest.mark.parametrize(("gap", "count"), [(24, 1), (29, 1), (31, 2), (45, 2)])
 def test_short_gaps_are_one_event(gap: int, count: int) -> None:
     """A gap shorter than merge_gap (30 frames here) does not end an event; a longer one does."""
     messages = detect(smooth(one_hot("a" * 90 + "." * gap + "a" * 90), 8))
     assert len(ended(messages)) == count
     assert spans(ended(messages))[-1][2] == 180 + gap
+
+
+@pytest.mark.parametrize(("window", "hover"), [(1, 27), (30, 75)])
+def test_a_label_that_returns_in_time_is_waited_for(window: int, hover: int) -> None:
+    """Until it may enter again: hovering below enter at first, and as late as smoothing is, it resumes."""
+    runs = (60, 1.0, 0), (27, 0, 0), (hover, 0.55, 0), (60, 1.0, 0)
+    assert spans(ended(detect(smooth(rows(*runs), window)))) == [("a", 0, 147 + hover)]
+
+
+def test_what_comes_after_an_exit_is_not_dated_into_what_was_before() -> None:
+    """A label that is out, hovers at its exit threshold and is in again has two events, each in its time."""
+    settings = EventSettings(enter=0.7, exit=0.6, min_duration=0.0, merge_gap=0.0)
+    hover = [(1, 0.1, 0), (1, 0.95, 0)] * 3  # smoothed 0.525 and more: out, but never at the bottom
+    frames = smooth(rows((60, 1.0, 0), *hover, (30, 1.0, 0)), 2)
+    assert spans(ended(detect(frames, settings))) == [("a", 0, 60), ("a", 61, 96)]
+
+
+def test_a_label_that_never_entered_leaves_no_credit() -> None:
+    """Probable for long but below ``exit``, then gone: when it comes at last, it has just come."""
+    settings = EventSettings(enter=0.8, exit=0.8)
+    frames = smooth(rows((60, 0.7, 0), (30, 0.4, 0), (60, 0.9, 0)), 1)
+    assert spans(ended(detect(frames, settings))) == [("a", 90, 150)]
+
+
+def test_a_label_that_gave_way_is_dated_afresh() -> None:
+    """It comes back after another and a pause; its long past must not have the pause count as its own."""
+    settings = EventSettings(exit=0.05, min_duration=0.0, merge_gap=0.0)
+    frames = smooth(rows((30, 0.9, 0), (15, 0.15, 0.8), (10, 0.15, 0.0), (20, 0.9, 0)), 1)
+    assert spans(ended(detect(frames, settings))) == [("a", 0, 30), ("b", 30, 45), ("a", 55, 75)]
+
+
+def test_a_label_gives_way_where_the_other_began() -> None:
+    """A weak return in the midst of a stronger label does not put off the beginning of that label."""
+    settings = EventSettings(exit=0.05, min_duration=0.2)
+    frames = smooth(rows((30, 1.0, 0), (6, 0.0, 0.95), (8, 0.6, 0.4), (30, 0.1, 0.9)), 1)
+    assert spans(ended(detect(frames, settings))) == [("a", 0, 30), ("b", 30, 74)]
+
+
+def test_a_label_that_gives_way_keeps_its_own_time() -> None:
+    """Also where the other had been probable since before it, without ever entering."""
+    frames = smooth(rows((60, 0.0, 0.59), (20, 0.7, 0.3), (30, 0.1, 0.9)), 1)
+    assert spans(ended(detect(frames, EventSettings(exit=0.05)))) == [("a", 60, 80), ("b", 80, 110)]
+
+
+def test_a_label_that_is_back_before_smoothing_shows_its_leave_is_dated_to_its_return() -> None:
+    """The smoothed probability still falls when the label is there again: its first frames count."""
+    frames = smooth(rows((60, 1.0, 0), (18, 0.0, 0), (12, 0.55, 0), (60, 1.0, 0)), 32)
+    events = ended(detect(frames, EventSettings(merge_gap=0.0)))
+    assert spans(events) == [("a", 0, 60), ("a", 78, 150)]
 
 
 def test_ended_is_told_within_the_documented_time() -> None:
@@ -125,6 +206,7 @@ def test_close_starts_afresh_and_goes_on_counting() -> None:
         (3, "cam-000002", None),
     ]
     assert after[0].event.start_pts == frames[30].pts
+    assert after[0].event.detect_delay >= EventSettings().min_duration
     assert detector.close(EndReason.BLIND, 5.0)[0].event.end_reason is EndReason.BLIND
     assert detector.close(EndReason.BLIND, 6.0) == []
 
@@ -216,11 +298,11 @@ def test_equals_the_slow_reimplementation(
     frames = smooth(predictions, window)
     close_pts = frames[-1].pts + after
     got = [
-        (e.label, e.start_pts, e.end_pts, str(e.end_reason), e.peak_confidence)
+        (e.label, e.start_pts, e.end_pts, str(e.end_reason), e.peak_confidence, e.detect_delay)
         for e in ended(detect(frames, rules, close_pts))
     ]
     expected = [
-        (e.label, e.start, e.end, e.reason, max(e.confidences))
+        (e.label, e.start, e.end, e.reason, max(e.confidences), max(0.0, e.announced - e.start))
         for e in slow_events(frames, LABELS, rules, close_pts)
     ]
     assert got == expected
@@ -240,7 +322,6 @@ def test_events_are_ordered_and_complete(
     for number, event in enumerate(events, 1):
         assert event.id == f"cam-{number:06d}"
         assert event.start_pts < event.end_pts
-        assert event.detect_delay >= 0
         assert 0 < event.mean_confidence <= event.peak_confidence + 1e-12
         life = [m.phase.value for m in messages if m.event.id == event.id]
         assert life == ["started", *["updated"] * (len(life) - 2), "ended"]

@@ -138,6 +138,19 @@ def test_a_classification_holds_for_so_long_only() -> None:
     assert passed(Gate.for_window(7, None), stills[:9]) == list(range(9))
 
 
+def test_a_long_window_lets_no_classification_stand_for_longer() -> None:
+    """A quarter of a minute would be too much to miss, however little weight it had."""
+    assert passed(Gate.for_window(32, 60.0), [flat(100)] * 101) == [0, 50, 100]
+
+
+def test_after_a_reset_a_scene_is_seen_in_all_views() -> None:
+    """As what is new is, also where the reset came between the views of the scene before."""
+    gate = Gate(seconds=ENDLESS, views=3)
+    assert gate.passes(flat(100), 0.0)
+    gate.reset()
+    assert [gate.passes(flat(100), pts) for pts in (0.1, 0.2, 0.3, 0.4)] == [True, True, True, False]
+
+
 def test_time_that_runs_backwards_is_a_new_beginning() -> None:
     """A clock that was set back must not shut the gate for hours."""
     gate = Gate()

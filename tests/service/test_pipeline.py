@@ -302,6 +302,27 @@ def test_batches_keep_every_frame_in_order(wanted: list[bool], size: int, max_fr
     assert seen == [index for index, want in enumerate(wanted) if want]
 
 
+def test_bytes_are_counted_for_each_batch() -> None:
+    """A batch that was full of large frames leaves the next ones as much room as it had."""
+    batcher = Batcher(8, 3 * scene("red").nbytes)
+    frames = [Frame("x", index, 0.0, 0.0, scene("red")) for index in range(7)]
+    batches = [batcher.add(frame, np.zeros((2, 2, 3), np.uint8)) for frame in frames]
+    assert [len(batch.frames) if batch else 0 for batch in batches] == [0, 0, 3, 0, 0, 3, 0]
+
+
+def test_a_clip_lasts_to_its_latest_frame() -> None:
+    """A last frame whose time steps back takes nothing from the duration, nor from an open event."""
+
+    class SteppingBack(ListSource):
+        def read(self) -> Frame | None:
+            frame = super().read()
+            return replace(frame, pts=0.5) if frame and frame.index == 29 else frame
+
+    result = run(SteppingBack(["red"] * 30), "clip", ColourClassifier(), QUICK)
+    assert result.duration == pytest.approx(2.9)
+    assert [event.end_pts for event in result.events] == [result.duration]
+
+
 class Ticking(ListSource):
     """A camera of 200 frames per second, whoever takes them."""
 

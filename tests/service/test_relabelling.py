@@ -5,12 +5,13 @@ from __future__ import annotations
 import pickle
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.config import RunSettings
 from service.pipeline import Interpreter, ended_by
-from service.types import EndReason, Event, EventMessage, EventPhase, Prediction
+from service.types import EndReason, Event, EventMessage, EventPhase, Frame, Prediction
 
 LABELS = ("red", "blue", "background")
 SETTINGS = RunSettings(window=4, min_duration=0.2, merge_gap=0.3)
@@ -44,6 +45,25 @@ def test_a_new_label_changes_nothing_for_the_others(scenes: list[str], place: in
     """A label that comes in the midst of an event, in whatever place, neither ends nor moves any event."""
     later = (*LABELS[:place], "green", *LABELS[place:])
     assert events(scenes, later, at) == events(scenes, None, 0)
+
+
+@pytest.mark.parametrize("at", range(0, 60, 3))
+def test_times_are_dated_across_a_change_of_labels(at: int) -> None:
+    """Whether the label has just begun, or has just left, when another label comes."""
+    scenes = ["background"] * 15 + ["red"] * 20 + ["background"] * 25
+    (event,) = events(scenes, ("green", *LABELS), at)
+    assert (event.start_pts, event.end_pts) == (1.5, 3.5)
+    assert event.detect_delay == pytest.approx(0.4)
+
+
+def test_what_was_said_of_the_last_frame_holds_under_other_labels() -> None:
+    """A frame that looks like it takes over each label's share, wherever that label stands now."""
+    interpreter = Interpreter("s", LABELS, RunSettings(window=1))
+    interpreter.update(Prediction(0, 0.0, one_hot("blue", LABELS)))
+    interpreter.relabel(("green", "blue", "background", "red"))
+    interpreter.repeat(Frame("s", 1, 0.1, 0.0, np.zeros((2, 2, 3), np.uint8)))
+    assert interpreter.smoothed
+    np.testing.assert_allclose(interpreter.smoothed.probabilities, [0.0, 0.9, 0.05, 0.05])
 
 
 def test_the_past_takes_no_memory() -> None:

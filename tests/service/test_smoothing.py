@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -59,6 +61,24 @@ def test_window_in_seconds_reaches_back_as_far_at_any_rate() -> None:
         result = run(RollingAverage(LABELS, seconds=1.0), given)[-1]
         rows = [p.probabilities.astype(np.float64) for p in given[-int(fps) :]]
         np.testing.assert_allclose(result.probabilities, np.mean(rows, axis=0), atol=1e-7)
+
+
+def test_a_window_in_seconds_is_bounded_where_time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source whose pts never rise does not fill the memory."""
+    monkeypatch.setattr("service.smoothing.LONGEST_WINDOW", 20)
+    given = predictions(50, fps=np.inf)
+    result = run(RollingAverage(LABELS, seconds=1.0), given)[-1]
+    rows = [p.probabilities.astype(np.float64) for p in given[-20:]]
+    np.testing.assert_allclose(result.probabilities, np.mean(rows, axis=0), atol=1e-7)
+
+
+def test_a_window_in_seconds_outlives_a_clock_that_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came before has time to leave by number; the window is of so many seconds again."""
+    monkeypatch.setattr("service.smoothing.LONGEST_WINDOW", 20)
+    average, given = RollingAverage(LABELS, seconds=1.0), predictions(60)
+    run(average, [replace(prediction, pts=prediction.pts + 3600) for prediction in predictions(30, seed=1)])
+    expected = run(RollingAverage(LABELS, seconds=1.0), given)[-1]
+    np.testing.assert_array_equal(run(average, given)[-1].probabilities, expected.probabilities)
 
 
 @pytest.mark.parametrize(

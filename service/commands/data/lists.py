@@ -118,7 +118,7 @@ def split(
         entries = split_by_name(listing.entries, named, keep=keep)
     else:
         valid, test = 0.1 if valid is None else valid, 0.2 if test is None else test
-        fractions = {"train": 1 - valid - test, "valid": valid, "test": test}
+        fractions = {"train": 1 - (valid + test), "valid": valid, "test": test}
         entries = add_splits(listing.entries, fractions, seed=seed, by_group=by_group, keep=keep)
         given = {entry.split for entry in entries}
         empty = [name for name, share in fractions.items() if share > 0 and name not in given]

@@ -1,5 +1,6 @@
 """Near-duplicates are all found, and nothing else, however the search goes about it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -110,6 +111,20 @@ def test_a_thousand_equal_images_are_one_group() -> None:
     groups = group_hashes(entries, [np.zeros(4, np.uint64)] * 2000, 18)
     assert [len(group) for group in groups] == [2000]
     assert group_hashes(entries[:1] * 2, [np.zeros(4, np.uint64)] * 2, 18) == ()
+
+
+def test_equal_images_are_no_bit_apart() -> None:
+    """Also where another is near: the distance of each is that to its nearest."""
+    entries = [Entry(f"a/{n}.png", "a") for n in range(3)]
+    (group,) = group_hashes(entries, [np.full(4, value, np.uint64) for value in (0, 0, 1)], 18)
+    assert [member.distance for member in group] == [0, 0, 4]
+
+
+def test_validation_loses_what_the_test_has(album: Listing) -> None:
+    """What chooses a model must not know what judges it."""
+    entries = tuple(replace(e, split="valid") if e.split == "train" else e for e in album.entries)
+    changed = exclude_copies(entries, find_duplicates(replace(album, entries=entries)))
+    assert [entry.path for entry in changed if entry.split == "excluded"] == ["a/1.png"]
 
 
 def test_other_lengths_are_refused() -> None:

@@ -130,6 +130,31 @@ def test_splits_that_are_there_can_be_kept(entries: list[Entry], seed: int) -> N
     assert all(len({e.split for e in after if e.group == g}) == 1 for g in {e.group for e in after} - {""})
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_largest_groups_are_placed_first(seed: int) -> None:
+    """Small ones fill what a large one leaves; a large one that came last would burst its split."""
+    sizes = {"large": 7, "one": 1, "two": 1, "three": 1}
+    entries = [Entry(f"{g}{n}.png", "a", "", g) for g, size in sizes.items() for n in range(size)]
+    found = Counter(entry.split for entry in add_splits(entries, SHARES, seed=seed))
+    assert found == {"train": 7, "valid": 1, "test": 2}
+
+
+def test_a_rare_label_weighs_as_much_as_a_frequent_one() -> None:
+    """Two images of one label go apart, though the frequent label would have them together."""
+    rows = [("a", "g1")] * 60 + [("a", "g2")] * 39 + [("b", "g2"), ("a", "g3"), ("b", "g3")]
+    entries = [Entry(f"{n}.png", label, "", group) for n, (label, group) in enumerate(rows)]
+    found = add_splits(entries, {"train": 0.5, "test": 0.5})
+    assert {entry.split for entry in found if entry.label == "b"} == {"train", "test"}
+
+
+def test_what_is_kept_counts_towards_the_shares() -> None:
+    """The rest fills up what is missing; a split that is kept without a share is left as it is."""
+    splits = ["test"] * 4 + ["valid"] + [""] * 6
+    entries = [Entry(f"{n}.png", "a", split) for n, split in enumerate(splits)]
+    found = [entry.split for entry in add_splits(entries, {"train": 0.6, "test": 0.4}, keep=True)]
+    assert found == ["test"] * 4 + ["valid"] + ["train"] * 6
+
+
 @given(st.lists(st.integers(0, 9), min_size=3, max_size=40), st.booleans())
 def test_an_image_that_is_listed_again_stays_on_its_side(numbers: list[int], by_group: bool) -> None:
     """A balanced list repeats images: none is trained on and judged at once."""

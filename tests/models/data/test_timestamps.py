@@ -67,6 +67,12 @@ def test_frames_that_are_missing_end_a_span() -> None:
         from_frames([(3, "a"), (3, "b")], 10.0)
 
 
+def test_one_missing_frame_ends_a_span() -> None:
+    """Of every tenth frame the one at 20 is not there: what it showed is not claimed."""
+    spans = from_frames([(0, "a"), (10, "a"), (30, "a"), (40, "a")], 10.0)
+    assert [(span.start, span.end) for span in spans] == [(0, 2_000_000), (3_000_000, 5_000_000)]
+
+
 def test_frames_of_an_unsteady_clip_are_where_they_were_shown() -> None:
     """A phone's frames come when there is light enough; a rate alone would put labels on others."""
     times = [0.0, 0.1, 0.5, 0.6, 1.4]

@@ -107,6 +107,30 @@ def test_a_file_is_played_slower_where_the_network_has_no_time(film: Path) -> No
     assert sum(gaps[9:]) < 5 * 0.124
 
 
+def test_lateness_that_cannot_be_made_up_for_is_let_go(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a network that hung the frames come at their pace again, not in a burst as of a film too fast."""
+
+    class Clock:
+        now = 1000.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+        def sleep(self, seconds: float) -> None:
+            self.now += seconds
+
+    clock = Clock()
+    monkeypatch.setattr("service.streams.playback.time", clock)
+    with open_source(str(film)) as source, PacedSource(source, lambda: True) as paced:
+        assert paced.read()
+        clock.now += 0.4
+        soon = [frame.captured_at for _ in range(12) if (frame := paced.read())]
+        clock.now += 10.0
+        late = [frame.captured_at for _ in range(12) if (frame := paced.read())]
+    assert soon == pytest.approx([1000.4] * 8 + [1000.45, 1000.5, 1000.55, 1000.6])
+    assert late == pytest.approx([1010.6 + 0.05 * n for n in range(12)])
+
+
 def test_a_file_gives_the_events_of_an_upload_at_its_own_pace(film: Path) -> None:
     """One pipeline: a file as a stream gives the same events to the frame, every frame, not too fast."""
     with open_source(str(film)) as source:
