@@ -15,6 +15,7 @@ import pytest
 from models import architectures
 from models.architectures.clips import cut, encoder_of
 from models.artifact import Artifact, load_artifact
+from models.checkpoints import Progress
 from models.clip_batches import PixelWindows
 from models.datasets import read_image
 from models.errors import DatasetError, ModelError, WeightsError
@@ -236,7 +237,9 @@ def test_whole_networks_are_trained_resumed_and_served(
     train_and_report(training, Experiment(data=videos, architecture=name))
     assert len((folder / "log.csv").read_text().splitlines()) == 3
     ClipTraining(frames, tmp_path / "whole", replace(settings, epochs=2), verbose=0).fit()
-    lasts = [keras.models.load_model(run / "last.keras") for run in (folder, tmp_path / "whole")]
+    lasts = [
+        keras.models.load_model(run / Progress.read(run).last_file) for run in (folder, tmp_path / "whole")
+    ]
     for one, other in zip(*(last.get_weights() for last in lasts), strict=True):
         np.testing.assert_array_equal(one, other)
     check_serving(load_artifact(folder / "artifact"), training, videos, tmp_path)
