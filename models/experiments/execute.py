@@ -73,6 +73,7 @@ def execute(
         seconds={"training": training.record()["seconds"], "judging": judging},
         record={"view_accuracy_on_valid": accuracies, "groups": groups, "division": division_of(samples)},
         extra={"view_accuracy_on_valid": accuracies},
+        tell=tell,
     )
 
 

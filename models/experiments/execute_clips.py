@@ -85,6 +85,7 @@ def train_and_report(
         seconds=seconds,
         record={"division": division_of(window.sample for window in training.windows)},
         extra={"stride": experiment.stride},
+        tell=tell,
     )
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import keras
 import numpy as np
 import pytest
 
+from models.checkpoints import epoch_callbacks
 from models.errors import DatasetError, ExperimentError
 from models.experiments.experiment import Experiment
 from service.cli import status_of
@@ -114,6 +116,33 @@ def test_runs_are_compared(grid: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "--overwrite" in capsys.readouterr().err
     assert status_of(["compare", str(the_run(grid))]) == 0
     assert "valid accuracy" in " ".join(capsys.readouterr().out.split())
+
+
+class Spoiler(keras.callbacks.Callback):
+    """From the second epoch on no weight is a number."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if epoch == 1:
+            for weight in self.model.trainable_variables:
+                weight.assign(np.full(weight.shape, np.nan))
+
+
+def test_a_training_that_diverges_keeps_the_epochs_before_and_says_so(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its figures are JSON that every program reads, and the same command again trains no further."""
+    monkeypatch.setattr("models.train.epoch_callbacks", lambda *given: [Spoiler(), *epoch_callbacks(*given)])
+    arguments = ["train", str(pictures), "-o", str(tmp_path), "--architecture", "small_cnn", "--epochs", "4"]
+    for _ in range(2):
+        assert status_of(arguments) == 0
+        told = capsys.readouterr().err
+        assert "the validation loss of epoch 2 is no number; kept is the network of epoch 1" in told
+        text = (tmp_path / "results.json").read_text()
+        history = json.loads(text, parse_constant=pytest.fail)["history"]
+        assert [row["epoch"] for row in history] == [1, 2]
+        assert history[0]["val_loss"] > 0
+        assert history[1]["val_loss"] is None
+    assert status_of(["compare", str(tmp_path), "-o", str(tmp_path / "page.html")]) == 0
 
 
 def test_each_group_is_left_out_in_turn(
