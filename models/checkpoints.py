@@ -23,6 +23,7 @@ from models.settings import TrainingSettings
 
 STATE = "state.json"
 LOG = "log.csv"
+CONTENTS = "contents"
 
 
 def hold_settings(folder: Path, settings: Mapping[str, Any], begun_with: Mapping[str, Any]) -> None:
@@ -37,18 +38,33 @@ def hold_settings(folder: Path, settings: Mapping[str, Any], begun_with: Mapping
         write_whole(path, json.dumps(wanted, indent=1) + "\n")
     found = json.loads(json.dumps(asdict(TrainingSettings()))) | json.loads(path.read_text())
     unknown = begun_with.keys() - found.keys()
-    other = ", ".join(name for name in wanted if name not in unknown and found.get(name) != wanted[name])
+    other = [name for name in wanted if name not in unknown and found.get(name) != wanted[name]]
+    if other == [CONTENTS]:
+        raise ModelError(
+            f"the images that the run in {folder} was begun with have changed since; choose another folder "
+            "or remove this one"
+        )
     if other:
         raise ModelError(
-            f"{folder} holds a run with another {other}; choose another folder or remove this one"
+            f"{folder} holds a run with another {', '.join(other)}; choose another folder or remove this one"
         )
 
 
-def origin(samples: Iterable[Sample], labels: tuple[str, ...], start_from: str | None) -> dict[str, Any]:
-    """What tells a run from another: ``data`` is the SHA-256 of paths, labels and splits of its images."""
+def origin(
+    samples: Iterable[Sample], labels: tuple[str, ...], start_from: str | None, division: Mapping[str, str]
+) -> dict[str, Any]:
+    """What tells a run from another: ``data`` is the SHA-256 of paths, labels and splits of its images.
+
+    ``contents`` is that of what the images for training and validation are in ``division``, which has them
+    in the order of their paths.
+    """
     rows = sorted(f"{one.path.absolute()}\t{one.label}\t{one.split}" for one in samples)
-    data = hashlib.sha256("\n".join(rows).encode(errors="surrogateescape")).hexdigest()
-    return {"data": data, "labels": labels, "start_from": start_from}
+    contents = (division["train"], division["valid"])
+    return {"data": _digest(rows), "labels": labels, "start_from": start_from, CONTENTS: _digest(contents)}
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def read_record(folder: Path) -> dict[str, Any]:

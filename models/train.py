@@ -30,7 +30,7 @@ from models.checkpoints import (
     read_record,
     save_whole,
 )
-from models.datasets import Sample, counts, of_split
+from models.datasets import Sample, counts, division_of, of_split
 from models.errors import DatasetError, ModelError
 from models.frozen import Features, features_of, fit_head, joined, split, unfreeze
 from models.metric_learning import fit_embedding
@@ -56,11 +56,12 @@ def computing_in(precision: str) -> Iterator[None]:
 class Training:
     """One run in ``folder``: stages, checkpoints and logs.
 
-    ``samples`` must hold the splits ``train`` and ``valid``. ``fit`` returns the model of the epoch
-    with the lowest validation loss, in stage two once it is calibrated (see ``CalibratedLoss``).
-    ``initialise`` fills the network with the weights to start from; without it they
-    are what the settings say, with those of ImageNet downloaded. ``start_from`` names the model whose
-    weights these are, if they are those of a model.
+    ``samples`` must hold the splits ``train`` and ``valid``; ``division`` tells which images they are, and a
+    run that goes on has to find the same (see ``division_of``). ``fit`` returns the model of the epoch with
+    the lowest validation loss, in stage two once it is calibrated (see ``CalibratedLoss``). ``initialise``
+    fills the network with the weights to start from; without it they are what the settings say, with those
+    of ImageNet downloaded. ``start_from`` names the model whose weights these are, if they are those of a
+    model.
     """
 
     def __init__(
@@ -88,7 +89,8 @@ class Training:
         self.architecture = architectures.find(settings.architecture)
         self.counts = counts([*self.train, *self.valid])
         self._initialise = initialise
-        self._origin = origin([*self.train, *self.valid], self.labels, start_from)
+        self.division = division_of(samples)
+        self._origin = origin([*self.train, *self.valid], self.labels, start_from, self.division)
         self._verbose = verbose
         self._train_view, self._valid_view = views(settings)
         make_folder(folder)

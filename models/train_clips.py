@@ -29,7 +29,7 @@ from models.checkpoints import (
     save_whole,
 )
 from models.clip_batches import FeatureWindows, PixelWindows, targets
-from models.datasets import Sample, counts
+from models.datasets import Sample, counts, division_of
 from models.errors import DatasetError, DivergedError, ModelError
 from models.export import Judged
 from models.features import FrameFeatures
@@ -47,7 +47,7 @@ class ClipTraining:
     """One run in ``folder`` on ``frames`` with the splits ``train`` and ``valid``.
 
     ``stride`` is the distance of a window's frames. ``features`` is the folder of kept features.
-    ``initialise`` and ``start_from`` are as in ``train.Training``.
+    ``initialise``, ``start_from`` and ``division``, which is of last frames, are as in ``train.Training``.
     """
 
     def __init__(
@@ -89,8 +89,9 @@ class ClipTraining:
         self.stride = stride
         self._features = features or folder / "features"
         self._initialise = initialise
+        self.division = division_of(window.sample for window in self.windows)
         self._origin = origin(
-            [window.sample for window in (*self.train, *self.valid)], self.labels, start_from
+            [window.sample for window in (*self.train, *self.valid)], self.labels, start_from, self.division
         )
         self._verbose = verbose
         make_folder(folder)

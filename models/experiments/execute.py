@@ -10,7 +10,7 @@ from typing import Any
 
 from models import architectures
 from models.artifact import load_artifact
-from models.datasets import Sample, counts, division_of, of_split
+from models.datasets import Sample, counts, of_split
 from models.errors import ModelError
 from models.experiments.execute_clips import OF_IMAGENET, execute_clips
 from models.experiments.experiment import Experiment
@@ -71,7 +71,7 @@ def execute(
         lambda split, one, temperature: part_of(one, temperature, counts(samples)[split]),
         settings=replace(settings, preprocessing=preprocessing),
         seconds={"training": training.record()["seconds"], "judging": judging},
-        record={"view_accuracy_on_valid": accuracies, "groups": groups, "division": division_of(samples)},
+        record={"view_accuracy_on_valid": accuracies, "groups": groups, "division": training.division},
         extra={"view_accuracy_on_valid": accuracies},
         tell=tell,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from models.architectures.clips import fill_base, load_base_weights
 from models.artifact import load_artifact
-from models.datasets import Sample, counts, division_of
+from models.datasets import Sample, counts
 from models.experiments.experiment import Experiment
 from models.experiments.finish import finish
 from models.experiments.results import Part
@@ -83,7 +83,7 @@ def train_and_report(
         part_of,
         settings=settings,
         seconds=seconds,
-        record={"division": division_of(window.sample for window in training.windows)},
+        record={"division": training.division},
         extra={"stride": experiment.stride},
         tell=tell,
     )

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -141,27 +142,47 @@ def test_a_worse_epoch_never_takes_the_place_of_a_better_one(
 SAMPLES = [Sample(Path(f"{label}/{n}.png"), label, "train") for label in "ab" for n in range(3)]
 
 
+DIVISION = {"train": "1 2 3 4 5 6", "valid": "", "test": "7"}
+
+
+def begun_with(
+    samples: list[Sample] = SAMPLES,
+    labels: tuple[str, ...] = ("a", "b"),
+    start_from: str | None = None,
+    **division: str,
+) -> dict[str, Any]:
+    return origin(samples, labels, start_from, DIVISION | division)
+
+
 def test_a_run_goes_on_with_its_own_images_alone(tmp_path: Path) -> None:
     """Another division, label or start in the same folder is refused by its name; the order is no matter."""
-    begun = origin(SAMPLES, ("a", "b"), None)
-    hold_settings(tmp_path, {"seed": 1}, begun)
-    hold_settings(tmp_path, {"seed": 1}, origin(SAMPLES[::-1], ("a", "b"), None))
+    hold_settings(tmp_path, {"seed": 1}, begun_with())
+    hold_settings(tmp_path, {"seed": 1}, begun_with(SAMPLES[::-1]))
     divided = [*SAMPLES[1:], replace(SAMPLES[0], split="valid")]
     for other, name in [
-        (origin(divided, ("a", "b"), None), "data"),
-        (origin(SAMPLES[:3], ("a",), None), "data, labels"),
-        (origin(SAMPLES, ("a", "b"), "sports"), "start_from"),
+        (begun_with(divided), "data"),
+        (begun_with(SAMPLES[:3], ("a",)), "data, labels"),
+        (begun_with(start_from="sports"), "start_from"),
     ]:
         with pytest.raises(ModelError, match=f"with another {name};"):
+            hold_settings(tmp_path, {"seed": 1}, other)
+
+
+def test_a_run_does_not_go_on_with_images_that_have_changed(tmp_path: Path) -> None:
+    """Under the same names; but for the test they may come later."""
+    hold_settings(tmp_path, {"seed": 1}, begun_with())
+    hold_settings(tmp_path, {"seed": 1}, begun_with(test="8 9"))
+    for other in (begun_with(train="2 1 3 4 5 6"), begun_with(valid="7")):
+        with pytest.raises(ModelError, match=r"the images .* have changed since; choose another folder"):
             hold_settings(tmp_path, {"seed": 1}, other)
 
 
 def test_runs_begun_by_earlier_versions_hold_what_they_stored(tmp_path: Path) -> None:
     """They know nothing of their images, and still refuse other settings."""
     (tmp_path / "settings.json").write_text('{"seed": 1}')
-    hold_settings(tmp_path, {"seed": 1}, origin(SAMPLES, ("a", "b"), None))
+    hold_settings(tmp_path, {"seed": 1}, begun_with())
     with pytest.raises(ModelError, match="another seed;"):
-        hold_settings(tmp_path, {"seed": 2}, origin(SAMPLES, ("a", "b"), None))
+        hold_settings(tmp_path, {"seed": 2}, begun_with())
 
 
 def test_a_setting_that_came_later_has_its_default(tmp_path: Path) -> None:

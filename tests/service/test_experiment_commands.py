@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,24 @@ def test_a_model_is_judged_on_the_images_that_its_run_kept_for_the_test(
     assert "division" not in json.loads(capsys.readouterr().out)["training"]
     assert status_of([*arguments, "--test-fraction", "0.25"]) == 2
     assert "another data" in capsys.readouterr().err
+
+
+def test_images_that_were_trained_on_do_not_become_the_test(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under the names of the test images, when the same command is given again to judge these."""
+    data, run = tmp_path / "pictures", tmp_path / "run"
+    shutil.copytree(pictures, data)
+    arguments = ["train", str(data), "-o", str(run), "--architecture", "small_cnn", "--epochs", "1"]
+    assert status_of(arguments) == 0
+    record = (run / "artifact" / "training.json").read_text()
+    trained_on, test = data / "red" / "00.png", data / "red" / "03.png"
+    held = test.read_bytes()
+    test.write_bytes(trained_on.read_bytes())
+    trained_on.write_bytes(held)
+    assert status_of([*arguments, "--test"]) == 2
+    assert "have changed since; choose another folder" in capsys.readouterr().err
+    assert (run / "artifact" / "training.json").read_text() == record
 
 
 def test_a_grid_is_not_run_twice_at_once(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
