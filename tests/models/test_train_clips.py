@@ -324,6 +324,8 @@ def test_the_command_trains_clips(videos: Path, tmp_path: Path, capsys: pytest.C
     assert status_of([*common, *options, *size]) == 0
     told = capsys.readouterr().out
     assert "test: accuracy" in told
+    assert f"on {LENGTH - FRAMES + 1} windows" in told
+    assert f"of {LENGTH - FRAMES + 1} windows" in (run / "report" / "report.html").read_text()
     assert "changes of the label per 100 frames" in told
     assert load_artifact(run / "artifact").options["sequence"] == "lstm"
     assert status_of([*common, "--labels", "seal"]) == 2
@@ -333,4 +335,7 @@ def test_the_command_trains_clips(videos: Path, tmp_path: Path, capsys: pytest.C
     metrics = load_artifact(run / "artifact").record("metrics")["test"]["all"]
     assert judged["n"] == metrics["n"] == LENGTH - FRAMES + 1
     assert judged["accuracy"] == pytest.approx(metrics["accuracy"], abs=0.05)
-    assert status_of(["evaluate", str(videos), "--model", str(run / "artifact"), "--split", "none"]) == 2
+    evaluate = ["evaluate", str(videos), "--model", str(run / "artifact"), "--split"]
+    assert status_of([*evaluate, "valid"]) == 0
+    assert f"on {LENGTH - FRAMES + 1} windows of valid" in capsys.readouterr().out
+    assert status_of([*evaluate, "none"]) == 2

@@ -252,6 +252,7 @@ def test_a_grid_is_not_run_twice_at_once(grid: Path, capsys: pytest.CaptureFixtu
         (["--weights", "none", "--imagenet-weights", "w"], "is trained from scratch; imagenet_weights"),
         (["--architecture", "lrcn", "--split-by", "group"], "labels.csv says all; split_by"),
         (["--architecture", "small_c3d", "--features", "f"], "is trained from scratch; features"),
+        (["--architecture", "small_c3d", "--by-group"], "labels.csv says all; leave_out"),
     ],
 )
 def test_options_without_a_use_are_told(
@@ -260,6 +261,7 @@ def test_options_without_a_use_are_told(
     """Nobody believes to have tried what a network passes over."""
     assert status_of(["train", str(pictures), "-o", str(tmp_path / "out"), *arguments]) == 2
     assert f"{reason} has no use" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_mistakes_are_one_line_and_status_2(
