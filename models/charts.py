@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,7 +69,7 @@ def draw_learning_curves(history: Sequence[Mapping[str, Any]]) -> Any:
     figure = _figure(10, 4)
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for key in (name, f"val_{name}"):
-            values = [float(row.get(key, "nan")) for row in history]
+            values = _values(history, key)
             axes.plot(range(1, len(values) + 1), values, marker="o", ms=3, lw=1.2, label=key)
         _count_epochs(axes)
         axes.set_ylabel(name)
@@ -81,7 +82,7 @@ def draw_histories(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
     figure = _figure(10, 4.5)
     axes = figure.subplots()
     for name, history in histories.items():
-        values = [float(row.get("val_accuracy", "nan")) for row in history]
+        values = _values(history, "val_accuracy")
         axes.plot(range(1, len(values) + 1), values, marker="o", ms=3, lw=1.2, label=name)
     _count_epochs(axes)
     axes.set_ylabel("accuracy on validation images")
@@ -90,16 +91,29 @@ def draw_histories(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
 
 
 def read_history(logs: Sequence[Path]) -> list[dict[str, Any]]:
-    """The rows of the CSV logs of the stages that ran: stage, epoch from 1, and each figure by name."""
+    """The rows of the CSV logs of the stages that ran: stage, epoch from 1, and each figure by name.
+
+    A figure that came to no number is None.
+    """
     rows: list[dict[str, Any]] = []
     for log in logs:
         if log.is_file():
             stage = log.stem.removesuffix("_log") if log.stem != "log" else "main"
             with log.open(newline="") as file:
                 for row in csv.DictReader(file):
-                    figures = {key: float(value) for key, value in row.items() if key != "epoch" and value}
+                    figures = {key: _number(value) for key, value in row.items() if key != "epoch" and value}
                     rows.append({"stage": stage, "epoch": int(float(row["epoch"])) + 1, **figures})
     return rows
+
+
+def _number(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _values(history: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    """A figure by epoch; NaN, which is not drawn, where an epoch has none."""
+    return [math.nan if row.get(name) is None else row[name] for row in history]
 
 
 def save(figure: Any, path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +20,10 @@ import numpy as np
 from models.datasets import Sample
 from models.errors import DivergedError, ModelError
 from models.settings import TrainingSettings
+
+STATE = "state.json"
+LOG = "log.csv"
+CONTENTS = "contents"
 
 
 def hold_settings(folder: Path, settings: Mapping[str, Any], begun_with: Mapping[str, Any]) -> None:
@@ -32,18 +38,33 @@ def hold_settings(folder: Path, settings: Mapping[str, Any], begun_with: Mapping
         write_whole(path, json.dumps(wanted, indent=1) + "\n")
     found = json.loads(json.dumps(asdict(TrainingSettings()))) | json.loads(path.read_text())
     unknown = begun_with.keys() - found.keys()
-    other = ", ".join(name for name in wanted if name not in unknown and found.get(name) != wanted[name])
+    other = [name for name in wanted if name not in unknown and found.get(name) != wanted[name]]
+    if other == [CONTENTS]:
+        raise ModelError(
+            f"the images that the run in {folder} was begun with have changed since; choose another folder "
+            "or remove this one"
+        )
     if other:
         raise ModelError(
-            f"{folder} holds a run with another {other}; choose another folder or remove this one"
+            f"{folder} holds a run with another {', '.join(other)}; choose another folder or remove this one"
         )
 
 
-def origin(samples: Iterable[Sample], labels: tuple[str, ...], start_from: str | None) -> dict[str, Any]:
-    """What tells a run from another: ``data`` is the SHA-256 of paths, labels and splits of its images."""
+def origin(
+    samples: Iterable[Sample], labels: tuple[str, ...], start_from: str | None, division: Mapping[str, str]
+) -> dict[str, Any]:
+    """What tells a run from another: ``data`` is the SHA-256 of paths, labels and splits of its images.
+
+    ``contents`` is that of what the images for training and validation are in ``division``, which has them
+    in the order of their paths.
+    """
     rows = sorted(f"{one.path.absolute()}\t{one.label}\t{one.split}" for one in samples)
-    data = hashlib.sha256("\n".join(rows).encode(errors="surrogateescape")).hexdigest()
-    return {"data": data, "labels": labels, "start_from": start_from}
+    contents = (division["train"], division["valid"])
+    return {"data": _digest(rows), "labels": labels, "start_from": start_from, CONTENTS: _digest(contents)}
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -94,25 +115,52 @@ def load_best(path: Path) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Epochs done, the lowest validation loss so far and the number of epochs after which it came."""
+    """Epochs done, the lowest validation loss so far and the number of epochs after which it came.
+
+    ``has_diverged`` tells that the last loss was no number, which ends a training. ``last_file`` and
+    ``best_file`` are the names of the networks after the last and after the best epoch; earlier versions
+    named them as the defaults do.
+    """
 
     epoch: int = 0
     best: float | None = None
     best_epoch: int = 0
+    has_diverged: bool = False
+    last_file: str = "last.keras"
+    best_file: str = "best.keras"
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        fields = json.loads(path.read_text())
-        return cls(fields["epoch"], fields["best"], fields.get("best_epoch", fields["epoch"]))
+    def read(cls, folder: Path) -> Self:
+        """Where the run in ``folder`` is: at its beginning if there is nothing to go on from."""
+        state = folder / STATE
+        if not state.is_file():
+            return cls()
+        fields = json.loads(state.read_text())
+        progress = cls(**({"best_epoch": fields["epoch"]} | fields))
+        return progress if (folder / progress.last_file).is_file() else cls()
+
+    def write(self, folder: Path) -> None:
+        """Make this what the run goes on from; networks of other epochs are of no use any more."""
+        write_whole(folder / STATE, json.dumps(asdict(self), allow_nan=False))
+        for name in ("last", "best"):
+            for network in folder.glob(f"{name}*.keras"):
+                if network.name not in (self.last_file, self.best_file):
+                    network.unlink()
 
     def after(self, loss: float) -> Progress:
-        if math.isfinite(loss) and (self.best is None or loss < self.best):
-            return Progress(self.epoch + 1, loss, self.epoch + 1)
-        return Progress(self.epoch + 1, self.best, self.best_epoch)
+        """The next epoch is done, with this validation loss."""
+        epoch = self.epoch + 1
+        done = replace(
+            self, epoch=epoch, has_diverged=not math.isfinite(loss), last_file=f"last-{epoch}.keras"
+        )
+        if done.has_diverged or (self.best is not None and loss >= self.best):
+            return done
+        return replace(done, best=loss, best_epoch=epoch, best_file=f"best-{epoch}.keras")
 
     def over(self, epochs: int, patience: int) -> bool:
-        """Whether ``epochs`` are done, or ``patience`` of them have brought nothing."""
-        return self.epoch >= epochs or bool(patience and self.epoch - self.best_epoch >= patience)
+        """Whether ``epochs`` are done, ``patience`` of them brought nothing, or the loss was no number."""
+        is_stuck = bool(patience and self.epoch - self.best_epoch >= patience)
+        return self.epoch >= epochs or is_stuck or self.has_diverged
 
 
 def epoch_callbacks(folder: Path, progress: Progress, settings: TrainingSettings) -> list[Any]:
@@ -126,8 +174,23 @@ def epoch_callbacks(folder: Path, progress: Progress, settings: TrainingSettings
         SeededEpochs(settings.seed),
         *averaged,
         Checkpoints(folder, progress, epochs=settings.epochs, patience=settings.patience),
-        keras.callbacks.CSVLogger(folder / "log.csv", append=progress.epoch > 0),
     ]
+
+
+def write_log(path: Path, epoch: int, figures: Mapping[str, Any]) -> None:
+    """Put the figures of ``epoch``, counted from 0, below those of the epochs before it, and nothing else.
+
+    What else there is a kill has left of this epoch, which is done anew.
+    """
+    rows: list[Mapping[str, Any]] = []
+    if path.is_file():
+        with path.open(newline="") as file:
+            rows += [row for row in csv.DictReader(file) if int(row["epoch"]) < epoch]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["epoch", *sorted(figures)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([*rows, {"epoch": epoch, **figures}])
+    write_whole(path, text.getvalue())
 
 
 class SeededEpochs(keras.callbacks.Callback):  # type: ignore[misc]
@@ -144,8 +207,9 @@ class SeededEpochs(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
-    """Stores the best model, the last one with its optimizer, then how far the run is.
+    """Stores the best model, the last one with its optimizer and the log, then how far the run is.
 
+    That names the others and is one file, so that a kill at any moment undoes an epoch as a whole.
     The best has the lowest validation loss, calibrated where ``fit`` tells that.
     A loss that is no number ends the training: the weights that make it are lost.
     The best one has the moving average of the weights where the optimizer keeps one.
@@ -164,11 +228,12 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         progress = self._progress.after(loss)
         if progress.best_epoch == progress.epoch:
             with averaged_weights(self.model):
-                save_whole(self.model, self._folder / "best.keras")
-        save_whole(self.model, self._folder / "last.keras")
-        write_whole(self._folder / "state.json", json.dumps(asdict(progress)))
+                save_whole(self.model, self._folder / progress.best_file)
+        save_whole(self.model, self._folder / progress.last_file)
+        write_log(self._folder / LOG, epoch, logs)
+        progress.write(self._folder)
         self._progress = progress
-        if progress.over(self._epochs, self._patience) or not math.isfinite(loss):
+        if progress.over(self._epochs, self._patience):
             self.model.stop_training = True
 
 

@@ -182,9 +182,12 @@ class Collection:
 
 
 def division_of(samples: Iterable[Sample]) -> dict[str, str]:
-    """Which images are in which split, to be stored: by split the digests of the files, spaces between."""
+    """Which images are in which split, to be stored: by split the digests of the files, spaces between.
+
+    They are in the order of the files' paths. Raises DatasetError for a file that cannot be read.
+    """
     digests: dict[str, list[str]] = {split: [] for split in SPLITS}
-    for sample in samples:
+    for sample in sorted(samples, key=lambda sample: sample.path.absolute()):
         if sample.split in digests:
             digests[sample.split].append(_digest(sample.path))
     return {split: " ".join(found) for split, found in digests.items()}
@@ -213,7 +216,10 @@ def trained_on(samples: Iterable[Sample], division: Mapping[str, str]) -> list[S
 
 
 def _digest(path: Path) -> str:
-    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    try:
+        return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _read_splits(root: Path, splits: Path) -> list[Sample]:

@@ -24,10 +24,10 @@ class ExperimentError(ModelError):
 
 
 class DivergedError(ModelError):
-    """A training whose loss is no number from its first epoch on; ``folder`` is its run's."""
+    """A training that leaves no network to keep, as its loss is no number; ``folder`` is its run's."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            f"the loss was no number from the first epoch on; take a lower learning rate and another folder "
+            f"the training diverged, its loss is no number; take a lower learning rate and another folder "
             f"than {folder}"
         )

@@ -30,7 +30,7 @@ from models.checkpoints import (
     read_record,
     save_whole,
 )
-from models.datasets import Sample, counts, of_split
+from models.datasets import Sample, counts, division_of, of_split
 from models.errors import DatasetError, ModelError
 from models.frozen import Features, features_of, fit_head, joined, split, unfreeze
 from models.metric_learning import fit_embedding
@@ -56,11 +56,12 @@ def computing_in(precision: str) -> Iterator[None]:
 class Training:
     """One run in ``folder``: stages, checkpoints and logs.
 
-    ``samples`` must hold the splits ``train`` and ``valid``. ``fit`` returns the model of the epoch
-    with the lowest validation loss, in stage two once it is calibrated (see ``CalibratedLoss``), which lies
-    in ``best.keras`` too. ``initialise`` fills the network with the weights to start from; without it they
-    are what the settings say, with those of ImageNet downloaded. ``start_from`` names the model whose
-    weights these are, if they are those of a model.
+    ``samples`` must hold the splits ``train`` and ``valid``; ``division`` tells which images they are, and a
+    run that goes on has to find the same (see ``division_of``). ``fit`` returns the model of the epoch with
+    the lowest validation loss, in stage two once it is calibrated (see ``CalibratedLoss``). ``initialise``
+    fills the network with the weights to start from; without it they are what the settings say, with those
+    of ImageNet downloaded. ``start_from`` names the model whose weights these are, if they are those of a
+    model.
     """
 
     def __init__(
@@ -88,7 +89,8 @@ class Training:
         self.architecture = architectures.find(settings.architecture)
         self.counts = counts([*self.train, *self.valid])
         self._initialise = initialise
-        self._origin = origin([*self.train, *self.valid], self.labels, start_from)
+        self.division = division_of(samples)
+        self._origin = origin([*self.train, *self.valid], self.labels, start_from, self.division)
         self._verbose = verbose
         self._train_view, self._valid_view = views(settings)
         make_folder(folder)
@@ -103,17 +105,16 @@ class Training:
         settings = self.settings
         keras.utils.set_random_seed(settings.seed)
         hold_settings(self.folder, asdict(settings), self._origin)
-        best = self.folder / "best.keras"
         with self._noted():
             if self.architecture.embedding_loss is not None:
-                self._fit_embedding(best)
+                best = self._fit_embedding()
             elif settings.weights == "none":
-                self._fit_epochs(lambda: self._copy_in(settings.precision, self.build()))
+                best = self._fit_epochs(lambda: self._copy_in(settings.precision, self.build()))
             else:
                 if not (self.folder / "head.keras").is_file():
                     self._fit_head()
                 if settings.unfreeze and settings.epochs:
-                    self._fit_epochs(self._unfrozen)
+                    best = self._fit_epochs(self._unfrozen)
                 else:
                     best = self.folder / "head.keras"
         return self._copy_in("float32", load_best(best))
@@ -199,11 +200,13 @@ class Training:
             base.trainable = False
         save_whole(model, self.folder / "head.keras")
 
-    def _fit_embedding(self, best: Path) -> None:
-        """Train distances, which is short: what was stopped on the way begins anew."""
+    def _fit_embedding(self) -> Path:
+        """Train distances, which is short: what was stopped on the way begins anew. Returns the network's
+        file."""
         settings, loss = self.settings, self.architecture.embedding_loss
+        best = self.folder / "best.keras"
         if best.is_file() or loss is None:
-            return
+            return best
         network = self.build()
         train = self.batches(self.train, self._train_view, shuffle=True)
         # in the same order in each epoch: a batch's pairs, and so its loss, hang on what is in it
@@ -221,15 +224,20 @@ class Training:
             verbose=self._verbose,
         )
         save_whole(network, best)
+        return best
 
-    def _fit_epochs(self, start: Callable[[], Any]) -> None:
-        """Stage two, or all of training from scratch: fit what ``start`` returns until it gets no better."""
-        settings = self.settings
-        last, state = self.folder / "last.keras", self.folder / "state.json"
-        if last.is_file() and state.is_file():
-            model, progress = keras.models.load_model(last), Progress.read(state)
+    def _fit_epochs(self, start: Callable[[], Any]) -> Path:
+        """Stage two, or all of training from scratch: fit what ``start`` returns until it gets no better.
+
+        Returns the file of the best network.
+        """
+        settings, progress = self.settings, Progress.read(self.folder)
+        if progress.over(settings.epochs, settings.patience):
+            return self.folder / progress.best_file
+        if progress.epoch:
+            model = keras.models.load_model(self.folder / progress.last_file)
         else:
-            model, progress = start(), Progress()
+            model = start()
             steps = settings.epochs * len(self.batches(self.train, self._train_view))
             model.compile(
                 optimizer=make_optimizer(settings, steps),
@@ -238,8 +246,6 @@ class Training:
                 metrics=["accuracy"] if settings.weights == "none" else ["accuracy", CalibratedLoss()],
                 jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
             )
-        if progress.over(settings.epochs, settings.patience):
-            return
         model.fit(
             self.batches(
                 self.train,
@@ -257,6 +263,7 @@ class Training:
             shuffle=False,
             verbose=self._verbose,
         )
+        return self.folder / Progress.read(self.folder).best_file
 
     def _unfrozen(self) -> Any:
         """The network after stage one, trainable from the stage ``unfreeze`` upwards."""

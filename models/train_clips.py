@@ -29,7 +29,7 @@ from models.checkpoints import (
     save_whole,
 )
 from models.clip_batches import FeatureWindows, PixelWindows, targets
-from models.datasets import Sample, counts
+from models.datasets import Sample, counts, division_of
 from models.errors import DatasetError, DivergedError, ModelError
 from models.export import Judged
 from models.features import FrameFeatures
@@ -47,7 +47,7 @@ class ClipTraining:
     """One run in ``folder`` on ``frames`` with the splits ``train`` and ``valid``.
 
     ``stride`` is the distance of a window's frames. ``features`` is the folder of kept features.
-    ``initialise`` and ``start_from`` are as in ``train.Training``.
+    ``initialise``, ``start_from`` and ``division``, which is of last frames, are as in ``train.Training``.
     """
 
     def __init__(
@@ -89,8 +89,9 @@ class ClipTraining:
         self.stride = stride
         self._features = features or folder / "features"
         self._initialise = initialise
+        self.division = division_of(window.sample for window in self.windows)
         self._origin = origin(
-            [window.sample for window in (*self.train, *self.valid)], self.labels, start_from
+            [window.sample for window in (*self.train, *self.valid)], self.labels, start_from, self.division
         )
         self._verbose = verbose
         make_folder(folder)
@@ -100,15 +101,14 @@ class ClipTraining:
         settings = self.settings
         keras.utils.set_random_seed(settings.seed)
         hold_settings(self.folder, asdict(settings) | {"stride": self.stride}, self._origin)
-        best = self.folder / "best.keras"
         with noted(self.folder, self._facts()):
             if settings.weights == "none":
-                self._fit_whole(self.build)
+                best = self._fit_whole(self.build)
             else:
                 if not (self.folder / "head.keras").is_file():
                     self._fit_head()
                 if settings.unfreeze and settings.epochs:
-                    self._fit_whole(self._unfrozen)
+                    best = self._fit_whole(self._unfrozen)
                 else:
                     best = self.folder / "head.keras"
         return load_best(best)
@@ -187,10 +187,11 @@ class ClipTraining:
         encoder_of(network).trainable = False
         save_whole(network, self.folder / "head.keras")
 
-    def _fit_whole(self, start: Callable[[], Any]) -> None:
-        """Train on windows of pixels until it gets no better."""
-        settings = self.settings
-        last, state = self.folder / "last.keras", self.folder / "state.json"
+    def _fit_whole(self, start: Callable[[], Any]) -> Path:
+        """Train on windows of pixels until it gets no better; returns the file of the best network."""
+        settings, progress = self.settings, Progress.read(self.folder)
+        if progress.over(settings.epochs, settings.patience):
+            return self.folder / progress.best_file
         train = PixelWindows(
             self.train,
             self.labels,
@@ -201,18 +202,16 @@ class ClipTraining:
             is_random=settings.augmentation != "none",
             label_smoothing=settings.label_smoothing,
         )
-        if last.is_file() and state.is_file():
-            network, progress = keras.models.load_model(last), Progress.read(state)
+        if progress.epoch:
+            network = keras.models.load_model(self.folder / progress.last_file)
         else:
-            network, progress = start(), Progress()
+            network = start()
             network.compile(
                 optimizer=make_optimizer(settings, settings.epochs * len(train)),
                 loss=keras.losses.CategoricalCrossentropy(from_logits=True),
                 metrics=["accuracy"],
                 jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
             )
-        if progress.over(settings.epochs, settings.patience):
-            return
         train.epoch = progress.epoch
         network.fit(
             train,
@@ -226,6 +225,7 @@ class ClipTraining:
             shuffle=False,
             verbose=self._verbose,
         )
+        return self.folder / Progress.read(self.folder).best_file
 
     def _unfrozen(self) -> Any:
         """The network after its head was trained, its base trainable from the layer ``unfreeze`` upwards."""

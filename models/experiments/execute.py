@@ -10,9 +10,9 @@ from typing import Any
 
 from models import architectures
 from models.artifact import load_artifact
-from models.datasets import Sample, counts, division_of, of_split
+from models.datasets import Sample, counts, of_split
 from models.errors import ModelError
-from models.experiments.execute_clips import OF_IMAGENET, execute_clips
+from models.experiments.execute_clips import execute_clips
 from models.experiments.experiment import Experiment
 from models.experiments.finish import finish
 from models.experiments.results import Part
@@ -24,6 +24,13 @@ from models.train import Training
 
 MOST_TRAIN_IMAGES = 2000
 """Of more training images so many, evenly chosen, are judged: it costs as much as an epoch."""
+ABOUT_IMAGES = (
+    *("splits", "background", "valid_groups", "test_groups", "extra", "labels", "groups", "leave_out"),
+    *("valid_fraction", "test_fraction", "split_by"),
+)
+"""Parameters that say which images there are; which videos there are is in their own list."""
+OF_IMAGENET = ("unfreeze", "imagenet_weights")
+"""Parameters of networks that start with ImageNet's weights."""
 
 
 def execute(
@@ -34,12 +41,9 @@ def execute(
     A run that was stopped goes on where it was. The split ``test`` is judged only if the experiment says
     so. Raises ModelError for what cannot be done.
     """
-    settings = with_overrides(experiment.preset, **experiment.settings())
-    if architectures.find(settings.architecture).kind is architectures.Kind.CLIP:
+    settings = settings_of(experiment)
+    if _judges_clips(settings):
         return execute_clips(experiment, folder, settings, tell=tell)
-    experiment.refuse(("stride", "features"), "judges single images")
-    if settings.weights == "none":
-        experiment.refuse(OF_IMAGENET, "is trained from scratch")
     samples = load_samples(experiment, settings.seed)
     initialise, settings = _start(experiment, settings, samples)
     training = Training(samples, folder, settings, initialise=initialise, start_from=experiment.start_from)
@@ -71,9 +75,31 @@ def execute(
         lambda split, one, temperature: part_of(one, temperature, counts(samples)[split]),
         settings=replace(settings, preprocessing=preprocessing),
         seconds={"training": training.record()["seconds"], "judging": judging},
-        record={"view_accuracy_on_valid": accuracies, "groups": groups, "division": division_of(samples)},
+        record={"view_accuracy_on_valid": accuracies, "groups": groups, "division": training.division},
         extra={"view_accuracy_on_valid": accuracies},
+        tell=tell,
     )
+
+
+def settings_of(experiment: Experiment) -> TrainingSettings:
+    """What the training of ``experiment`` is begun with.
+
+    Raises ExperimentError for a parameter that has no use, ModelError for what does not go together.
+    """
+    settings = with_overrides(experiment.preset, **experiment.settings())
+    if _judges_clips(settings):
+        experiment.refuse(ABOUT_IMAGES, "learns from videos, whose labels.csv says all")
+        useless: tuple[str, ...] = (*OF_IMAGENET, "features")
+    else:
+        experiment.refuse(("stride", "features"), "judges single images")
+        useless = OF_IMAGENET
+    if settings.weights == "none":
+        experiment.refuse(useless, "is trained from scratch")
+    return settings
+
+
+def _judges_clips(settings: TrainingSettings) -> bool:
+    return architectures.find(settings.architecture).kind is architectures.Kind.CLIP
 
 
 def part_of(judged: Judged, temperature: float, images: Mapping[str, int]) -> Part:

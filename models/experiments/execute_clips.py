@@ -10,7 +10,7 @@ from typing import Any
 
 from models.architectures.clips import fill_base, load_base_weights
 from models.artifact import load_artifact
-from models.datasets import Sample, counts, division_of
+from models.datasets import Sample, counts
 from models.experiments.experiment import Experiment
 from models.experiments.finish import finish
 from models.experiments.results import Part
@@ -21,25 +21,14 @@ from models.sequences import VideoFrame, load_frames, of_split
 from models.settings import TrainingSettings
 from models.train_clips import ClipTraining
 
-ABOUT_IMAGES = (
-    *("splits", "background", "valid_groups", "test_groups", "extra", "labels", "groups", "leave_out"),
-    *("valid_fraction", "test_fraction", "split_by"),
-)
-"""Parameters that say which images there are; which videos there are is in their own list."""
-OF_IMAGENET = ("unfreeze", "imagenet_weights")
-"""Parameters of networks that start with ImageNet's weights."""
-
 
 def execute_clips(
     experiment: Experiment, folder: Path, settings: TrainingSettings, *, tell: Callable[[str], None]
 ) -> dict[str, Any]:
     """Train on the videos in ``experiment.data``, judge every window, store and report.
 
-    Raises ExperimentError for a parameter that has no use, ModelError for what cannot be done.
+    Raises ModelError for what cannot be done.
     """
-    experiment.refuse(ABOUT_IMAGES, "learns from videos, whose labels.csv says all")
-    if settings.weights == "none":
-        experiment.refuse((*OF_IMAGENET, "features"), "is trained from scratch")
     frames = load_frames(experiment.data)
     training = ClipTraining(
         frames,
@@ -83,8 +72,9 @@ def train_and_report(
         part_of,
         settings=settings,
         seconds=seconds,
-        record={"division": division_of(window.sample for window in training.windows)},
+        record={"division": training.division},
         extra={"stride": experiment.stride},
+        tell=tell,
     )
 
 

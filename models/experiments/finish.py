@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from models.experiments.experiment import Experiment
-from models.experiments.results import Part, Run, write_results
+from models.experiments.results import Part, Run, divergences, write_results
 from models.export import Judged, export
 from models.settings import TrainingSettings
 from models.train import Training
@@ -25,11 +25,12 @@ def finish(
     seconds: Mapping[str, float],
     record: Mapping[str, Any],
     extra: Mapping[str, Any],
+    tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """Return ``results.json``. ``part_of`` is given a split, its outcome and the temperature.
 
     ``settings`` are those to be served with, ``record`` joins the model's training record and ``extra``
-    the results.
+    the results. ``tell`` gets news for a person.
     """
     artifact = export(
         network,
@@ -44,7 +45,7 @@ def finish(
         valid=judged["valid"],
         test=judged.get("test"),
     )
-    return write_results(
+    results = write_results(
         Run(
             folder=training.folder,
             name=experiment.name,
@@ -57,3 +58,6 @@ def finish(
             extra=extra,
         )
     )
+    for line in divergences(results["history"]):
+        tell(f"warning: {line}")
+    return results

@@ -94,7 +94,7 @@ def write_results(run: Run) -> dict[str, Any]:
     }
     write_report_page(report / PAGE, results, run.parts)
     unfinished = run.folder / f".{RESULTS}.new"
-    unfinished.write_text(json.dumps(results, indent=1) + "\n")
+    unfinished.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
     unfinished.replace(run.folder / RESULTS)
     return results
 
@@ -138,6 +138,26 @@ def find_runs(folders: Sequence[Path]) -> dict[str, dict[str, Any]]:
 def stages(history: Sequence[Mapping[str, Any]]) -> list[str]:
     """Names of the stages in their order."""
     return list(dict.fromkeys(str(row["stage"]) for row in history))
+
+
+def divergences(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each stage whose loss became no number: when, and which of its networks was kept."""
+    lines = []
+    for stage in stages(history):
+        losses = {
+            row["epoch"]: row.get("val_calibrated_loss", row["val_loss"])
+            for row in history
+            if row["stage"] == stage
+        }
+        known = {epoch: loss for epoch, loss in losses.items() if loss is not None}
+        lost = sorted(losses.keys() - known.keys())
+        if lost and known:
+            kept = min(known, key=lambda epoch: known[epoch])
+            lines.append(
+                f"stage {stage} diverged: the validation loss of epoch {lost[0]} is no number; kept is the "
+                f"network of epoch {kept}, a lower learning rate may come to a better one"
+            )
+    return lines
 
 
 def figures(part: Part) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from service.commands.options import Background, Data, Groups, Labels, Splits, n
 from service.engines import Engine, open_engine
 
 if TYPE_CHECKING:
+    from models.artifact import Artifact
     from models.datasets import Sample
     from models.evaluate import Evaluation
 
@@ -97,12 +98,17 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps({"model": artifact.name, "split": split, **summary}, allow_nan=False))
     else:
-        _show(evaluation, enter, split, artifact.labels if labels is None else ())
+        _show(evaluation, enter, split, artifact.labels if labels is None else (), _judged(artifact))
     if output is not None:
         write_report(output, evaluation, samples)
 
 
-def _show(evaluation: Evaluation, enter: float, split: str, known: Sequence[str]) -> None:
+def _judged(artifact: Artifact) -> str:
+    """What a model gives a label to."""
+    return "windows" if artifact.judges_clips else "images"
+
+
+def _show(evaluation: Evaluation, enter: float, split: str, known: Sequence[str], judged: str) -> None:
     """The figures of ``evaluate``; of ``known`` labels the background may have been left out."""
     from models.report import format_table
 
@@ -110,10 +116,10 @@ def _show(evaluation: Evaluation, enter: float, split: str, known: Sequence[str]
     typer.echo(format_table(evaluation))
     if len(evaluation.labels) < len(known):
         typer.echo(f"{BACKGROUND} is left out, as there is no image of it; the other labels share its part")
-    typer.echo(f"accuracy {summary['accuracy']:.4f} on {summary['n']} images of {split}")
+    typer.echo(f"accuracy {summary['accuracy']:.4f} on {summary['n']} {judged} of {split}")
     typer.echo(f"expected calibration error {summary['calibration_error']:.4f}")
     for name, rate in evaluation.event_rates(enter).items():
-        typer.echo(f"share of images of {name} that would start an event at {enter}: {rate:.4f}")
+        typer.echo(f"share of {judged} of {name} that would start an event at {enter}: {rate:.4f}")
 
 
 def judged_labels(labels: Sequence[str], samples: Sequence[Sample]) -> tuple[str, ...]:
@@ -193,7 +199,7 @@ def show_model(
     for precision in artifact.precisions:
         typer.echo(f"openvino     {describe(precision.value, exports[precision.value])}")
     for split, figures in metrics.items():
-        line = f"accuracy {figures['all']['accuracy']:.4f} on {figures['all']['n']} images"
+        line = f"accuracy {figures['all']['accuracy']:.4f} on {figures['all']['n']} {_judged(artifact)}"
         error = f"calibration error {figures['all']['calibration_error']:.4f}"
         typer.echo(f"{split:<12} {line}, {error}")
     hours = training["seconds"] / 3600

@@ -317,9 +317,10 @@ def _run(experiment: Experiment, output: Path) -> dict[str, Any]:
     from models.experiments.execute import execute
 
     results = execute(experiment, output, tell=lambda text: typer.echo(text, err=True))
+    judged = "windows" if "stride" in results else "images"
     for split, figures in results["splits"].items():
         typer.echo(
-            f"{split}: accuracy {figures['accuracy']:.4f} on {figures['n']} images, "
+            f"{split}: accuracy {figures['accuracy']:.4f} on {figures['n']} {judged}, "
             f"calibration error {figures['calibration_error']:.4f}{_steadiness(figures.get('flicker'))}"
         )
     typer.echo(f"model {output / 'artifact'}, report {output / 'report' / 'report.html'}")
@@ -341,10 +342,13 @@ def _run_by_group(experiment: Experiment, output: Path) -> dict[str, str]:
     Returns what went wrong by group. Raises ExperimentError where nothing can be begun.
     """
     from models.errors import ModelError
+    from models.experiments.execute import settings_of
     from models.experiments.samples import load_groups
     from models.report import make_folder
 
-    folders = folders_of(load_groups(experiment))
+    groups = load_groups(experiment)
+    settings_of(experiment.model_copy(update={"leave_out": groups[0]}))
+    folders = folders_of(groups)
     make_folder(output)
     figures, failed = {}, {}
     for folder, group in folders.items():

@@ -3,10 +3,21 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from models.checkpoints import Progress, hold_settings, load_best, origin, save_whole, write_whole
+from models.charts import read_history
+from models.checkpoints import (
+    Checkpoints,
+    Progress,
+    hold_settings,
+    load_best,
+    origin,
+    save_whole,
+    write_whole,
+)
 from models.datasets import Sample
 from models.errors import DivergedError, ModelError
 from models.settings import TrainingSettings
@@ -15,15 +26,16 @@ from models.settings import TrainingSettings
 def test_patience_counts_from_the_best_epoch_across_sittings(tmp_path: Path) -> None:
     """A run that is stopped and resumed ends after the same epoch as one that is not."""
     losses = [1.0, 0.5, 0.7, 0.6, 0.5, 0.4]
-    progress, path = Progress(), tmp_path / "state.json"
+    progress = Progress()
     ended = []
     for loss in losses:
         progress = progress.after(loss)
-        path.write_text(json.dumps(asdict(progress)))
-        progress = Progress.read(path)
+        (tmp_path / progress.last_file).touch()
+        progress.write(tmp_path)
+        progress = Progress.read(tmp_path)
         ended.append(progress.over(epochs=6, patience=3))
     assert ended == [False, False, False, False, True, True]
-    assert progress == Progress(epoch=6, best=0.4, best_epoch=6)
+    assert (progress.epoch, progress.best, progress.best_epoch) == (6, 0.4, 6)
 
 
 def test_without_patience_all_epochs_are_done() -> None:
@@ -34,36 +46,143 @@ def test_without_patience_all_epochs_are_done() -> None:
 
 
 def test_runs_of_earlier_versions_go_on(tmp_path: Path) -> None:
-    """Their state has no best epoch."""
-    path = tmp_path / "state.json"
-    path.write_text('{"epoch": 3, "best": 0.2}')
-    assert Progress.read(path) == Progress(3, 0.2, 3)
+    """Their state has no best epoch, and their files are named otherwise."""
+    (tmp_path / "state.json").write_text('{"epoch": 3, "best": 0.2}')
+    assert Progress.read(tmp_path) == Progress()  # there is no network to go on from
+    for name in ("last.keras", "best.keras"):
+        (tmp_path / name).touch()
+    progress = Progress.read(tmp_path)
+    assert progress == Progress(3, 0.2, 3)
+    progress.after(0.3).write(tmp_path)
+    assert [path.name for path in tmp_path.glob("*.keras")] == ["best.keras"]
+
+
+class Network:
+    """Its weight is the number of epochs that it was trained for."""
+
+    optimizer = SimpleNamespace(use_ema=False)
+    stop_training = False
+
+    def __init__(self, weight: int) -> None:
+        self.weight = weight
+
+    def save(self, path: Path) -> None:
+        path.write_text(str(self.weight))
+
+
+def fit(folder: Path, losses: list[float]) -> None:
+    """What is left of a training that comes to ``losses``."""
+    progress = Progress.read(folder)
+    network = Network(int((folder / progress.last_file).read_text()) if progress.epoch else 0)
+    checkpoints = Checkpoints(folder, progress, epochs=len(losses), patience=0)
+    checkpoints.set_model(network)
+    for epoch in range(progress.epoch, len(losses)):
+        network.weight += 1
+        checkpoints.on_epoch_end(epoch, {"val_loss": losses[epoch]})
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_a_kill_at_any_moment_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_done: bool
+) -> None:
+    """Before or after any file is put in its place: no epoch is done twice, none is lost from the log, and
+    the best network is that of the lowest loss."""
+    losses = [0.5, 0.4, 0.6, 0.3]
+    place, kills = Path.replace, 0
+    while True:
+        left, folder = kills, tmp_path / str(kills)
+        folder.mkdir()
+
+        def killed(path: Path, target: Path) -> Path:
+            nonlocal left
+            left -= 1
+            if left < 0 and not is_done:
+                raise KeyboardInterrupt
+            place(path, target)
+            if left < 0:
+                raise KeyboardInterrupt
+            return target
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", killed)
+            try:
+                fit(folder, losses)
+            except KeyboardInterrupt:
+                kills += 1
+            else:
+                break
+        fit(folder, losses)
+        progress = Progress.read(folder)
+        assert (progress.epoch, progress.best, progress.best_epoch) == (4, 0.3, 4)
+        assert (folder / progress.last_file).read_text() == "4"
+        assert (folder / progress.best_file).read_text() == "4"
+        history = read_history([folder / "log.csv"])
+        assert [(row["epoch"], row["val_loss"]) for row in history] == list(enumerate(losses, 1))
+    assert kills == 4 * 3 + 3  # last, log and state; three times a best one
+
+
+def test_a_worse_epoch_never_takes_the_place_of_a_better_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the better one was stored before a kill undid it, and comes out worse when it is done again."""
+
+    def killed(path: Path, text: str) -> None:
+        raise KeyboardInterrupt
+
+    fit(tmp_path, [0.5])
+    with monkeypatch.context() as patch:
+        patch.setattr("models.checkpoints.write_whole", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path, [0.5, 0.4])
+    fit(tmp_path, [0.5, 0.6])
+    assert (tmp_path / Progress.read(tmp_path).best_file).read_text() == "1"
+    assert sorted(path.name for path in tmp_path.glob("*.keras")) == ["best-1.keras", "last-2.keras"]
 
 
 SAMPLES = [Sample(Path(f"{label}/{n}.png"), label, "train") for label in "ab" for n in range(3)]
 
 
+DIVISION = {"train": "1 2 3 4 5 6", "valid": "", "test": "7"}
+
+
+def begun_with(
+    samples: list[Sample] = SAMPLES,
+    labels: tuple[str, ...] = ("a", "b"),
+    start_from: str | None = None,
+    **division: str,
+) -> dict[str, Any]:
+    return origin(samples, labels, start_from, DIVISION | division)
+
+
 def test_a_run_goes_on_with_its_own_images_alone(tmp_path: Path) -> None:
     """Another division, label or start in the same folder is refused by its name; the order is no matter."""
-    begun = origin(SAMPLES, ("a", "b"), None)
-    hold_settings(tmp_path, {"seed": 1}, begun)
-    hold_settings(tmp_path, {"seed": 1}, origin(SAMPLES[::-1], ("a", "b"), None))
+    hold_settings(tmp_path, {"seed": 1}, begun_with())
+    hold_settings(tmp_path, {"seed": 1}, begun_with(SAMPLES[::-1]))
     divided = [*SAMPLES[1:], replace(SAMPLES[0], split="valid")]
     for other, name in [
-        (origin(divided, ("a", "b"), None), "data"),
-        (origin(SAMPLES[:3], ("a",), None), "data, labels"),
-        (origin(SAMPLES, ("a", "b"), "sports"), "start_from"),
+        (begun_with(divided), "data"),
+        (begun_with(SAMPLES[:3], ("a",)), "data, labels"),
+        (begun_with(start_from="sports"), "start_from"),
     ]:
         with pytest.raises(ModelError, match=f"with another {name};"):
+            hold_settings(tmp_path, {"seed": 1}, other)
+
+
+def test_a_run_does_not_go_on_with_images_that_have_changed(tmp_path: Path) -> None:
+    """Under the same names; but for the test they may come later."""
+    hold_settings(tmp_path, {"seed": 1}, begun_with())
+    hold_settings(tmp_path, {"seed": 1}, begun_with(test="8 9"))
+    for other in (begun_with(train="2 1 3 4 5 6"), begun_with(valid="7")):
+        with pytest.raises(ModelError, match=r"the images .* have changed since; choose another folder"):
             hold_settings(tmp_path, {"seed": 1}, other)
 
 
 def test_runs_begun_by_earlier_versions_hold_what_they_stored(tmp_path: Path) -> None:
     """They know nothing of their images, and still refuse other settings."""
     (tmp_path / "settings.json").write_text('{"seed": 1}')
-    hold_settings(tmp_path, {"seed": 1}, origin(SAMPLES, ("a", "b"), None))
+    hold_settings(tmp_path, {"seed": 1}, begun_with())
     with pytest.raises(ModelError, match="another seed;"):
-        hold_settings(tmp_path, {"seed": 2}, origin(SAMPLES, ("a", "b"), None))
+        hold_settings(tmp_path, {"seed": 2}, begun_with())
 
 
 def test_a_setting_that_came_later_has_its_default(tmp_path: Path) -> None:
@@ -79,10 +198,10 @@ def test_a_setting_that_came_later_has_its_default(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_is_never_the_best(tmp_path: Path) -> None:
     """Nothing would ever be lower; and without any other there is no network to store."""
     progress = Progress().after(float("nan"))
-    assert progress == Progress(1, None, 0)
-    assert progress.after(0.5) == Progress(2, 0.5, 2)
+    assert (progress.best, progress.best_epoch) == (None, 0)
+    assert progress.over(epochs=9, patience=0)
     with pytest.raises(DivergedError, match="lower learning rate"):
-        load_best(tmp_path / "best.keras")
+        load_best(tmp_path / progress.best_file)
 
 
 def test_a_kill_while_something_is_stored_leaves_what_was_there(tmp_path: Path) -> None:

@@ -281,6 +281,23 @@ def test_what_a_model_was_trained_on_is_found_wherever_it_lies(color_folder: Pat
     assert trained_on([moved], {}) == []
 
 
+def test_a_division_hangs_on_what_the_files_hold(color_folder: Path, tmp_path: Path) -> None:
+    """In whatever order they are found; what cannot be read is told."""
+    samples = load_folder(color_folder)
+    assert division_of(samples[::-1]) == division_of(samples)
+    names = [tmp_path / name for name in ("a.png", "b.png")]
+    twins = [Sample(name, "red", "train") for name in names]
+    for name, content in zip(names, (b"1", b"2"), strict=True):
+        name.write_bytes(content)
+    before = division_of(twins)
+    names[0].write_bytes(b"2")
+    names[1].write_bytes(b"1")
+    assert division_of(twins) != before
+    names[1].unlink()
+    with pytest.raises(DatasetError, match=r"b\.png cannot be read: No such file"):
+        division_of(twins)
+
+
 def test_a_copy_that_was_in_its_own_split_then_has_not_moved(color_folder: Path, tmp_path: Path) -> None:
     """One black frame that two videos share does not stop the test video from being judged."""
     samples = load_folder(color_folder)

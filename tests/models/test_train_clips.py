@@ -15,6 +15,7 @@ import pytest
 from models import architectures
 from models.architectures.clips import cut, encoder_of
 from models.artifact import Artifact, load_artifact
+from models.checkpoints import Progress
 from models.clip_batches import PixelWindows
 from models.datasets import read_image
 from models.errors import DatasetError, ModelError, WeightsError
@@ -236,7 +237,9 @@ def test_whole_networks_are_trained_resumed_and_served(
     train_and_report(training, Experiment(data=videos, architecture=name))
     assert len((folder / "log.csv").read_text().splitlines()) == 3
     ClipTraining(frames, tmp_path / "whole", replace(settings, epochs=2), verbose=0).fit()
-    lasts = [keras.models.load_model(run / "last.keras") for run in (folder, tmp_path / "whole")]
+    lasts = [
+        keras.models.load_model(run / Progress.read(run).last_file) for run in (folder, tmp_path / "whole")
+    ]
     for one, other in zip(*(last.get_weights() for last in lasts), strict=True):
         np.testing.assert_array_equal(one, other)
     check_serving(load_artifact(folder / "artifact"), training, videos, tmp_path)
@@ -321,6 +324,8 @@ def test_the_command_trains_clips(videos: Path, tmp_path: Path, capsys: pytest.C
     assert status_of([*common, *options, *size]) == 0
     told = capsys.readouterr().out
     assert "test: accuracy" in told
+    assert f"on {LENGTH - FRAMES + 1} windows" in told
+    assert f"of {LENGTH - FRAMES + 1} windows" in (run / "report" / "report.html").read_text()
     assert "changes of the label per 100 frames" in told
     assert load_artifact(run / "artifact").options["sequence"] == "lstm"
     assert status_of([*common, "--labels", "seal"]) == 2
@@ -330,4 +335,7 @@ def test_the_command_trains_clips(videos: Path, tmp_path: Path, capsys: pytest.C
     metrics = load_artifact(run / "artifact").record("metrics")["test"]["all"]
     assert judged["n"] == metrics["n"] == LENGTH - FRAMES + 1
     assert judged["accuracy"] == pytest.approx(metrics["accuracy"], abs=0.05)
-    assert status_of(["evaluate", str(videos), "--model", str(run / "artifact"), "--split", "none"]) == 2
+    evaluate = ["evaluate", str(videos), "--model", str(run / "artifact"), "--split"]
+    assert status_of([*evaluate, "valid"]) == 0
+    assert f"on {LENGTH - FRAMES + 1} windows of valid" in capsys.readouterr().out
+    assert status_of([*evaluate, "none"]) == 2

@@ -148,15 +148,20 @@ def test_the_average_of_the_weights_is_kept_and_survives_a_stop(color_folder: Pa
         (tmp_path / "settings.json").unlink(missing_ok=True)
         Training(samples, tmp_path, replace(settings, epochs=epochs), verbose=0).fit()
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
-    last = keras.models.load_model(tmp_path / "last.keras")
+    progress = Progress.read(tmp_path)
+    last = last_network(tmp_path)
     assert int(last.optimizer.iterations) == 2 * -(-sum(s.split == "train" for s in samples) // 8)
-    assert Progress.read(tmp_path / "state.json").best_epoch == 2
+    assert progress.best_epoch == 2
     with averaged_weights(last):
         averaged = last.get_weights()
-    best = keras.models.load_model(tmp_path / "best.keras", compile=False)
+    best = keras.models.load_model(tmp_path / progress.best_file, compile=False)
     for mean, kept in zip(averaged, best.get_weights(), strict=True):
         np.testing.assert_array_equal(mean, kept)
     assert any(not np.array_equal(mean, own) for mean, own in zip(averaged, last.get_weights(), strict=True))
+
+
+def last_network(folder: Path):
+    return keras.models.load_model(folder / Progress.read(folder).last_file)
 
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(color_folder: Path, tmp_path: Path) -> None:
@@ -174,7 +179,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(color_folder: Path, tmp
         for epochs in sittings:  # as if stopped after the first
             (tmp_path / name / "settings.json").unlink(missing_ok=True)
             Training(samples, tmp_path / name, replace(settings, epochs=epochs), verbose=0).fit()
-        weights[name] = keras.models.load_model(tmp_path / name / "last.keras").get_weights()
+        weights[name] = last_network(tmp_path / name).get_weights()
     for one, other in zip(weights["whole"], weights["stopped"], strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -210,10 +215,10 @@ def test_layers_may_compute_in_bfloat16_while_they_are_trained(
         (tmp_path / "settings.json").unlink(missing_ok=True)
         halved = replace(settings, precision="bfloat16", epochs=epochs)
         network = Training(samples, tmp_path, halved, initialise=lambda model: None, verbose=0).fit()
-    policies = {layer.dtype_policy.name for layer in keras.models.load_model(tmp_path / "last.keras").layers}
+    policies = {layer.dtype_policy.name for layer in last_network(tmp_path).layers}
     assert policies == {"mixed_bfloat16", "float32"}  # the latter of the logits
     assert {layer.compute_dtype for layer in network._flatten_layers()} == {"float32"}
-    best = keras.models.load_model(tmp_path / "best.keras", compile=False)
+    best = keras.models.load_model(tmp_path / Progress.read(tmp_path).best_file, compile=False)
     assert count_parameters(network) == count_parameters(best)
     for weight, kept in zip(network.get_weights(), best.get_weights(), strict=True):
         assert weight.dtype == np.float32
@@ -382,8 +387,8 @@ def test_a_diverged_training_stores_no_model(color_folder: Path, tmp_path: Path)
     )
     with pytest.raises(DivergedError, match="lower learning rate"):
         Training(load_folder(color_folder), tmp_path, settings, verbose=0).fit()
-    assert not (tmp_path / "best.keras").exists()
-    assert Progress.read(tmp_path / "state.json").epoch == 1
+    assert not list(tmp_path.glob("best*.keras"))
+    assert Progress.read(tmp_path).epoch == 1
 
 
 def test_weights_go_on_with_unseen_images_fed_alike_alone(

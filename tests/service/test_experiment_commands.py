@@ -2,13 +2,16 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import cv2
+import keras
 import numpy as np
 import pytest
 
+from models.checkpoints import epoch_callbacks
 from models.errors import DatasetError, ExperimentError
 from models.experiments.experiment import Experiment
 from service.cli import status_of
@@ -116,6 +119,33 @@ def test_runs_are_compared(grid: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "valid accuracy" in " ".join(capsys.readouterr().out.split())
 
 
+class Spoiler(keras.callbacks.Callback):
+    """From the second epoch on no weight is a number."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if epoch == 1:
+            for weight in self.model.trainable_variables:
+                weight.assign(np.full(weight.shape, np.nan))
+
+
+def test_a_training_that_diverges_keeps_the_epochs_before_and_says_so(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its figures are JSON that every program reads, and the same command again trains no further."""
+    monkeypatch.setattr("models.train.epoch_callbacks", lambda *given: [Spoiler(), *epoch_callbacks(*given)])
+    arguments = ["train", str(pictures), "-o", str(tmp_path), "--architecture", "small_cnn", "--epochs", "4"]
+    for _ in range(2):
+        assert status_of(arguments) == 0
+        told = capsys.readouterr().err
+        assert "the validation loss of epoch 2 is no number; kept is the network of epoch 1" in told
+        text = (tmp_path / "results.json").read_text()
+        history = json.loads(text, parse_constant=pytest.fail)["history"]
+        assert [row["epoch"] for row in history] == [1, 2]
+        assert history[0]["val_loss"] > 0
+        assert history[1]["val_loss"] is None
+    assert status_of(["compare", str(tmp_path), "-o", str(tmp_path / "page.html")]) == 0
+
+
 def test_each_group_is_left_out_in_turn(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -185,6 +215,24 @@ def test_a_model_is_judged_on_the_images_that_its_run_kept_for_the_test(
     assert "another data" in capsys.readouterr().err
 
 
+def test_images_that_were_trained_on_do_not_become_the_test(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under the names of the test images, when the same command is given again to judge these."""
+    data, run = tmp_path / "pictures", tmp_path / "run"
+    shutil.copytree(pictures, data)
+    arguments = ["train", str(data), "-o", str(run), "--architecture", "small_cnn", "--epochs", "1"]
+    assert status_of(arguments) == 0
+    record = (run / "artifact" / "training.json").read_text()
+    trained_on, test = data / "red" / "00.png", data / "red" / "03.png"
+    held = test.read_bytes()
+    test.write_bytes(trained_on.read_bytes())
+    trained_on.write_bytes(held)
+    assert status_of([*arguments, "--test"]) == 2
+    assert "have changed since; choose another folder" in capsys.readouterr().err
+    assert (run / "artifact" / "training.json").read_text() == record
+
+
 def test_a_grid_is_not_run_twice_at_once(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two grids, or one and what a killed one left behind, never write into the same runs."""
     import fcntl
@@ -204,6 +252,7 @@ def test_a_grid_is_not_run_twice_at_once(grid: Path, capsys: pytest.CaptureFixtu
         (["--weights", "none", "--imagenet-weights", "w"], "is trained from scratch; imagenet_weights"),
         (["--architecture", "lrcn", "--split-by", "group"], "labels.csv says all; split_by"),
         (["--architecture", "small_c3d", "--features", "f"], "is trained from scratch; features"),
+        (["--architecture", "small_c3d", "--by-group"], "labels.csv says all; leave_out"),
     ],
 )
 def test_options_without_a_use_are_told(
@@ -212,6 +261,7 @@ def test_options_without_a_use_are_told(
     """Nobody believes to have tried what a network passes over."""
     assert status_of(["train", str(pictures), "-o", str(tmp_path / "out"), *arguments]) == 2
     assert f"{reason} has no use" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_mistakes_are_one_line_and_status_2(
