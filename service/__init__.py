@@ -2,7 +2,7 @@
 
 The modules stand in the order in which a frame travels:
 
-``sources`` → ``capture`` → ``batching`` → ``engines`` → ``smoothing`` → ``events``
+``sources`` → ``capture`` → ``gating`` → ``batching`` → ``engines`` → ``views`` → ``smoothing`` → ``events``
 → ``annotate`` → ``sinks``; ``pipeline`` joins them, ``cli`` is how a person starts it.
 
 ``windows`` keeps each stream's last frames for engines that judge clips.

@@ -31,8 +31,13 @@ def decoded(data: bytes, kinds: Mapping[str, type[Record]]) -> Record:
         name, fields = json.loads(data)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    kind: Any = kinds[name]
-    record: Record = _check(kind)(fields)
+    return checked(kinds[name], fields)
+
+
+def checked(kind: type[Record], fields: Any) -> Record:
+    """The record of these ``fields``, as ``dataclasses.asdict`` has made them; raises as ``decoded`` does."""
+    hint: Any = kind
+    record: Record = _check(hint)(fields)
     return record
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Generic, Self, TypeVar
 
-from service.errors import StorageError
+from service.errors import StorageError, UnavailableError
 
 Result = TypeVar("Result")
 Task = Callable[[sqlite3.Connection], Result]
@@ -34,6 +34,7 @@ _FAULTS: Final = (
     sqlite3.InterfaceError,
 )
 """Of a task, not of the file: it would fail again."""
+_CLOSED: Final = "the database is closed; the service is shutting down"
 
 
 @dataclass(slots=True)
@@ -60,9 +61,14 @@ class Database:
         self._thread = threading.Thread(target=self._run, args=(opened,), name="database writer", daemon=True)
         self._thread.start()
         opened.result()
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._readers = ThreadPoolExecutor(READERS, "database reader", initializer=self._open_reader)
+        self._readers = ThreadPoolExecutor(READERS, "database reader")
+        self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        try:
+            for _ in range(READERS):  # all of them now: later there may be no file descriptor to be had
+                self._idle.put(self._reading_connection())
+        except StorageError:
+            self.close()
+            raise
 
     def write(
         self, task: Task[Result], after_commit: Callable[[Result], None] | None = None
@@ -75,16 +81,18 @@ class Database:
         pending = _Pending(task, after_commit)
         with self._closing:
             if self._closed:
-                raise StorageError("the database is closed; the service is shutting down")
+                raise UnavailableError(_CLOSED)
             self._tasks.put(pending)
         return pending.future
 
     def read(self, task: Task[Result]) -> Future[Result]:
         """Run ``task`` on a read-only connection, beside the writer."""
+        if self._closed:
+            raise UnavailableError(_CLOSED)
         try:
             return self._readers.submit(self._run_reader, task)
-        except RuntimeError as error:
-            raise StorageError("the database is closed; the service is shutting down") from error
+        except RuntimeError as error:  # there is no thread to be had just now, or it is being closed
+            raise UnavailableError(f"the database could not be read: {error}") from error
 
     def close(self) -> None:
         """Finish all that was handed in. May be called twice."""
@@ -95,8 +103,8 @@ class Database:
             self._tasks.put(None)
         self._thread.join()
         self._readers.shutdown(wait=True)
-        for connection in self._connections:
-            connection.close()
+        while not self._idle.empty():
+            self._idle.get().close()
 
     def __enter__(self) -> Self:
         return self
@@ -105,18 +113,24 @@ class Database:
         self.close()
 
     def _run_reader(self, task: Task[Result]) -> Result:
+        connection = self._idle.get_nowait()  # there is one for each thread
         try:
-            return task(self._local.connection)
+            return task(connection)
         except sqlite3.Error as error:
-            raise StorageError(f"the database could not be read: {error}") from error
+            raise UnavailableError(f"the database could not be read: {error}") from error
+        finally:
+            self._idle.put(connection)
 
-    def _open_reader(self) -> None:
-        # Closed by another thread than this one, after this one has ended.
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
-        connection.execute("PRAGMA query_only=ON")
-        self._local.connection = connection
-        self._connections.append(connection)
+    def _reading_connection(self) -> sqlite3.Connection:
+        try:
+            # Used by all reading threads in turn.
+            connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+            connection.execute("PRAGMA query_only=ON")
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens all its files
+        except sqlite3.Error as error:
+            raise StorageError(f"cannot open the database {self.path}: {error}") from error
+        return connection
 
     def _run(self, opened: Future[None]) -> None:
         try:

@@ -52,6 +52,10 @@ class StorageError(VideoEventsError):
     """The database or the data directory could not be read or written."""
 
 
+class UnavailableError(StorageError):
+    """What is stored cannot be had: it is damaged, or out of reach just now."""
+
+
 class ClipNotFoundError(VideoEventsError):
     """There is no clip of this id, or it has been removed."""
 

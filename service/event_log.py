@@ -173,8 +173,8 @@ class EventLog:
         """At most ``limit`` (and ``MOST_ROWS``) messages after ``after`` in the order of their positions."""
         return self._database.read(lambda db: _page(db, query))
 
-    def events(self, stream: str, prefix: str = "", limit: int = MOST_ROWS) -> Future[tuple[Event, ...]]:
-        """The events of a stream as last reported, in the order in which they began.
+    def events(self, stream: str, prefix: str = "") -> Future[tuple[Event, ...]]:
+        """All events of a stream as last reported, in the order in which they began.
 
         Only those whose ids begin with ``prefix``.
         """
@@ -183,8 +183,8 @@ class EventLog:
             rows = db.execute(
                 f"SELECT {_COLUMNS} FROM messages WHERE stream = ?1 AND position IN "
                 "(SELECT max(position) FROM messages WHERE stream = ?1 AND substr(event, 1, length(?2)) = ?2 "
-                "GROUP BY event) ORDER BY start_pts LIMIT ?3",
-                (stream, prefix, limit),
+                "GROUP BY event) ORDER BY start_pts",
+                (stream, prefix),
             )
             return tuple(_logged(row).message.event for row in rows)
 
@@ -217,12 +217,12 @@ class EventLog:
         return self._database.write(task)
 
     def coverage(self, stream: str, since: float, until: float) -> Future[tuple[Coverage, ...]]:
-        """The hours that begin in [``since``, ``until``) and in which the stream was known at all."""
+        """The hours that have a part in [``since``, ``until``) and in which the stream was known at all."""
 
         def task(db: sqlite3.Connection) -> tuple[Coverage, ...]:
             rows = db.execute(
-                "SELECT * FROM coverage WHERE stream = ? AND hour >= ? AND hour < ? ORDER BY hour",
-                (stream, since, until),
+                "SELECT * FROM coverage WHERE stream = ? AND hour > ? AND hour < ? ORDER BY hour",
+                (stream, since - HOUR, until),
             )
             return tuple(Coverage(*row) for row in rows)
 

@@ -52,7 +52,6 @@ class Feed:
         self._ring: deque[LoggedMessage] = deque(maxlen=ring_size)
         self._last = 0
         self._stack = ExitStack()
-        self.subscribers = 0
         self.catch_ups = 0
 
     async def __aenter__(self) -> Self:
@@ -74,36 +73,28 @@ class Feed:
     async def follow(self, query: EventQuery) -> AsyncIterator[tuple[LoggedMessage, ...] | Gap]:
         """Yield without end what comes after ``query.after`` and matches, in order, each exactly once."""
         cursor = query.after
-        self.subscribers += 1
-        try:
-            if cursor > self._last:
-                until = self._last  # more may be logged while this is sent
-                yield Gap(cursor, until, GapReason.UNKNOWN_POSITION)
-                cursor = until
-            while True:
-                news = self._news.event
-                recent = self._recent(cursor)
-                if recent is None:
-                    self.catch_ups += 1
-                    page = await asyncio.wrap_future(
-                        self._log.query(replace(query, after=cursor, limit=BATCH))
-                    )
-                    if page.forgotten > cursor:
-                        yield Gap(cursor, page.forgotten, GapReason.FORGOTTEN)
-                        cursor = page.forgotten
-                    if page.messages:
-                        yield page.messages
-                    cursor = max(
-                        cursor, page.messages[-1].position if len(page.messages) == BATCH else page.last
-                    )
-                elif recent:
-                    if matching := tuple(logged for logged in recent if query.matches(logged)):
-                        yield matching
-                    cursor = recent[-1].position
-                else:
-                    await news.wait()
-        finally:
-            self.subscribers -= 1
+        if cursor > self._last:
+            until = self._last  # more may be logged while this is sent
+            yield Gap(cursor, until, GapReason.UNKNOWN_POSITION)
+            cursor = until
+        while True:
+            news = self._news.event
+            recent = self._recent(cursor)
+            if recent is None:
+                self.catch_ups += 1
+                page = await asyncio.wrap_future(self._log.query(replace(query, after=cursor, limit=BATCH)))
+                if page.forgotten > cursor:
+                    yield Gap(cursor, page.forgotten, GapReason.FORGOTTEN)
+                    cursor = page.forgotten
+                if page.messages:
+                    yield page.messages
+                cursor = max(cursor, page.messages[-1].position if len(page.messages) == BATCH else page.last)
+            elif recent:
+                if matching := tuple(logged for logged in recent if query.matches(logged)):
+                    yield matching
+                cursor = recent[-1].position
+            else:
+                await news.wait()
 
     def _recent(self, cursor: int) -> list[LoggedMessage] | None:
         """What the ring holds after ``cursor``; ``None`` where it does not reach back so far."""

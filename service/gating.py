@@ -62,11 +62,12 @@ class Gate:
     def for_window(cls, window: int, seconds: float | None, views: int = 1) -> Gate:
         """A gate before an average over ``window`` predictions, or over those of so many ``seconds``.
 
-        Of a model with several views the frames that are seen in the others do not count as held back.
+        What is held back takes over the mean of all ``views``: each classification bears its share of it.
         """
+        share = WEIGHT * views
         if seconds is not None:
-            return cls(seconds=min(LONGEST, WEIGHT * seconds), views=views)
-        return cls(frames=max(0, math.floor(WEIGHT * window) + views - 2), views=views)
+            return cls(seconds=min(LONGEST, share * seconds), views=views)
+        return cls(frames=max(0, math.floor(share * window) - views), views=views)
 
     def passes(self, model_input: Image, pts: float) -> bool:
         """Whether an H×W×3 ``uint8`` BGR input, always of the same view, at ``pts`` is to be classified.

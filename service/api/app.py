@@ -21,7 +21,7 @@ from service.api.guard import Guard
 from service.api.metrics import Metrics
 from service.api.schemas import message_body
 from service.api.settings import ServeSettings
-from service.api.state import Services
+from service.api.state import Places, Services
 from service.clips import store as clip_store
 from service.clips.queue import ClipQueue
 from service.clips.store import ClipStore
@@ -158,6 +158,10 @@ async def _start(
         trainer=trainer,
         webhooks=webhooks,
         metrics=metrics,
+        subscribers=Places(
+            settings.max_subscribers, "as many subscribers listen already as this service takes"
+        ),
+        viewers=Places(settings.max_viewers, "as many watch already as this service takes"),
         probes=asyncio.Semaphore(PROBES),
         lessons=asyncio.Semaphore(LESSONS),
     )

@@ -37,8 +37,9 @@ class Gatekeeper:
             (entry.token.get_secret_value().encode(), frozenset().union(*(_IMPLIED[s] for s in entry.scopes)))
             for entry in settings.tokens
         ]
-        self._hosts = {host.lower() for host in settings.allowed_hosts}
-        self._origins = {origin.rstrip("/").lower() for origin in settings.allowed_origins}
+        self._hosts = frozenset(settings.allowed_hosts)
+        self.origins = settings.allowed_origins
+        """Of foreign pages that may call."""
 
     @property
     def is_open(self) -> bool:
@@ -56,6 +57,10 @@ class Gatekeeper:
                 found = scopes
         return found
 
+    def invites(self, headers: Headers) -> bool:
+        """Whether a foreign page calls that may."""
+        return headers.get("origin", "") in self.origins
+
     def welcomes(self, headers: Headers) -> bool:
         """Whether Host and Origin are such as the service expects."""
         host, origin = (headers.get(name, "").lower() for name in ("host", "origin"))
@@ -68,7 +73,7 @@ class Gatekeeper:
                 return False
         elif self.is_open and not is_loopback(name):
             return False
-        return not origin or origin in self._origins or origin_host == host
+        return not origin or origin in self.origins or origin_host == host
 
 
 def token_of(connection: HTTPConnection) -> str | None:
@@ -79,10 +84,15 @@ def token_of(connection: HTTPConnection) -> str | None:
     return connection.query_params.get("token")
 
 
+def scopes_of(connection: HTTPConnection) -> frozenset[Scope] | None:
+    """What a connection may do, or ``None`` without a valid token."""
+    gatekeeper: Gatekeeper = connection.app.state.gatekeeper
+    return gatekeeper.scopes(token_of(connection))
+
+
 def check(connection: HTTPConnection, wanted: Scope) -> None:
     """Raise the ``HTTPException`` for a connection that may not do what ``wanted`` names."""
-    gatekeeper: Gatekeeper = connection.app.state.gatekeeper
-    scopes = gatekeeper.scopes(token_of(connection))
+    scopes = scopes_of(connection)
     if scopes is None:
         raise HTTPException(
             HTTPStatus.UNAUTHORIZED,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from enum import StrEnum
 from http import HTTPStatus
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -14,17 +16,19 @@ from pydantic import ValidationError
 from service.api import uploads
 from service.api.auth import requires
 from service.api.media import AVI, VIDEO_ANSWERS, VideoResponse, content
+from service.api.problems import ANSWERS
 from service.api.schemas import ClipAccepted, ClipLinks, ClipList, ClipOptionsIn, ClipOut
 from service.api.settings import Scope
 from service.api.state import Services, services
 from service.clips.records import Clip, ClipOptions, ClipState
 from service.clips.worker import STEM, VIDEO
 from service.engines.restricted import check_labels
-from service.errors import ClipFailedError, ClipNotReadyError
-from service.sinks.event_files import SUFFIXES, EventReport, to_csv, to_json, to_vtt
+from service.errors import ClipFailedError, ClipNotFoundError, ClipNotReadyError
+from service.sinks.event_files import SUFFIXES, EventReport, read_events, to_csv, to_json, to_vtt
 from service.types import Event
 
 router = APIRouter(prefix="/clips", tags=["clips"])
+logger = logging.getLogger(__name__)
 View = Depends(requires(Scope.VIEW))
 Upload = Depends(requires(Scope.UPLOAD))
 Serving = Annotated[Services, Depends(services)]
@@ -42,6 +46,10 @@ _MEDIA: Final = {
     EventFormat.VTT: "text/vtt",
 }
 _SUFFIX: Final = dict(zip(EventFormat, SUFFIXES, strict=True))
+
+_GONE: Final[dict[int | str, dict[str, Any]]] = {
+    404: ANSWERS["4XX"] | {"description": "There is no such clip, or its results were deleted from the disk."}
+}
 
 _FORM: Final[dict[str, Any]] = {
     "requestBody": {
@@ -110,13 +118,15 @@ async def show(clip_id: str, serving: Serving) -> ClipOut:
     "/{clip_id}/annotated",
     dependencies=[View],
     response_class=VideoResponse,
-    responses=VIDEO_ANSWERS,
+    responses=VIDEO_ANSWERS | _GONE,
 )
 async def annotated(clip_id: str, serving: Serving) -> VideoResponse:
     """The annotated video (AVI, MJPG); takes `Range`. 409 until the clip is done."""
     clip = _done(serving.clips.get(clip_id))
     stem = clip.name.rpartition(".")[0] or clip.name
     path = serving.clips.folder(clip) / VIDEO
+    if not await asyncio.to_thread(path.is_file):
+        raise _gone()
     return VideoResponse(path, media_type=AVI, filename=f"{stem}_events.avi")
 
 
@@ -124,7 +134,7 @@ async def annotated(clip_id: str, serving: Serving) -> VideoResponse:
     "/{clip_id}/events",
     dependencies=[View],
     response_class=Response,
-    responses=content(*_MEDIA.values()),
+    responses=content(*_MEDIA.values()) | _GONE,
 )
 async def events(
     clip_id: str, serving: Serving, fmt: Annotated[EventFormat, Query(alias="format")] = EventFormat.JSON
@@ -132,8 +142,10 @@ async def events(
     """The events as `video-events run` writes them; those so far, of a clip that is not done."""
     clip = serving.clips.get(clip_id)
     if clip.state is ClipState.DONE:
-        path = serving.clips.folder(clip) / (STEM + _SUFFIX[fmt])
-        body = await asyncio.to_thread(path.read_bytes)
+        try:
+            body = await asyncio.to_thread(_events_file(clip, fmt, serving).read_bytes)
+        except FileNotFoundError:
+            raise _gone() from None
     else:
         body = (await _so_far(clip, fmt, serving)).encode()
     return Response(body, media_type=_MEDIA[fmt])
@@ -165,8 +177,22 @@ def _done(clip: Clip) -> Clip:
     return clip
 
 
+def _events_file(clip: Clip, fmt: EventFormat, serving: Services) -> Path:
+    return serving.clips.folder(clip) / (STEM + _SUFFIX[fmt])
+
+
+def _gone() -> ClipNotFoundError:
+    return ClipNotFoundError("the results of this clip were deleted from the disk of this service")
+
+
 async def _found(clip: Clip, serving: Services) -> tuple[Event, ...]:
-    """The events of the present attempt."""
+    """The events of the last attempt: from the results, which the log may forget before, or from the log."""
+    if clip.state is ClipState.DONE:
+        path = _events_file(clip, EventFormat.JSON, serving)
+        try:
+            return await asyncio.to_thread(read_events, path, clip.id)
+        except (OSError, ValueError) as error:
+            logger.warning("the results of clip %s cannot be read: %s", clip.id, error)
     return await asyncio.wrap_future(serving.log.events(clip.id, f"{clip.attempt_name}-"))
 
 

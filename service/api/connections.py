@@ -141,18 +141,27 @@ def bounded_protocol(seconds: float) -> type[BoundedProtocol]:
     return Bounded
 
 
-def allow_descriptors(connections: int) -> None:
-    """Raise this process's soft limit of open files to what so many connections need, as far as it may."""
+def allow_descriptors(connections: int) -> int:
+    """Raise this process's soft limit of open files to what so many connections need, as far as it may.
+
+    Returns how many of them there is room for: where the limit stays too low, a third of it, since as many
+    again may have been taken in at once before the oldest of them go, or have a file open that they are sent.
+    """
     wanted = connections + BACKLOG + SPARE_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
+        return connections
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    if most < wanted:
-        logger.warning(
-            "%d files may be open, %d connections may want %d: raise the limit (ulimit -n, LimitNOFILE)",
-            most,
-            connections,
-            wanted,
-        )
+    if most == wanted:
+        return connections
+    room = max(1, min(connections, most // 3))
+    logger.warning(
+        "%d files may be open, %d connections may want %d: %d are taken; raise the limit "
+        "(ulimit -n, LimitNOFILE)",
+        most,
+        connections,
+        wanted,
+        room,
+    )
+    return room

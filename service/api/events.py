@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, WebSocket
 from service.api.auth import requires
 from service.api.schemas import GapOut, HelloOut, MessagesOut, message_text
 from service.api.settings import Scope
-from service.api.sockets import check_room, send_until_gone
+from service.api.sockets import send_until_gone
 from service.api.state import Services, services
 from service.event_log import MOST_ROWS, EventQuery
 from service.feed import Gap
@@ -53,11 +53,11 @@ async def subscribe(
 ) -> None:
     """Messages after ``after`` from the log, then those to come; without ``after`` only those to come."""
     serving = services(socket)
-    check_room(serving)
-    await socket.accept()
-    start = serving.feed.last if after is None else after
-    query = EventQuery(after=start, stream=stream, label=label)
-    await send_until_gone(socket, _send(socket, serving, query))
+    with serving.subscribers.take():
+        await socket.accept()
+        start = serving.feed.last if after is None else after
+        query = EventQuery(after=start, stream=stream, label=label)
+        await send_until_gone(socket, _send(socket, serving, query))
 
 
 async def _send(socket: WebSocket, serving: Services, query: EventQuery) -> None:

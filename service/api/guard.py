@@ -1,4 +1,4 @@
-"""What every request passes through: the check of Host and Origin, HEAD, headers, figures, the access log."""
+"""What every request passes through: Host and Origin, HEAD, headers, CORS, figures, the access log."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -43,6 +44,15 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 
+FOREIGN_METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "DELETE")
+FOREIGN_HEADERS: Final = ("Authorization", "If-Range", "Range")
+"""What foreign pages that may call may send, besides what CORS lets them send in any case."""
+SHOWN_HEADERS: Final = (
+    *("Accept-Ranges", "Allow", "Content-Disposition", "Content-Range", "Date", "ETag", "Location"),
+    *("Retry-After", "WWW-Authenticate"),
+)
+"""What they may read of an answer, likewise."""
+
 access = logging.getLogger("service.access")
 
 
@@ -52,6 +62,13 @@ class Guard:
     def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper, metrics: Metrics, body_seconds: float) -> None:
         """``body_seconds``: for a whole body, uploads excepted."""
         self._app = app
+        self._sharing = CORSMiddleware(
+            self._admit,
+            gatekeeper.origins,
+            FOREIGN_METHODS,
+            FOREIGN_HEADERS,
+            expose_headers=SHOWN_HEADERS,
+        )
         self._body_seconds = body_seconds
         self._gatekeeper = gatekeeper
         self._metrics = metrics
@@ -60,10 +77,8 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        refusal = self._refusal(scope, headers)
         if scope["type"] == "websocket":
-            await self._socket(scope, receive, send, refusal)
+            await self._socket(scope, receive, send)
             return
         began = time.monotonic()
         status, verb = 0, scope["method"]
@@ -107,12 +122,16 @@ class Guard:
             return message
 
         is_upload = UPLOADS.fullmatch(scope["path"])
+        app = self._sharing if self._gatekeeper.invites(Headers(scope=scope)) else self._admit
         try:
-            await (refusal or self._app)(scope, receive if is_upload else receive_some, send_more)
+            await app(scope, receive if is_upload else receive_some, send_more)
         finally:
             self._note(scope, verb, status, time.monotonic() - began)
 
-    async def _socket(self, scope: Scope, receive: Receive, send: Send, refusal: Response | None) -> None:
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._refusal(scope) or self._app)(scope, receive, send)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Noted as soon as it is taken or refused; what comes then may go on for days."""
         began = time.monotonic()
         is_noted = False
@@ -134,14 +153,15 @@ class Guard:
             await send(message)
 
         try:
-            if refusal:
+            if refusal := self._refusal(scope):
                 await WebSocket(scope, receive, send_more).send_denial_response(refusal)
             else:
                 await self._app(scope, receive, send_more)
         finally:
             note(0)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
         if scope["path"] not in PROBES and not self._gatekeeper.welcomes(headers):
             return problem(HTTPStatus.FORBIDDEN, "this host or origin is not allowed here")
         length = headers.get("content-length", "0")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from service.api.auth import requires
+from service.api.auth import requires, scopes_of
 from service.api.media import content
 from service.api.problems import problem
 from service.api.settings import Scope
@@ -28,11 +28,12 @@ class Health(BaseModel):
 
 
 class About(BaseModel):
-    """What a client needs to know to offer choices."""
+    """What a client needs to know to offer choices; ``scopes`` are those of its token."""
 
     model: str
     labels: list[str]
     max_upload_bytes: int
+    scopes: list[Scope]
 
 
 @router.get("/healthz")
@@ -56,13 +57,14 @@ async def readyz(serving: Serving) -> Health | JSONResponse:
 
 
 @router.get("/about", dependencies=[Depends(requires(Scope.VIEW))])
-async def about(serving: Serving) -> About:
-    """The model, its labels, and the largest upload."""
+async def about(request: Request, serving: Serving) -> About:
+    """The model, its labels, the largest upload, and what the caller may do."""
     provider = serving.clips.provider
     return About(
         model=provider.name,
         labels=list(await asyncio.to_thread(lambda: provider.labels)),
         max_upload_bytes=serving.settings.max_upload_bytes,
+        scopes=sorted(scopes_of(request) or ()),
     )
 
 

@@ -1,18 +1,36 @@
-"""Answers that are not JSON: videos in parts, and how such answers are described to the API's readers."""
+"""Answers that are not JSON: live pictures, videos in parts; how the API's readers are told of them."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import MalformedRangeHeader, RangeNotSatisfiable
+from starlette.types import Receive, Scope, Send
 
 from service.api.problems import ANSWERS
+from service.api.state import Places
 
 AVI: Final = "video/x-msvideo"
 JPEG: Final = "image/jpeg"
+
+
+class LiveResponse(StreamingResponse):
+    """What goes on for as long as the client watches, who has one of the places of ``viewers`` for so long.
+
+    Raises the ``HTTPException`` for one client too many.
+    """
+
+    def __init__(self, parts: AsyncIterator[bytes], viewers: Places, media_type: str) -> None:
+        super().__init__(parts, media_type=media_type)
+        self._viewers = viewers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._viewers.take():
+            await super().__call__(scope, receive, send)
 
 
 class VideoResponse(FileResponse):

@@ -70,8 +70,8 @@ class _Observed(Collector):
                 sum(clip.fps or 0.0 for clip in clips if clip.state is ClipState.RUNNING),
             ),
             ("log_position", "Newest position of the event log.", self._services.feed.last),
-            ("subscribers", "Open subscriptions to events and labels.", self._services.subscribers()),
-            ("viewers", "Who watches live pictures.", self._services.viewers()),
+            ("subscribers", "Open subscriptions to events and labels.", self._services.subscribers.taken),
+            ("viewers", "Who watches live pictures.", self._services.viewers.taken),
             ("model_ready", "Whether the model is loaded and warm.", self._services.inference.is_ready),
             (
                 "subscriber_catch_ups",

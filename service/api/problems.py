@@ -37,6 +37,7 @@ from service.errors import (
     StreamExistsError,
     StreamLimitError,
     StreamNotFoundError,
+    UnavailableError,
     VideoEventsError,
 )
 
@@ -69,6 +70,7 @@ _STATUS: Final[Mapping[type[VideoEventsError], HTTPStatus]] = {
     ConfigurationError: HTTPStatus.UNPROCESSABLE_ENTITY,
     QueueFullError: HTTPStatus.SERVICE_UNAVAILABLE,
     QuotaError: HTTPStatus.INSUFFICIENT_STORAGE,
+    UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     StorageError: HTTPStatus.INSUFFICIENT_STORAGE,
     StreamNotFoundError: HTTPStatus.NOT_FOUND,
     StreamExistsError: HTTPStatus.CONFLICT,
@@ -153,8 +155,16 @@ async def _known(request: Request, error: Exception) -> JSONResponse:
     for kind, status in _STATUS.items():
         if isinstance(error, kind):
             headers = {"Retry-After": RETRY_SECONDS} if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
-            return problem(status, str(error), headers=headers)
+            detail = _without_places(request, error) if isinstance(error, StorageError) else str(error)
+            return problem(status, detail, headers=headers)
     return await _unknown(request, error)
+
+
+def _without_places(request: HTTPConnection, error: StorageError) -> str:
+    """What the sender is told of an error that may name files; the log has the rest."""
+    logger.warning("%s cannot be answered: %s", request.url.path, error)
+    verb = "had" if isinstance(error, UnavailableError) else "stored"
+    return f"what this needs cannot be {verb} just now; the log of the service says why"
 
 
 async def _unknown(request: Request, error: Exception) -> JSONResponse:

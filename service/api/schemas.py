@@ -135,11 +135,15 @@ class ClipAccepted(Wire):
 
 
 class ClipOut(Wire):
-    """``progress`` is the share of frames done, ``null`` where their number is unknown; ``fps`` the pace."""
+    """``progress`` is the share of frames done, ``null`` where their number is unknown; ``fps`` the pace.
+
+    ``held_up`` says why a clip waits though it is its turn.
+    """
 
     id: str
     name: str
     state: ClipState
+    held_up: str | None
     progress: float | None
     frames: int
     frame_count: int | None
@@ -164,6 +168,7 @@ class ClipOut(Wire):
             id=clip.id,
             name=clip.name,
             state=clip.state,
+            held_up=clip.held_up,
             progress=None if clip.progress is None else round(clip.progress, 4),
             frames=clip.frames,
             frame_count=clip.video.frame_count,

@@ -70,7 +70,7 @@ def make_server(settings: ServeSettings, model: ServedModel) -> Server:
         http=bounded_protocol(settings.head_seconds),
         h11_max_incomplete_event_size=MAX_HEAD,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        backlog=BACKLOG,
+        backlog=min(BACKLOG, settings.max_connections),
         ws=BoundedSocket,
         ws_max_size=MAX_MESSAGE,
         ws_ping_interval=PING_SECONDS,
@@ -102,7 +102,8 @@ def serve(settings: ServeSettings, model: ServedModel) -> None:
     log = logging.getLogger("uvicorn.error")
     log.setLevel(logging.WARNING)
     log.addFilter(lambda record: "completing handshake" not in record.msg)  # as it calls a refusal
-    allow_descriptors(settings.max_connections)
+    room = allow_descriptors(settings.max_connections)
+    settings = settings.model_copy(update={"max_connections": room})
     with _alone_in(settings.data), bind(settings.host, settings.port) as listener:
         server = make_server(settings, model)
         _stop_on_signals(server)

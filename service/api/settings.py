@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -30,7 +32,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from service.addresses import WEBHOOK_SCHEMES, AddressPolicy, check_form
+from service.addresses import DEFAULT_PORTS, WEBHOOK_SCHEMES, AddressPolicy, check_form
 from service.api.stream_schemas import StreamOptionsIn
 from service.clips.records import ClipLimits
 from service.config import HardwareDecode
@@ -56,6 +58,9 @@ EXAMPLES: Final = {
 }
 """What to write into the environment; the other lists are of addresses."""
 ADDRESSES: Final = '["192.168.0.0/16"]'
+_NAMED: Final = r"([a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
+_HOST: Final = re.compile(rf"{_NAMED}|[0-9a-f]*(:[0-9a-f.]*){{2,}}")
+_ORIGIN: Final = re.compile(rf"[a-z][a-z0-9+.-]*://{_NAMED}")
 
 
 @contextmanager
@@ -65,6 +70,22 @@ def _as_value_errors() -> Iterator[None]:
         yield
     except (ConfigurationError, AddressRefusedError) as error:
         raise ValueError(str(error)) from None
+
+
+def _host(text: str) -> str:
+    """As browsers write it into ``Host``; an IPv6 address alone without its brackets."""
+    host = text.lower()
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"{text!r} is not a host; write it as cams.example or cams.example:8000")
+    return host.strip("[]") if host.endswith("]") else host
+
+
+def _origin(text: str) -> str:
+    """As browsers write it into ``Origin``."""
+    origin = text.lower().removesuffix("/")
+    if not _ORIGIN.fullmatch(origin):
+        raise ValueError(f"{text!r} is not an origin; write it as https://cams.example, without a path")
+    return origin.removesuffix(f":{DEFAULT_PORTS.get(origin.partition(':')[0])}")
 
 
 class Scope(StrEnum):
@@ -165,8 +186,8 @@ class ServeSettings(BaseSettings):
     model: str = "sports"
     engine: Engine = Engine.AUTO
     tokens: tuple[Token, ...] = ()
-    allowed_hosts: tuple[str, ...] = ()
-    allowed_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = ()
+    allowed_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
     streams: dict[str, StreamEntry] = {}
     allowed_sources: tuple[str, ...] = ()
     denied_sources: tuple[str, ...] = ()

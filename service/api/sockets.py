@@ -1,21 +1,22 @@
-"""What all WebSockets have in common: how many may subscribe, and sending until the client has left."""
+"""What all WebSockets have in common: sending until the client has left."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Final
 
 from fastapi import WebSocket
-from starlette.exceptions import HTTPException
 from starlette.websockets import WebSocketDisconnect
 
-from service.api.state import Services
+from service.errors import VideoEventsError
 
+TRY_AGAIN_LATER: Final = 1013
+"""The code (of IANA's registry) with which a subscription ends that the service could not go on with."""
 
-def check_room(serving: Services) -> None:
-    """Raise the ``HTTPException`` for one subscriber too many."""
-    if serving.subscribers() >= serving.settings.max_subscribers:
-        raise HTTPException(503, "as many subscribers listen already as this service takes")
+logger = logging.getLogger(__name__)
 
 
 async def send_until_gone(socket: WebSocket, sender: Coroutine[None, None, None]) -> None:
@@ -29,7 +30,11 @@ async def send_until_gone(socket: WebSocket, sender: Coroutine[None, None, None]
             task.cancel()
         results = await asyncio.gather(sending, leaving, return_exceptions=True)
     for result in results:
-        if isinstance(result, Exception) and not isinstance(result, (WebSocketDisconnect, OSError)):
+        if isinstance(result, VideoEventsError):
+            logger.warning("a subscription is broken off: %s", result)
+            with suppress(WebSocketDisconnect):
+                await socket.close(TRY_AGAIN_LATER)
+        elif isinstance(result, Exception) and not isinstance(result, (WebSocketDisconnect, OSError)):
             raise result
 
 

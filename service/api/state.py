@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from service.api.metrics import Metrics
@@ -18,8 +22,31 @@ from service.streams.manager import StreamManager
 from service.webhooks.sender import WebhookSender
 
 
+class Places:
+    """Room for so many clients at once, counted within the event loop."""
+
+    def __init__(self, most: int, refusal: str) -> None:
+        """``refusal`` is what one too many is told."""
+        self._most = most
+        self._refusal = refusal
+        self.taken = 0
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """Hold a place. Raises the ``HTTPException`` for one client too many."""
+        if self.taken >= self._most:
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, self._refusal)
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
+    """``subscribers`` have WebSockets open, for events or labels; ``viewers`` watch live pictures."""
+
     settings: ServeSettings
     log: EventLog
     feed: Feed
@@ -29,6 +56,8 @@ class Services:
     trainer: Trainer
     webhooks: WebhookSender
     metrics: Metrics
+    subscribers: Places
+    viewers: Places
     probes: asyncio.Semaphore
     lessons: asyncio.Semaphore
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -38,15 +67,6 @@ class Services:
         self.stopping.set()
         for stream in self.streams.all():
             stream.pictures.close()
-
-    def subscribers(self) -> int:
-        """Open subscriptions to events and labels."""
-        labels = sum(stream.news.followers for stream in self.streams.all())
-        return self.feed.subscribers + labels
-
-    def viewers(self) -> int:
-        """Who watches live pictures."""
-        return sum(stream.pictures.followers for stream in self.streams.all())
 
 
 def services(connection: HTTPConnection) -> Services:

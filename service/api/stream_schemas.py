@@ -57,12 +57,15 @@ class StreamOptionsIn(RunOptionsIn):
         options.check()
         return options
 
-    def on_top_of(self, options: StreamOptions) -> Self:
-        """``options`` with what was given here in their place; a window in frames replaces one in seconds."""
+    def revise(self, options: StreamOptions) -> StreamOptions:
+        """``options`` with what was given here in their place; a window in frames replaces one in seconds.
+
+        Raises ``ConfigurationError`` for values that do not go together.
+        """
         given = self.model_dump(exclude_unset=True)
         if "window" in given:
             given.setdefault("window_seconds", None)
-        return self.model_validate(self.of(options).model_dump() | given)
+        return self.model_validate(self.of(options).model_dump() | given).options()
 
     @classmethod
     def of(cls, options: StreamOptions) -> Self:
@@ -114,7 +117,8 @@ class StreamLinks(Wire):
 class StateOut(Wire):
     """How a stream stands. ``since`` is when it came into this state, ``next_try_at`` when it tries again.
 
-    ``asked_rate`` and ``granted_rate`` are classifications per second: wanted, and to be had at present.
+    ``asked_rate`` and ``granted_rate`` are classifications per second: wanted, and to be had at present. A
+    mere change of these is no change of state: ``GET /streams/{name}`` and ``/metrics`` tell it.
     """
 
     state: StreamState
@@ -131,7 +135,8 @@ class StateOut(Wire):
 
 
 class StreamOut(StateOut):
-    """``source`` without its credentials; ``fps`` frames that arrive per second; ``frame_age`` in seconds.
+    """``source`` without its credentials; ``fps`` frames that arrive per second, null until two have;
+    ``frame_age`` in seconds.
 
     A stream ``defined_by`` the operator (command line, configuration) cannot be changed or removed here.
     ``dropped`` frames came too fast to be classified or shown; ``reused`` ones were not classified, as they

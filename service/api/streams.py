@@ -11,15 +11,14 @@ from math import inf
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Response, WebSocket
-from fastapi.responses import StreamingResponse
 
 from service.api.auth import requires
 from service.api.events import LATEST, NAME, POSITION
-from service.api.media import AVI, JPEG, VIDEO_ANSWERS, VideoResponse, content
+from service.api.media import AVI, JPEG, VIDEO_ANSWERS, LiveResponse, VideoResponse, content
 from service.api.problems import problem
 from service.api.schemas import MessagesOut
 from service.api.settings import Scope
-from service.api.sockets import check_room, send_until_gone
+from service.api.sockets import send_until_gone
 from service.api.state import Services, services
 from service.api.stream_schemas import (
     CoverageOut,
@@ -40,6 +39,7 @@ from service.api.stream_schemas import (
 from service.errors import StreamNotFoundError
 from service.event_log import MOST_ROWS, EventQuery
 from service.streams.stream import Label, Stream
+from service.types import StreamState
 
 router = APIRouter(prefix="/streams", tags=["streams"])
 View = Depends(requires(Scope.VIEW))
@@ -102,10 +102,8 @@ async def change(name: str, wanted: StreamChange, serving: Serving) -> StreamOut
     409 it is defined by the operator: only the configuration changes it, 429 the network has no room for more
     than it has: figures say what would fit, and it goes on as it was.
     """
-    options = None
-    if wanted.options is not None:
-        options = wanted.options.on_top_of(serving.streams.get(name).definition.options).options()
-    changed = await asyncio.to_thread(serving.streams.change, name, wanted.source, options)
+    revise = None if wanted.options is None else wanted.options.revise
+    changed = await asyncio.to_thread(serving.streams.change, name, wanted.source, revise)
     return StreamOut.of_stream(changed)
 
 
@@ -147,16 +145,17 @@ async def coverage(
     """How much of each hour was watched; the last 24 hours unless told otherwise."""
     until = time.time() if until is None else until
     since = until - DAY if since is None else since
-    hours = await asyncio.wrap_future(serving.log.coverage(name, since - 3600, until))
+    hours = await asyncio.wrap_future(serving.log.coverage(name, since, until))
     return CoverageOut(stream=name, hours=[HourOut.of(hour) for hour in hours])
 
 
 @router.get("/{name}/snapshot.jpg", dependencies=[View], response_class=Response, responses=content(JPEG))
 async def snapshot(name: str, serving: Serving) -> Response:
-    """The newest annotated picture; 503 when none comes."""
+    """The newest annotated picture; 503 when none comes within 5 s, and at once when the stream has ended."""
     stream = serving.streams.get(name)
+    seconds = 0.0 if stream.status.state is StreamState.ENDED else SNAPSHOT_SECONDS
     try:
-        async with asyncio.timeout(SNAPSHOT_SECONDS):
+        async with asyncio.timeout(seconds):
             async for _, pictures in stream.pictures.follow():
                 return Response(pictures[-1], media_type=JPEG)
     except TimeoutError:
@@ -170,9 +169,7 @@ async def snapshot(name: str, serving: Serving) -> Response:
 async def live(name: str, serving: Serving, rate: Rate = None) -> Response:
     """Annotated pictures as they come, the newest only (multipart/x-mixed-replace)."""
     stream = serving.streams.get(name)
-    if serving.viewers() >= serving.settings.max_viewers:
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "as many watch already as this service takes")
-    return StreamingResponse(_parts(stream, rate), media_type=f"{MULTIPART}; boundary={BOUNDARY}")
+    return LiveResponse(_parts(stream, rate), serving.viewers, f"{MULTIPART}; boundary={BOUNDARY}")
 
 
 @router.get("/{name}/recordings", dependencies=[View])
@@ -197,10 +194,10 @@ async def recording(name: str, file: str, serving: Serving) -> VideoResponse:
 async def labels(socket: WebSocket, name: str, mode: Mode = Mode.LATEST, rate: Rate = None) -> None:
     """A snapshot, then a message for every smoothed prediction and every change of state."""
     serving = services(socket)
-    check_room(serving)
     stream = serving.streams.get(name)
-    await socket.accept()
-    await send_until_gone(socket, _send(socket, stream, mode, rate))
+    with serving.subscribers.take():
+        await socket.accept()
+        await send_until_gone(socket, _send(socket, stream, mode, rate))
 
 
 async def _send(socket: WebSocket, stream: Stream, mode: Mode, rate: float | None) -> None:

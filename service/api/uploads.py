@@ -153,17 +153,17 @@ async def receive(
         raise HTTPException(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send multipart/form-data with the video in the field 'file'"
         )
-    with await asyncio.to_thread(target.open, "xb") as file:
-        form = Form(file)
-        try:
+    try:
+        with await asyncio.to_thread(target.open, "xb") as file:
+            form = Form(file)
             parser = MultipartParser(options[b"boundary"], form.callbacks())
             async with aclosing(chunks_of(request, idle_seconds, stopping)) as chunks:
                 async for chunk in chunks:
                     await asyncio.to_thread(_take, chunk, parser, form, on_bytes)
-        except FormParserError:
-            raise HTTPException(HTTPStatus.BAD_REQUEST, "this is not a well-formed multipart form") from None
-        except OSError as error:
-            raise QuotaError("the upload could not be stored; try again later") from error
+    except FormParserError:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "this is not a well-formed multipart form") from None
+    except OSError as error:
+        raise QuotaError("the upload could not be stored; try again later") from error
     if not form.complete:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "the form breaks off")
     if form.file_name is None:

@@ -30,6 +30,10 @@ class StoppedError(Exception):
     """The work was stopped on request."""
 
 
+class CrashedError(ClipFailedError):
+    """The process was ended by a signal: decoding crashed, or somebody or the kernel killed it."""
+
+
 def probe(source: Path, name: str, limits: ClipLimits, stop: threading.Event) -> VideoFacts:
     """Decode the first frame in a process of its own.
 
@@ -58,7 +62,8 @@ def run(
 ) -> Finished:
     """Work on a clip in a process of its own; ``on_report`` hears everything before the end.
 
-    Raises ``ClipFailedError`` with a reason for the clip's sender, ``StoppedError`` after ``stop`` was set.
+    Raises ``ClipFailedError`` with a reason for the clip's sender, of which ``CrashedError`` may not happen
+    again, and ``StoppedError`` after ``stop`` was set.
     """
     with _process(worker.run_clip, task, provider) as (process, pipe):
         for report in _reports(process, pipe, stop, limits.stall_seconds, limits.run_seconds):
@@ -110,7 +115,7 @@ def _reports(
                 continue
         except (EOFError, ConnectionResetError):
             process.join(KILL_GRACE)
-            raise ClipFailedError(_obituary(process.exitcode)) from None
+            raise _obituary(process.exitcode) from None
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise ClipFailedError("the process that worked on the clip went astray") from error
         now = time.monotonic()
@@ -120,7 +125,7 @@ def _reports(
             raise ClipFailedError(f"not done within {run_seconds:g} s")
 
 
-def _obituary(status: int | None) -> str:
+def _obituary(status: int | None) -> ClipFailedError:
     if status is not None and status < 0:
-        return f"the decoding process was ended by signal {-status}"
-    return "the decoding process ended without a result"
+        return CrashedError(f"the decoding process was ended by signal {-status}")
+    return ClipFailedError("the decoding process ended without a result")

@@ -1,8 +1,8 @@
 """The queue of clips: a few threads, each of which sees one clip through at a time.
 
 Bounded in clips that wait, in clips worked on at once and in bytes; who comes too much is refused, nothing
-is dropped. What a restart has interrupted is worked on again, a limited number of times: a clip may have
-been what brought the service down. While the disk is full, clips wait.
+is dropped. What a restart has interrupted, or the death of its process, is worked on again, a limited
+number of times: a clip may have been what brought it down. While the disk is full, clips wait.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from service.clips import process
+from service.clips import process, room
 from service.clips.messages import Finished, Happened, Report, Working
 from service.clips.records import (
     Clip,
@@ -39,7 +39,6 @@ from service.errors import (
     QuotaError,
     StoppingError,
     StorageError,
-    VideoEventsError,
 )
 from service.event_log import EventLog
 from service.probing import refusal_of_file
@@ -48,7 +47,6 @@ from service.types import CLIP_PREFIX, EndReason
 STOP_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 5.0
 """Until something is tried again for which the disk, or the machine, had no room."""
-LEAST_FILE_BYTES: Final = 1 << 20
 
 Result = TypeVar("Result")
 
@@ -95,8 +93,11 @@ class ClipQueue:
         """Take up what was left by the last life of the service, and begin to work."""
         for clip in self._store.load():
             if clip.state is ClipState.RUNNING:
-                clip = self._interrupted(clip)
+                self._end_open_events(clip).result()
+                clip = self._crashed(clip, "the service went down while it worked on this clip")
                 self._store.save(clip).result()
+            if clip.is_finished:  # the service was killed just before it did this
+                self._store.clear(clip)
             self._clips[clip.id] = clip
             if clip.state is ClipState.QUEUED:
                 self._waiting.append(clip.id)
@@ -118,7 +119,7 @@ class ClipQueue:
     def admit(self, expected_bytes: int) -> Admission:
         """Hold a place for a clip while it is received, until ``add`` or ``release``.
 
-        Raises ``ClipRefusedError``, ``QueueFullError`` or ``QuotaError``.
+        Raises ``ClipRefusedError``, ``QueueFullError``, ``QuotaError`` or ``StorageError``.
         """
         clip_id = CLIP_PREFIX + secrets.token_hex(12)
         admission = Admission(clip_id, self._store.source(clip_id))
@@ -129,7 +130,7 @@ class ClipQueue:
         try:
             self.grow(admission, expected_bytes)
             self._store.make_folder(clip_id)
-        except VideoEventsError:
+        except BaseException:
             self.release(admission)
             raise
         return admission
@@ -150,7 +151,7 @@ class ClipQueue:
             growth = size - admission.size
             if growth <= 0:
                 return
-            if self._used() + growth > self.limits.quota_bytes:
+            if self._used() + growth > room.for_uploads(self.limits):
                 raise QuotaError("the space for clips is used up; remove some, or try again later")
             admission.size = size
         if self._store.free_bytes() < self.limits.free_bytes:
@@ -212,7 +213,11 @@ class ClipQueue:
         return self._store.folder(clip.id)
 
     def remove(self, clip_id: str) -> None:
-        """Cancel or remove a clip and all its files; returns when they are gone."""
+        """Cancel or remove a clip and all its files; returns when they are gone.
+
+        Raises ``StorageError`` where the database has no room to forget it: the clip is then shown without
+        its files, never as one that waits, until it is removed once more.
+        """
         with self._changed:
             if clip_id not in self._clips:
                 raise ClipNotFoundError("there is no clip of this id; it may have been removed")
@@ -221,7 +226,11 @@ class ClipQueue:
             if stop := self._running.get(clip_id):
                 stop.set()
             self._changed.wait_for(lambda: clip_id not in self._running, STOP_SECONDS)
-        self._store.delete([clip_id])
+        try:
+            self._store.delete([clip_id])
+        except StorageError:
+            self._show(self._emptied(self.get(clip_id)))
+            raise
         with self._changed:
             self._clips.pop(clip_id, None)
 
@@ -235,22 +244,27 @@ class ClipQueue:
     def _used(self) -> int:
         return sum(clip.size for clip in self._clips.values()) + sum(a.size for a in self._admissions)
 
-    def _interrupted(self, clip: Clip) -> Clip:
-        clip = replace(self._again(clip), crashes=clip.crashes + 1)
+    def _crashed(self, clip: Clip, reason: str) -> Clip:
+        """The clip after an attempt that was cut short: it waits for another, or has failed."""
+        clip = replace(clip, crashes=clip.crashes + 1)
         if clip.crashes < self.limits.crashes:
-            return clip
-        return self._failed(clip, f"the service went down {clip.crashes} times while it worked on this clip")
+            return self._again(clip)
+        return self._failed(clip, f"given up after {clip.crashes} crashes: {reason}")
 
     def _again(self, clip: Clip) -> Clip:
-        """The clip as it waits for another attempt; what the last one left open is ended."""
-        self._end_open_events(clip).result()
+        """The clip as it waits for another attempt."""
         return replace(clip, state=ClipState.QUEUED, attempt=clip.attempt + 1, frames=0, fps=None)
+
+    def _failed(self, clip: Clip, reason: str) -> Clip:
+        return replace(clip, state=ClipState.FAILED, error=reason, finished_at=self._clock(), size=0)
+
+    def _emptied(self, clip: Clip) -> Clip:
+        if not clip.is_finished:
+            clip = self._failed(clip, "its files are removed; remove it once more to have it forgotten")
+        return replace(clip, size=0)
 
     def _end_open_events(self, clip: Clip) -> Future[Any]:
         return self._log.end_open_events(EndReason.SOURCE_LOST, clip.id)
-
-    def _failed(self, clip: Clip, reason: str) -> Clip:
-        return replace(clip, state=ClipState.FAILED, error=reason, finished_at=self._clock())
 
     def _work(self) -> None:
         while True:
@@ -271,44 +285,57 @@ class ClipQueue:
                 self._show(failed)
                 with suppress(StorageError):
                     self._store.save(failed)
+                self._store.clear(failed)
             finally:
                 with self._changed:
-                    self._running.pop(clip_id, None)
+                    del self._running[clip_id]
+                    if not stop.is_set() and self._clips[clip_id].state is ClipState.QUEUED:
+                        self._waiting.append(clip_id)
                     self._changed.notify_all()
 
     def _see_through(self, clip: Clip, stop: threading.Event) -> None:
-        """Work on a clip until it is done or has failed, and that is stored, or ``stop`` is set."""
-        clip = replace(clip, state=ClipState.RUNNING, started_at=self._clock(), frames=0)
-        follower = _Follower(clip, self._log, self._show, stop)
+        """Make an attempt at a clip, and store what came of it, or leave off once ``stop`` is set."""
         try:
-            _patiently(stop, lambda: self._store.save(clip).result())
-            self._show(clip)
-            try:
-                finished = _patiently(stop, lambda: self._run(clip, stop, follower))
-            except ClipFailedError as error:
-                logger.warning("clip %s failed: %s", clip.id, error)
-                _patiently(stop, lambda: self._end_open_events(clip).result())
-                outcome = self._failed(follower.clip, str(error))
-            else:
-                outcome = follower.finish(finished, self._clock())
-            outcome = replace(outcome, size=self._store.result_bytes(clip.id))
+            outcome = self._attempt(clip, stop)
             _patiently(stop, lambda: self._store.save(outcome).result())
         except process.StoppedError:
-            again = self._again(clip)
+            self._end_open_events(clip).result()
             if self._closing.is_set():  # else it was removed
-                self._store.save(again).result()
+                begun = self.get(clip.id).state is ClipState.RUNNING
+                self._store.save(self._again(clip) if begun else clip).result()
             return
-        with suppress(OSError):  # the next start removes it
-            self._store.source(clip.id).unlink(missing_ok=True)
+        if outcome.is_finished:
+            self._store.clear(outcome)
         self._show(outcome)
 
+    def _attempt(self, clip: Clip, stop: threading.Event) -> Clip:
+        """Work on a clip; returns it done, failed, or as it waits for another attempt."""
+        running = replace(clip, state=ClipState.RUNNING, started_at=self._clock(), frames=0)
+        follower = _Follower(running, self._log, self._show, stop)
+        try:
+            finished = _patiently(
+                stop,
+                lambda: self._run(running, stop, follower),
+                lambda reason: self._show(replace(clip, held_up=reason)),
+            )
+        except ClipFailedError as error:
+            logger.warning("clip %s, attempt %d: %s", clip.id, clip.attempt, error)
+            _patiently(stop, lambda: self._end_open_events(clip).result())
+            end = self._crashed if isinstance(error, process.CrashedError) else self._failed
+            return end(follower.clip, str(error))
+        done = follower.finish(finished, self._clock())
+        return replace(done, size=self._store.result_bytes(clip.id))
+
     def _run(self, clip: Clip, stop: threading.Event, follower: _Follower) -> Finished:
-        return process.run(self._task(clip), self.provider, self.limits, stop, follower.hear)
+        task = self._task(clip)
+        self._store.save(clip).result()
+        self._show(clip)
+        return process.run(task, self.provider, self.limits, stop, follower.hear)
 
     def _task(self, clip: Clip) -> ClipTask:
+        """Raises ``StorageError`` while there is no room for the results."""
         with self._changed:
-            left = self.limits.quota_bytes - self._used()
-        left = min(left, self._store.free_bytes() - self.limits.free_bytes) // self.limits.parallel
+            used = self._used()
         return ClipTask(
             source=self._store.source(clip.id),
             folder=self._store.folder(clip.id),
@@ -317,7 +344,7 @@ class ClipQueue:
             video=clip.video,
             options=clip.options,
             memory=self.limits.memory,
-            file_bytes=max(LEAST_FILE_BYTES, left),
+            file_bytes=room.for_results(clip.video, self.limits, used, self._store.free_bytes()),
         )
 
     def _show(self, clip: Clip) -> None:
@@ -365,12 +392,22 @@ class _Follower:
         self._show(self.clip)
 
 
-def _patiently(stop: threading.Event, step: Callable[[], Result]) -> Result:
-    """Take a step, and again as long as disk or machine have no room for it. Raises ``StoppedError``."""
+def _patiently(
+    stop: threading.Event, step: Callable[[], Result], tell: Callable[[str], None] = lambda reason: None
+) -> Result:
+    """Take a step, and again as long as disk or machine have no room for it. Raises ``StoppedError``.
+
+    ``tell`` is given the reason each time; a new one is logged.
+    """
+    told = None
     while True:
         try:
             return step()
         except (StorageError, OSError) as error:
-            logger.warning("a clip waits for room: %s", error)
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            tell(reason)
+            if reason != told:
+                logger.warning("a clip waits for room: %s", error)
+            told = reason
             if stop.wait(AGAIN_SECONDS):
                 raise process.StoppedError from None

@@ -58,9 +58,10 @@ class Clip:
     """A clip at one moment. Times are Unix seconds; ``size`` is bytes on disk, all files together.
 
     ``name`` is what the sender called it, made harmless, for people only: no path is made of it.
-    ``attempt`` counts the times it was begun, ``crashes`` how often the service went down meanwhile.
-    ``fps`` is frames worked on per second of wall clock. ``error`` says why it failed, ``ended_early`` why
-    the results do not cover the whole clip.
+    ``attempt`` counts the times it was begun, ``crashes`` how often its process, or the service, was
+    brought down meanwhile.
+    ``fps`` is frames worked on per second of wall clock. ``held_up`` says why it is not begun though it is
+    its turn, ``error`` why it failed, ``ended_early`` why the results do not cover the whole clip.
     """
 
     id: str
@@ -78,6 +79,7 @@ class Clip:
     duration: float | None = None
     started_at: float | None = None
     finished_at: float | None = None
+    held_up: str | None = None
     error: str | None = None
     ended_early: str | None = None
 

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -39,9 +40,6 @@ class ClipStore:
             return [row[0] for row in db.execute("SELECT document FROM clips ORDER BY created_at, id")]
 
         clips = tuple(_clip(**json.loads(document)) for document in self._database.read(task).result())
-        for clip in clips:
-            if clip.is_finished:  # the service was killed just before it removed the upload
-                self.source(clip.id).unlink(missing_ok=True)
         known = {clip.id for clip in clips}
         for folder in self._folder.iterdir():
             if folder.name.startswith(CLIP_PREFIX) and folder.name not in known:
@@ -65,6 +63,14 @@ class ClipStore:
             lambda db: db.executemany("DELETE FROM clips WHERE id = ?", [(clip_id,) for clip_id in ids])
         ).result()
 
+    def clear(self, clip: Clip) -> None:
+        """Remove what nobody asks for any more: the upload of a clip that is done, or all of a failed one."""
+        if clip.state is ClipState.FAILED:
+            self.discard(clip.id)
+        else:
+            with suppress(OSError):  # the next start removes it
+                self.source(clip.id).unlink(missing_ok=True)
+
     def discard(self, clip_id: str) -> None:
         """Remove the files of a clip that is not, or no longer, recorded."""
         shutil.rmtree(self.folder(clip_id), ignore_errors=True)
@@ -84,7 +90,11 @@ class ClipStore:
         return self.folder(clip_id) / SOURCE
 
     def free_bytes(self) -> int:
-        return shutil.disk_usage(self._folder).free
+        """What the disk has left. Raises ``StorageError`` where the folder is not there."""
+        try:
+            return shutil.disk_usage(self._folder).free
+        except OSError as error:
+            raise StorageError(f"cannot look at the folder of clips: {error.strerror}") from error
 
     def result_bytes(self, clip_id: str) -> int:
         """What a clip takes on disk without its upload."""

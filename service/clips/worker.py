@@ -137,7 +137,8 @@ def _run(task: ClipTask, provider: ModelProvider, tell: Callable[[Report], None]
 
 def _work(pipe: Connection, work: Callable[[Callable[[Report], None]], None], hidden: str = "") -> None:
     leave_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent's to handle, which kills this process
+        signal.signal(number, signal.SIG_IGN)
     with suppress(OSError):
         os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

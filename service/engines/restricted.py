@@ -70,7 +70,8 @@ def check_labels(labels: Sequence[str], available: Sequence[str]) -> None:
     """
     choice = sorted(set(available) - {BACKGROUND})
     if not set(labels) - {BACKGROUND}:
-        raise ConfigurationError(f"no label given; the model has: {', '.join(choice)}")
+        wrong = f"{BACKGROUND} is no label to choose, as it is never an event" if labels else "no label given"
+        raise ConfigurationError(f"{wrong}; the model has: {', '.join(choice)}")
     for label in labels:
         if label not in available:
             near = difflib.get_close_matches(label.lower(), choice, n=1)

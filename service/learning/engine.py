@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
@@ -17,6 +19,9 @@ from service.types import Classifier, Embedder, Image, Judgement, ServedModel
 from service.windows import WindowedClassifier, lanes_of
 
 Floats = npt.NDArray[np.float32]
+
+AGAIN: Final = 5.0
+"""Seconds until what could not be read is tried again."""
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +40,8 @@ class LearnedEngine:
         self._model = model
         self.reference = reference
         self._stamp: tuple[int, int, int] | None = None
+        self._again_at = math.inf
+        self._left_out: dict[str, str] = {}
         self.classes = tuple(embedder.labels)
         self.columns = len(self.classes) + MOST_LABELS
         self.width = len(reference.centre)
@@ -78,17 +85,23 @@ class LearnedEngine:
         return Judgement(self.labels, probabilities, self.shadows, shadows)
 
     def refresh(self) -> bool:
-        """Look whether the index has changed. What cannot be read is logged, and all stays as it was."""
-        stamp = self._store.stamp()
-        if stamp == self._stamp:
+        """Look whether the index has changed. While it cannot be read, all stays as it was.
+
+        A label whose features cannot be read is left out until they can.
+        """
+        stamp, now = self._store.stamp(), time.monotonic()
+        if stamp == self._stamp and now < self._again_at:
             return False
         before = self.labels, self.shadows
-        try:
-            catalogue = self._store.load()
-            self._served, self._shadows = (self._fit(catalogue, state) for state in _ORDER)
-        except StorageError as error:
-            logger.warning("learned labels stay as they are: %s", error)
+        catalogue = self._store.newest()
+        told, self._left_out = self._left_out, {}
+        self._served = self._fit(catalogue, LabelState.SERVED)
+        self._shadows = self._fit(catalogue, LabelState.SHADOW)
+        for name, reason in self._left_out.items():
+            if told.get(name) != reason:
+                logger.error("learned label %s is left out: %s", name, reason)
         self._stamp = stamp
+        self._again_at = now + AGAIN if self._left_out or self._store.is_behind(stamp) else math.inf
         return (self.labels, self.shadows) != before
 
     def _fit(self, catalogue: Catalogue, state: LabelState) -> Prototypes:
@@ -99,16 +112,13 @@ class LearnedEngine:
             try:
                 features = self._store.features(label)
             except StorageError as error:
-                logger.error("learned label %s is left out: %s", label.name, error)
+                self._left_out[label.name] = str(error)
                 continue
             if features.shape[1] != self.width:
-                logger.error("learned label %s is left out: it has features of another network", label.name)
+                self._left_out[label.name] = "it has features of another network"
                 continue
             examples[label.name] = features
         return Prototypes.fit(examples, self.reference)
-
-
-_ORDER: Final = (LabelState.SERVED, LabelState.SHADOW)
 
 
 class LearnedClassifier(WindowedClassifier):
@@ -169,8 +179,8 @@ class LearnedModel:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """All labels as of now. Raises StorageError where what was learned cannot be read."""
-        served = self._store.load().of_state(LabelState.SERVED)
+        """All labels as of now, or as of when what was learned could last be read."""
+        served = self._store.newest().of_state(LabelState.SERVED)
         own = self.base.labels
         return own + tuple(one.name for one in served if one.model == self.name and one.name not in own)
 

@@ -28,7 +28,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import LabelExistsError, LabelNotFoundError, LearningError, StorageError
+from service.errors import (
+    LabelExistsError,
+    LabelNotFoundError,
+    LearningError,
+    StorageError,
+    UnavailableError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +42,7 @@ FORMAT: Final = 1
 INDEX: Final = "labels.json"
 MOST_LABELS: Final = 64
 Floats = npt.NDArray[np.float32]
+Stamp = tuple[int, int, int]
 
 
 class LabelState(StrEnum):
@@ -83,8 +90,11 @@ class LabelStore:
 
     def __init__(self, folder: Path, model: str) -> None:
         self.folder = folder / (re.sub(r"[^\w.-]", "_", model).lstrip(".") or "model")
+        self._newest = Catalogue()
+        self._stamp: Stamp | None = None
+        self._unreadable: Stamp | None = None
 
-    def stamp(self) -> tuple[int, int, int] | None:
+    def stamp(self) -> Stamp | None:
         """Something that differs whenever the index has been replaced; None while there is none."""
         try:
             facts = (self.folder / INDEX).stat()
@@ -93,28 +103,44 @@ class LabelStore:
         return facts.st_ino, facts.st_mtime_ns, facts.st_size
 
     def load(self) -> Catalogue:
-        """Raises StorageError for an index that cannot be read."""
+        """Raises UnavailableError for an index that cannot be read."""
         path = self.folder / INDEX
         try:
             fields = json.loads(path.read_text())
             if fields["format"] != FORMAT:
-                raise StorageError(f"{path} has format {fields['format']}, this version reads {FORMAT}")
+                raise UnavailableError(f"{path} has format {fields['format']}, this version reads {FORMAT}")
             labels = tuple(_label(**entry) for entry in fields["labels"])
             return Catalogue(int(fields["revision"]), labels)
         except FileNotFoundError:
             return Catalogue()
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StorageError(f"{path} cannot be read: {error}") from error
+            raise UnavailableError(f"{path} cannot be read: {error}") from error
+
+    def newest(self) -> Catalogue:
+        """The catalogue as of now, or as it was when its index could last be read; this is logged once."""
+        stamp = self.stamp()
+        if stamp != self._stamp:
+            try:
+                self._newest, self._stamp = self.load(), stamp
+            except UnavailableError as error:
+                if stamp != self._unreadable:
+                    logger.warning("learned labels stay as they are: %s", error)
+                self._unreadable = stamp
+        return self._newest
+
+    def is_behind(self, stamp: Stamp | None) -> bool:
+        """Whether what ``newest`` gave last is older than an index of ``stamp``, which could not be read."""
+        return self._stamp != stamp
 
     def features(self, label: LearnedLabel) -> Floats:
-        """(examples, width). Raises StorageError where they are missing or damaged."""
+        """(examples, width). Raises UnavailableError where they are missing or damaged."""
         path = self.folder / label.id / label.features
         try:
             features: Floats = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise StorageError(f"{path} cannot be read: {error}") from error
+            raise UnavailableError(f"{path} cannot be read: {error}") from error
         if features.ndim != 2 or len(features) != label.examples or not np.isfinite(features).all():
-            raise StorageError(f"{path} does not hold the features of {label.examples} examples")
+            raise UnavailableError(f"{path} does not hold the features of {label.examples} examples")
         return features
 
     def examples(self, label: LearnedLabel) -> list[Path]:

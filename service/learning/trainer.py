@@ -69,13 +69,13 @@ class Trainer:
             raise StoppingError("the service is being stopped; teach it when it is back")
 
     def catalogue(self) -> Catalogue:
-        """All learned labels. Raises StorageError."""
-        return self.model.store.load()
+        """All learned labels, as of when they could last be read."""
+        return self.model.store.newest()
 
     def check(self, name: str, count: int, force: bool) -> None:
         """Refuse early what cannot be learned: for errors see ``learn``."""
         self.model.check_reference()
-        learned = (label.name for label in self.catalogue().labels)
+        learned = (label.name for label in self.model.store.load().labels)
         check_name(name, (*self.model.classes, *learned))
         check_count(count, force)
 
@@ -117,11 +117,7 @@ class Trainer:
         Nothing is waited for; the future raises StorageError.
         """
         name = told.label if isinstance(told, Weighed) else told.message.event.label
-        try:
-            known = {label.name: label.id for label in self.catalogue().labels}
-        except StorageError as error:
-            logger.warning("the trial of %s on stream %s misses something: %s", name, stream, error)
-            return None
+        known = {label.name: label.id for label in self.catalogue().labels}
         if name not in known:
             return None
         if isinstance(told, Weighed):
@@ -130,7 +126,7 @@ class Trainer:
         return self._trials.note(known[name], told.message.phase, event, told.epoch)
 
     def _renew(self) -> None:
-        store, model = self.model.store, self.model
+        store, model, told = self.model.store, self.model, ""
         while not self._closing.is_set():
             try:
                 if any(label.model != model.name for label in store.load().labels):
@@ -141,7 +137,9 @@ class Trainer:
                 logger.error("learned labels of another version are not served: %s", error)
                 return
             except (InferenceError, StorageError) as error:
-                logger.warning("learned labels of another version wait: %s", error)
+                if str(error) != told:
+                    logger.warning("learned labels of another version wait: %s", error)
+                told = str(error)
                 self._closing.wait(RENEW_AGAIN)
             except StoppingError:
                 return

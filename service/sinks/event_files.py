@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from service.checking import checked
 from service.errors import SinkError
 from service.types import Event
 
@@ -121,6 +122,18 @@ def written_for(path: Path, source: str, digest: str | None = None) -> bool:
         and document.get("source") == source
         and document.get("source_digest") == digest
     )
+
+
+def read_events(path: Path, stream: str) -> tuple[Event, ...]:
+    """The events of a stream from their JSON file, rounded as there.
+
+    Raises ``OSError`` where there is no such file, ``ValueError`` where it is not one of this program.
+    """
+    try:
+        rows = json.loads(path.read_bytes())["events"]
+        return tuple(checked(Event, {**row, "stream": stream}) for row in rows)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: not a list of events") from error
 
 
 def to_json(report: EventReport) -> str:

@@ -9,13 +9,13 @@ from typing import Final
 
 from service.errors import OverloadedError
 from service.inference.admission import TOLERANCE, AdmissionSettings, Demand, SteadyCapacity, grants, promised
-from service.streams.records import OnOverload, StreamDefinition, StreamOptions, StreamStatus
+from service.streams.records import OnOverload, StreamDefinition, StreamOptions
 from service.streams.stream import Stream
 from service.types import StreamState
 
 SAME: Final = 0.05
 """A rate that differs by no more than this share of it is not told anew."""
-AWAY: Final = (StreamState.CONNECTING, StreamState.LOST, StreamState.FAILED)
+AWAY: Final = (StreamState.CONNECTING, StreamState.STALLED, StreamState.LOST, StreamState.FAILED)
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +85,7 @@ class Admission:
         budget = self._budget(self._capacity.value)
         demands = [self._demand(stream.definition, stream) for stream in streams]
         self.promised = promised(demands)
-        self.demand = sum(
-            demand.asked if demand.asked != float("inf") else demand.promised for demand in demands
-        )
+        self.demand = sum(demand.asked for demand in demands)
         for stream, demand, rate in zip(streams, demands, grants(demands, budget), strict=True):
             _tell(stream, demand, rate)
         self._note(budget)
@@ -121,30 +119,25 @@ class Admission:
         if status.state is StreamState.ENDED:
             return Demand(0.0, 0.0)
         claim = self.promise(options)
+        # A file has as many frames as it says, at any time; it is played slower where need be.
+        fps = stream.announced_fps if status.is_live is False else status.fps
         if options.rate is not None:
             asked = options.rate
-            if status.is_live is False:  # it has as many frames as it says, at any time
-                asked = min(asked, _pace(status, stream.announced_fps) / options.settings.every)
-        elif status.state in AWAY:
+            if status.is_live is False and fps is not None:
+                asked = min(asked, fps / options.settings.every)
+        elif status.state in AWAY or fps is None:
             asked = claim
         else:
-            asked = _pace(status, stream.announced_fps) / options.settings.every
+            asked = fps / options.settings.every
         return Demand(asked, min(claim, asked))
-
-
-def _pace(status: StreamStatus, announced: float | None) -> float:
-    """Frames per second that come; of a file, which is played slower where need be, those it was made at."""
-    fps = announced if status.is_live is False else status.fps
-    return fps or float("inf")
 
 
 def _tell(stream: Stream, demand: Demand, rate: float) -> None:
     """Tell a stream its rate, where it has changed; one that gets all it asks for is not held back at all."""
     status = stream.status
-    asked = None if demand.asked == float("inf") else demand.asked
     is_held = rate < demand.asked * (1 - TOLERANCE)
     before = stream.pace
     if is_held and before is not None and abs(rate - before) <= SAME * before:
         rate = before
-    if (asked, rate) != (status.asked_rate, status.granted_rate) or is_held != (before is not None):
-        stream.grant(asked, rate, rate if is_held else None)
+    if (demand.asked, rate) != (status.asked_rate, status.granted_rate) or is_held != (before is not None):
+        stream.grant(demand.asked, rate, rate if is_held else None)

@@ -138,9 +138,12 @@ class StreamManager:
             self.admission.divide(self.all())
             return stream
 
-    def change(self, name: str, source: str | None, options: StreamOptions | None) -> Stream:
+    def change(
+        self, name: str, source: str | None, revise: Callable[[StreamOptions], StreamOptions] | None
+    ) -> Stream:
         """Start a stream afresh with another source or other options; no other stream notices.
 
+        ``revise`` makes new options of those that it has when its turn has come, after others' changes.
         Nothing happens where they are those that it has, unless it has ended: then it starts once more.
         Raises ``OperatorStreamError`` for one of the operator's, which would be as before after a restart.
         """
@@ -148,7 +151,7 @@ class StreamManager:
             definition = replace(
                 stream.definition,
                 source=stream.definition.source if source is None else source,
-                options=stream.definition.options if options is None else options,
+                options=stream.definition.options if revise is None else revise(stream.definition.options),
             )
             over = stream.closing.is_set() or stream.status.state is StreamState.ENDED
             if definition == stream.definition and not over:

@@ -130,11 +130,12 @@ class StreamStatus:
     """What is known of a stream at one moment.
 
     ``attempt`` numbers the present try to connect, from 1, and ``next_try_at`` (Unix seconds) is set while
-    it waits for the next. ``fps`` is frames per second that arrive, ``classified_fps`` those classified;
-    ``frame_age`` the seconds from the arrival of the newest classified frame to its label. Since the process
-    started, ``dropped`` frames were never classified nor shown, ``classified`` went through the network, and
-    ``reused`` took over what it had said of an earlier frame that they look like. ``asked_rate`` and
-    ``granted_rate`` are classifications per second: wanted (None where not known yet), and to be had.
+    it waits for the next. ``fps`` is frames per second that arrive (None until two have), ``classified_fps``
+    those classified; ``frame_age`` the seconds from the arrival of the newest classified frame to its label.
+    Since the process started, ``dropped`` frames were never classified nor shown, ``classified`` went through
+    the network, and ``reused`` took over what it had said of an earlier frame that they look like.
+    ``asked_rate`` and ``granted_rate`` are classifications per second: wanted (None where not known yet), and
+    to be had.
     """
 
     name: str

@@ -81,7 +81,8 @@ class Screen:
         settings = options.settings
         window = settings.window_seconds
         if window is None:
-            rates = (fps / settings.every, options.rate, self._outlet.pace)
+            frames = 1 / self._outlet.interval(fps)
+            rates = (frames / settings.every, options.rate, self._outlet.pace)
             window = settings.window / min(rate for rate in rates if rate)
         return settings.enter * window + settings.min_duration + LATENESS
 

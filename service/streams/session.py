@@ -40,8 +40,8 @@ _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds without a frame: a stream stalls after the greater of ``stalled`` and five frame times, and
-    is lost after ``lost``."""
+    """Seconds without a frame: a stream stalls after the greater of ``stalled`` and five frame times, as
+    announced or as they are, and is lost after ``lost``."""
 
     stalled: float = STALLED_AFTER
     lost: float = LOST_AFTER
@@ -128,7 +128,6 @@ class LiveSession:
         return reason
 
     def _follow(self, newest: NewestFrame) -> str | None:
-        stalled_after = max(self._limits.stalled, STALLED_FRAMES / self._source.properties.fps)
         seen_at = time.monotonic()
         while self._outlet.pulse():
             self._apply()
@@ -139,8 +138,10 @@ class LiveSession:
                 silent = time.monotonic() - seen_at
                 if silent >= self._limits.lost:
                     return f"no frame for {silent:.0f} s"
+                interval = self._outlet.interval(self._source.properties.fps)
+                stalled_after = max(self._limits.stalled, STALLED_FRAMES * interval)
                 if silent >= stalled_after:
-                    self._outlet.stand(StreamState.STALLED, f"no frame for {stalled_after:g} s")
+                    self._outlet.stand(StreamState.STALLED, f"no frame for {stalled_after:.2g} s")
                 continue
             except SourceError as error:
                 return str(error)

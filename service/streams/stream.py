@@ -92,7 +92,8 @@ class Stream:
         self._lock = threading.Lock()
         self._logged: tuple[StreamState, str | None] | None = None
         self._status = StreamStatus(name=definition.name, since=clock())
-        # Rises by one per label and, as nothing labels a thousand frames a second, over restarts too.
+        # Rises by one per label and, as nothing labels a thousand frames a second, over restarts too; unless
+        # the clock was set back meanwhile, which costs nobody a label: no subscription is resumed by it.
         self._seq = int(clock() * 1000)
         self._telling = threading.Lock()
         self._channel: Connection | None = None
@@ -110,13 +111,12 @@ class Stream:
         """How many steps of events, and the like, wait for the disk; pictures and labels never do."""
         return self._journal.depth
 
-    def grant(self, asked: float | None, granted: float, pace: float | None) -> None:
+    def grant(self, asked: float, granted: float, pace: float | None) -> None:
         """Show the rate that the stream asks for and has; ``pace`` is what to tell its process to keep to."""
         self._note(asked_rate=asked, granted_rate=granted)
         if pace != self.pace:
             self.pace = pace
             self._tell()
-            self.news.publish(self._status)
 
     def open_channel(self) -> Connection:
         """Listen to a process that is about to start; called by the supervisor."""
@@ -207,7 +207,7 @@ class Stream:
             self._set(state=told.state, reason=told.reason, attempt=told.attempt, next_try_at=next_try_at)
         elif isinstance(told, Opened):
             self.announced_fps = told.fps
-            self._note(is_live=told.is_live, width=told.width, height=told.height, fps=told.fps)
+            self._note(is_live=told.is_live, width=told.width, height=told.height, fps=None)
         elif isinstance(told, Measured):
             self._measure(told)
         elif isinstance(told, Recorded):

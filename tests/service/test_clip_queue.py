@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from service import event_log
-from service.clips import process, queue, store
+from service.clips import process, queue, room, store
 from service.clips.messages import Finished, Happened, Report
 from service.clips.queue import ClipQueue
 from service.clips.records import Clip, ClipLimits, ClipOptions, ClipState, VideoFacts
@@ -77,12 +77,12 @@ def opened(folder: Path, **limits: int) -> Iterator[Queued]:
             one.close()
 
 
-def left_behind(folder: Path) -> Clip:
+def left_behind(folder: Path, video: VideoFacts = VIDEO) -> Clip:
     """A clip of 1000 bytes that another life of the service has taken in."""
     with opened(folder) as queued:
         admission = queued.queue.admit(0)
         admission.source.write_bytes(b"x" * 1000)
-        clip = queued.queue.add(admission, "film.mp4", VIDEO, ClipOptions())
+        clip = queued.queue.add(admission, "film.mp4", video, ClipOptions())
         queued.queue.release(admission)
     return clip
 
@@ -168,9 +168,38 @@ def test_a_clip_that_waits_for_the_disk_outlives_the_service(
         assert event.end_reason is EndReason.EXIT
 
 
-@pytest.mark.parametrize(
-    ("quota", "free", "expected"), [(1000, 70, 30), (70, 1000, 35), (1000, 5, 1), (1000, 1000, 495)]
-)
+@pytest.mark.parametrize("crashes", [1, 2])
+def test_a_clip_whose_process_is_killed_is_worked_on_again(
+    tmp_path: Path, disk: Disk, crashes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, from its upload; a clip that has crashed its process twice fails, and nothing of it is left."""
+    left = [crashes]
+
+    def run(task: ClipTask, *more: Any) -> Finished:
+        finished = working(disk, "never")(task, *more)
+        (task.folder / "annotated.avi.part").touch()
+        if left[0]:
+            left[0] -= 1
+            raise process.CrashedError("the decoding process was ended by signal 9")
+        assert task.source.stat().st_size == 1000
+        return finished
+
+    monkeypatch.setattr(process, "run", run)
+    clip = left_behind(tmp_path)
+    with opened(tmp_path) as queued:
+        queued.queue.start()
+        until(lambda: queued.queue.get(clip.id).is_finished)
+        ended = queued.queue.get(clip.id)
+        assert (ended.attempt, ended.crashes) == (2, crashes)
+        assert queued.store.load() == (ended,)
+        if crashes == 1:
+            assert ended.state is ClipState.DONE
+        else:
+            assert ended.error == "given up after 2 crashes: the decoding process was ended by signal 9"
+            assert (ended.size, queued.queue.folder(clip).exists()) == (0, False)
+
+
+@pytest.mark.parametrize(("quota", "free", "expected"), [(1000, 70, 30), (70, 1000, 35), (1000, 1000, 495)])
 def test_results_leave_the_disk_its_reserve(
     tmp_path: Path,
     disk: Disk,
@@ -193,6 +222,90 @@ def test_results_leave_the_disk_its_reserve(
         queued.queue.start()
         until(lambda: queued.state(clip) is ClipState.DONE)
     assert sizes == [expected]
+
+
+def test_a_clip_waits_until_there_is_room_for_its_video(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays queued, and says why, also over a restart; its upload is kept."""
+    monkeypatch.setattr(process, "run", working(disk, "never"))
+    disk.free = 30 << 20
+    large = VideoFacts(1000, 1000, 10.0, 100)
+    clip = left_behind(tmp_path, large)
+    limits = {"free_bytes": 10 << 20}
+    for _ in range(2):
+        with opened(tmp_path, **limits) as queued:
+            queued.queue.start()
+            until(lambda: queued.queue.get(clip.id).held_up)
+            waiting = queued.queue.get(clip.id)
+            assert waiting.held_up == (
+                "the disk of this service is nearly full: the annotated video needs about 21 MiB"
+            )
+            assert (waiting.state, waiting.attempt) == (ClipState.QUEUED, 1)
+            assert queued.store.source(clip.id).exists()
+    with opened(tmp_path, **limits) as queued:
+        queued.queue.start()
+        until(lambda: queued.queue.get(clip.id).held_up)
+        disk.free += 2 << 20
+        until(lambda: queued.state(clip) is ClipState.DONE)
+        done = queued.queue.get(clip.id)
+        assert (done.held_up, done.attempt) == (None, 1)
+
+
+def test_uploads_leave_room_for_results(tmp_path: Path, disk: Disk) -> None:
+    """However much waits, the next clip can begin: nobody has to make room for it."""
+    with opened(tmp_path, quota_bytes=8000, parallel=2) as queued:
+        queued.queue.admit(7000)
+        with pytest.raises(QuotaError):
+            queued.queue.admit(1)
+        endless = VideoFacts(1920, 1080, 25.0, 1_000_000)
+        limits = queued.queue.limits
+        assert room.for_results(endless, limits, used=7000, free=1 << 40) == 500
+        with pytest.raises(StorageError, match="the space for clips is used up"):
+            room.for_results(endless, limits, used=7002, free=1 << 40)
+        with pytest.raises(StorageError, match="nearly full"):
+            room.for_results(replace(endless, frame_count=None), limits, used=0, free=998)
+
+
+@pytest.mark.parametrize("state", [ClipState.QUEUED, ClipState.RUNNING])
+def test_a_removed_clip_that_cannot_be_forgotten_does_not_wait_for_ever(
+    tmp_path: Path, disk: Disk, state: ClipState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full when it is removed: its files are gone, which is told, and it can be removed again."""
+
+    def run(
+        task: ClipTask, provider: object, limits: object, stop: threading.Event, *more: object
+    ) -> Finished:
+        stop.wait()
+        raise process.StoppedError
+
+    monkeypatch.setattr(process, "run", run)
+    clips = {one: left_behind(tmp_path) for one in (ClipState.RUNNING, ClipState.QUEUED)}
+    clip = clips[state]
+    with opened(tmp_path) as queued:
+        queued.queue.start()
+        until(lambda: queued.state(clips[ClipState.RUNNING]) is ClipState.RUNNING)
+        disk.is_full.set()
+        with pytest.raises(StorageError):
+            queued.queue.remove(clip.id)
+        removed = queued.queue.get(clip.id)
+        assert (removed.state, removed.size) == (ClipState.FAILED, 0)
+        assert removed.error == "its files are removed; remove it once more to have it forgotten"
+        disk.is_full.clear()
+        queued.queue.remove(clip.id)
+        assert clip.id not in [one.id for one in queued.queue.all() + queued.store.load()]
+
+
+def test_an_upload_that_cannot_be_stored_keeps_no_place(tmp_path: Path) -> None:
+    """A disk that is gone for a while does not fill the queue with clips that never came."""
+    with opened(tmp_path, waiting=1) as queued:
+        (tmp_path / "clips").rename(tmp_path / "away")
+        for _ in range(2):
+            with pytest.raises(StorageError, match="No such file or directory") as caught:
+                queued.queue.admit(1)
+            assert str(tmp_path) not in str(caught.value)
+        (tmp_path / "away").rename(tmp_path / "clips")
+        queued.queue.admit(1)
 
 
 def test_what_is_left_of_an_upload_is_removed(tmp_path: Path, disk: Disk) -> None:
@@ -298,13 +411,14 @@ def test_uploads_on_their_way_take_places(tmp_path: Path, disk: Disk) -> None:
 
 
 def test_bytes_that_have_come_count_once(tmp_path: Path, disk: Disk) -> None:
-    """An upload that grows to the quota bit by bit is taken; a byte more is not, nor another beside it."""
+    """An upload that grows bit by bit to what uploads may take is taken; a byte more is not, nor another."""
     with opened(tmp_path, quota_bytes=1000) as queued:
+        most = room.for_uploads(queued.queue.limits)
         admission = queued.queue.admit(0)
-        for size in (600, 900, 1000):
+        for size in (most - 400, most - 100, most):
             queued.queue.grow(admission, size)
         with pytest.raises(QuotaError):
-            queued.queue.grow(admission, 1001)
+            queued.queue.grow(admission, most + 1)
         with pytest.raises(QuotaError):
             queued.queue.admit(1)
 

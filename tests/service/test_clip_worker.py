@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 from pathlib import Path
 
@@ -29,10 +31,18 @@ class Careful(ColourProvider):
         return super().open(batch_size)
 
 
+class Asked(ColourProvider):
+    """The process that opens it is asked to end."""
+
+    def open(self, batch_size: int) -> Classifier:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return super().open(batch_size)
+
+
 class Attempt:
     """Works on a clip of 400 frames whose results may have so many bytes; keeps what it tells."""
 
-    def __init__(self, folder: Path, file_bytes: int) -> None:
+    def __init__(self, folder: Path, file_bytes: int = 1 << 30) -> None:
         self.folder = folder
         self.reports: list[Report] = []
         clip = make_clip(folder / "upload.avi", ["red"] * 400, (320, 240))
@@ -47,12 +57,17 @@ class Attempt:
             file_bytes=file_bytes,
         )
 
-    def run(self) -> Finished:
-        provider, stop = Careful(), threading.Event()
-        return process.run(self._task, provider, ClipLimits(), stop, self.reports.append)
+    def run(self, provider: ColourProvider | None = None) -> Finished:
+        stop = threading.Event()
+        return process.run(self._task, provider or Careful(), ClipLimits(), stop, self.reports.append)
 
     def phases(self) -> list[EventPhase]:
         return [report.message.phase for report in self.reports if isinstance(report, Happened)]
+
+
+def test_a_stop_of_the_service_is_left_to_the_service(tmp_path: Path) -> None:
+    """A signal to stop may reach all processes at once: the clip's waits for what the service makes of it."""
+    assert Attempt(tmp_path).run(Asked()).frames == 400
 
 
 def test_a_full_disk_costs_no_event(tmp_path: Path) -> None:

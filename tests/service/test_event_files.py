@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from service.errors import SinkError
-from service.sinks.event_files import EventReport, to_csv, to_json, to_vtt, write_event_files, written_for
+from service.sinks.event_files import (
+    EventReport,
+    read_events,
+    to_csv,
+    to_json,
+    to_vtt,
+    write_event_files,
+    written_for,
+)
 from service.types import EndReason, Event
 
 EVENTS = (
@@ -73,6 +81,18 @@ def test_writes_three_whole_files(tmp_path: Path) -> None:
         "clip.events.json",
         "clip.events.vtt",
     ]
+
+
+def test_events_are_read_back(tmp_path: Path) -> None:
+    """As they were written; what a process that was taken over may have left instead is no list of events."""
+    path, *_ = write_event_files(tmp_path, "clip", report())
+    events = read_events(path, "clip")
+    assert to_csv(events) == to_csv(EVENTS)
+    assert [event.stream for event in events] == ["clip", "clip"]
+    for text in ("", "[]", "{}", '{"events": [1]}', '{"events": [{"id": 1}]}', "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="not a list of events"):
+            read_events(path, "clip")
 
 
 def test_unwritable_place_is_told(tmp_path: Path) -> None:

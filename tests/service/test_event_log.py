@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -15,9 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service import event_log
-from service.database import Database
+from service.database import READERS, Database
 from service.errors import StorageError
-from service.event_log import HOUR, SCHEMA, Coverage, EventLog, EventQuery, LoggedMessage
+from service.event_log import (
+    HOUR,
+    MOST_ROWS,
+    SCHEMA,
+    Coverage,
+    EventLog,
+    EventQuery,
+    LoggedMessage,
+    Page,
+    _page,
+)
 from service.types import EndReason, Event, EventMessage, EventPhase
 
 
@@ -192,6 +203,13 @@ def test_events_by_the_beginning_of_their_ids(log: EventLog) -> None:
     assert len(log.events("c_1").result()) == 3
 
 
+def test_all_events_of_a_stream(log: EventLog) -> None:
+    """Also of a clip in which more happens than a page of the log holds."""
+    many = [message("c_1", number) for number in range(MOST_ROWS + 200)]
+    log.append(many, model="m 1").result()
+    assert len(log.events("c_1", "c_1-").result()) == len(many)
+
+
 def test_coverage_adds_up_by_hour(log: EventLog) -> None:
     """Watched, dropped and blind seconds add up in the hour to which they belong."""
     start = 1_700_000_000 // HOUR * HOUR
@@ -201,6 +219,19 @@ def test_coverage_adds_up_by_hour(log: EventLog) -> None:
         Coverage("door", start, 15.0, 2.0, 1.0),
         Coverage("door", start + 3600, 7.0, 1.0, 0.5),
     )
+
+
+def test_hours_that_are_asked_for_one_after_the_other_come_once(log: EventLog) -> None:
+    """An hour belongs to a span that has a part of it; one that ends where the span begins does not."""
+    start = 1_700_000_000 // HOUR * HOUR
+    for at in range(start - HOUR, start + 3 * HOUR, HOUR):
+        log.cover("door", at, 1.0, 0.0, 0.0).result()
+
+    def hours(since: float, until: float) -> list[int]:
+        return [(hour.hour - start) // HOUR for hour in log.coverage("door", since, until).result()]
+
+    assert [hours(start + n * HOUR, start + (n + 1) * HOUR) for n in range(2)] == [[0], [1]]
+    assert hours(start + 0.5, start + HOUR + 0.5) == [0, 1]
 
 
 def test_a_task_that_fails_takes_no_other_along(log: EventLog, tmp_path: Path) -> None:
@@ -229,6 +260,47 @@ def test_a_caller_who_has_left_holds_up_nobody(log: EventLog) -> None:
     assert database.write(lambda db: 2).result(5) == 2
 
 
+def read_at_once(log: EventLog) -> list[Page]:
+    """What all readers find, each while the others read."""
+    all_read = threading.Barrier(READERS)
+
+    def task(db: sqlite3.Connection) -> Page:
+        all_read.wait(10)
+        return _page(db, EventQuery())
+
+    futures = [log._database.read(task) for _ in range(READERS)]
+    return [future.result(20) for future in futures]
+
+
+def test_readers_need_no_file_that_is_not_open_yet(log: EventLog, tmp_path: Path) -> None:
+    """Neither a moment without file descriptors nor a file that is gone costs a reader, then or later."""
+    log.append([message("a", 0)], model="m").result()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        assert [page.last for page in read_at_once(log)] == [1] * READERS
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    (tmp_path / "log.db").unlink()
+    assert [page.last for page in read_at_once(log)] == [1] * READERS
+    assert not (tmp_path / "log.db").exists()
+
+
+def test_a_database_of_which_no_reader_can_be_had_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its writer ends too."""
+
+    def fail(database: Database) -> sqlite3.Connection:
+        raise StorageError("unable to open database file")
+
+    threads = set(threading.enumerate())
+    monkeypatch.setattr(Database, "_reading_connection", fail)
+    with pytest.raises(StorageError, match="unable to open"):
+        Database(tmp_path / "log.db", SCHEMA)
+    assert set(threading.enumerate()) <= threads
+
+
 def test_a_full_disk_is_told_and_nothing_announced(log: EventLog) -> None:
     """What could not be committed is announced to nobody; once there is room, all goes on without a hole."""
     heard: list[int] = []
@@ -251,7 +323,7 @@ def test_a_full_disk_is_told_and_nothing_announced(log: EventLog) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from service.database import Database
+from service.database import READERS, Database
 from service.event_log import SCHEMA, EventLog
 from tests.service.test_event_log import message
 with Database(Path(sys.argv[1]), SCHEMA) as database:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -150,12 +151,19 @@ def test_time_that_runs_backwards_is_a_new_beginning() -> None:
 SCENES = (["background"] * 60 + ["red"] * 80 + ["background"] * 60 + ["blue"] * 80) * 2
 
 
+@pytest.mark.parametrize("views", [1, 2])
 @pytest.mark.parametrize("batch_size", [1, 8, 500])
-def test_static_scenes_cost_a_fifth_and_give_the_same_events(batch_size: int) -> None:
+def test_static_scenes_cost_a_fifth_and_give_the_same_events(batch_size: int, views: int) -> None:
     """Acceptance: of scenes that stand still at most a fifth is classified, and no event changes."""
-    plain_sink, gated_sink, model = ListSink(), ListSink(), ColourClassifier()
+    plain_sink, gated_sink, model, plain_model = (
+        ListSink(),
+        ListSink(),
+        ColourClassifier(),
+        ColourClassifier(),
+    )
+    model.views = plain_model.views = views
     options = RunSettings(batch_size=batch_size)
-    plain = run(ListSource(SCENES), "clip", ColourClassifier(), options, [plain_sink])
+    plain = run(ListSource(SCENES), "clip", plain_model, options, [plain_sink])
     gated = run(ListSource(SCENES), "clip", model, replace(options, gate=True), [gated_sink])
     assert plain.events == gated.events
     assert [event.label for event in gated.events] == ["red", "blue"] * 2
@@ -297,11 +305,16 @@ def test_nothing_is_taken_over_from_a_frame_that_was_never_classified() -> None:
 
 @pytest.mark.parametrize("views", [2, 3])
 def test_a_scene_that_passes_is_seen_in_all_views(views: int) -> None:
-    """After what is new the next frames pass too; what is held back in between stays bounded."""
+    """After what is new the next frames pass too; what is held back rests on each view by its share."""
     stills = [scene("red")] * 100
-    times = passed(Gate.for_window(32, None, views), stills)
-    period = 8 + 2 * (views - 1)
-    assert times == [i for i in range(100) if i % period < views]
+    times = passed(Gate(seconds=ENDLESS, frames=8 * views - views, views=views), stills)
+    assert times == [i for i in range(100) if i % (8 * views) < views]
+    assert passed(Gate.for_window(8, None, views), stills) == [
+        i for i in range(100) if i % (2 * views) < views
+    ]
+    by_time = passed(Gate.for_window(8, 1.0, views), stills)
+    held = math.ceil(25 * WEIGHT * views)
+    assert by_time == [i for i in range(100) if i % (held + views - 1) < views]
     changed = passed(Gate(seconds=ENDLESS, views=views), stills[:10] + [scene("blue")] * 10)
     assert changed == [*range(views), *range(10, 10 + views)]
 

@@ -12,11 +12,18 @@ import numpy as np
 import pytest
 
 from models.prototypes import Reference
-from service.errors import LabelExistsError, LabelNotFoundError, LearningError, StorageError
+from service.errors import (
+    LabelExistsError,
+    LabelNotFoundError,
+    LearningError,
+    StorageError,
+    UnavailableError,
+)
 from service.inference.client import RemoteClassifier
 from service.inference.lanes import Run
 from service.inference.queueing import BatchSettings
 from service.inference.server import InferenceListener, InferenceServer, InferenceSettings
+from service.learning import engine as engines
 from service.learning import store as stores
 from service.learning.engine import LearnedClassifier, LearnedEngine
 from service.learning.store import INDEX, LabelState, LabelStore
@@ -178,6 +185,26 @@ def test_a_damaged_label_costs_only_itself(
     (store.folder / amber.id / amber.features).write_bytes(content)
     assert engine_of(store).labels[4:] == ("yellow",)
     assert "learned label amber is left out" in caplog.text
+
+
+@pytest.mark.parametrize("read", ["load", "features"])
+def test_what_cannot_be_read_for_a_moment_is_read_later(
+    store: LabelStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, read: str
+) -> None:
+    """A label does not stay away because a file could not be opened once; that is logged once."""
+    monkeypatch.setattr(engines, "AGAIN", 0.0)
+    engine = engine_of(store)
+    teach(store, "yellow")
+
+    def refuse(*_: object) -> None:
+        raise UnavailableError("too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LabelStore, read, refuse)
+        assert [engine.refresh() for _ in range(3)] == [False] * 3
+    assert len(caplog.records) == 1
+    assert engine.refresh()
+    assert engine.labels[4:] == ("yellow",)
 
 
 def test_a_label_that_cannot_be_stored_leaves_nothing(

@@ -25,7 +25,8 @@ async function begin() {
 }
 
 async function showModel() {
-  const { model, labels } = await call("/about");
+  const { model, labels, scopes } = await call("/about");
+  $("#main").dataset.may = scopes.join(" ");
   $("#about").textContent = `Model ${model}, ${labels.length} labels`;
   $("#labels").replaceChildren(...labels.map((label) => new Option(label)));
   offerLabels(labels);

@@ -82,7 +82,7 @@ function show(clip) {
   $("progress", card).hidden = !busy;
   if (clip.progress === null) $("progress", card).removeAttribute("value");
   else $("progress", card).value = clip.progress;
-  $(".note", card).textContent = clip.error || clip.ended_early
+  $(".note", card).textContent = clip.held_up || clip.error || clip.ended_early
     || `${clip.width}×${clip.height}, ${clip.frames} frames${clip.fps ? `, ${clip.fps} fps` : ""}`;
   $(".player", card).hidden = clip.state !== "done";
   $(".remove", card).textContent = busy ? "Cancel" : "Remove";

@@ -12,11 +12,14 @@ const kind = (schema = {}) => (schemas[nameOf(schema)] || schema).enum?.join(" |
   || schema.type || (schema.anyOf || []).map(kind).join(" | ");
 const told = ({ description = "", default: usual }) =>
   `${description}${usual === undefined ? "" : ` Default: \`${JSON.stringify(usual)}\`.`}`;
-const table = (rows) => {
+const table = (rows, name) => {
   const made = element("table");
   for (const row of rows) made.insertRow().append(...row.map((text) => prose("td", text)));
   const wide = element("div", "", made);
   wide.className = "wide";
+  wide.tabIndex = 0;
+  wide.role = "group";
+  wide.ariaLabel = name;
   return wide;
 };
 
@@ -38,12 +41,12 @@ for (const [path, methods] of Object.entries(description.paths)) {
     const rows = (call.parameters || []).map((one) => [one.name, one.in, kind(one.schema), told({ ...one.schema, ...one })]);
     if (form) rows.push(...fields(form.schema, "form"));
     if (body) rows.push(...fields(schemas[nameOf(body.schema)] || body.schema, "body"));
-    if (rows.length) section.append(table(rows));
+    if (rows.length) section.append(table(rows, `What ${method.toUpperCase()} ${path} takes`));
     section.append(element("p", `Answers: ${Object.keys(call.responses).join(", ")}`));
     document.querySelector("#calls").append(section);
   }
 }
 for (const [name, schema] of Object.entries(schemas)) {
   const rows = Object.entries(schema.properties || {}).map(([field, one]) => [field, kind(one), told(one)]);
-  document.querySelector("#calls").append(element("section", "", element("h2", name), prose("p", schema.description), table(rows)));
+  document.querySelector("#calls").append(element("section", "", element("h2", name), prose("p", schema.description), table(rows, `Fields of ${name}`)));
 }

@@ -4,7 +4,9 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import httpx
 import pytest
 
 from service.api.uploads import MAX_FIELD_BYTES, MAX_FIELDS
+from service.clips.store import ClipStore
 from service.config import RunSettings
 from service.database import Database
 from service.errors import StorageError
@@ -159,6 +162,8 @@ def test_limits_on_size(serve: Serve, clip: Path, tmp_path: Path) -> None:
     ("fields", "word"),
     [
         ({"labels": "purple"}, "purple"),
+        ({"labels": "background"}, "background is no label to choose"),
+        ({"labels": ","}, "no label given"),
         ({"enter": "0.2", "exit": "0.5"}, "exit"),
         ({"window": "0"}, "window"),
         ({"nonsense": "1"}, "nonsense"),
@@ -186,6 +191,29 @@ def test_a_field_given_twice_is_refused(served: Served, clip: Path) -> None:
     answer = served.client.post("/clips", files=files, data={"labels": ["red", "blue"]})
     detail = is_problem(answer, 422)["detail"]
     assert detail == "the field 'labels' is given twice; separate labels by commas"
+
+
+def test_a_clip_keeps_its_events_though_the_log_forgets(served: Served, clip: Path) -> None:
+    """They are kept as long as the clip is, however short the log of events."""
+    clip_id = served.upload(clip).json()["id"]
+    events = served.wait_for(clip_id, "done")["events"]
+    assert len(events) == 2
+    assert served.services.log.forget_before(time.time() + 60) > 0
+    assert served.clip(clip_id)["events"] == events
+
+
+def test_results_that_were_deleted_from_the_disk(served: Served, clip: Path) -> None:
+    """By hand, that is: the sender is told, the clip still shows its state, and what the log has of it."""
+    clip_id = served.upload(clip).json()["id"]
+    done = served.wait_for(clip_id, "done")
+    shutil.rmtree(served.data / "clips" / clip_id)
+    for result in ("annotated", "events", "events?format=csv"):
+        detail = is_problem(served.client.get(f"/clips/{clip_id}/{result}"), 404)["detail"]
+        assert detail == "the results of this clip were deleted from the disk of this service"
+    assert served.clip(clip_id) == done
+    described = served.client.get("/openapi.json").json()["paths"]
+    for result in ("annotated", "events"):
+        assert "404" in described[f"/clips/{{clip_id}}/{result}"]["get"]["responses"]
 
 
 def test_labels_restrict(served: Served, clip: Path) -> None:
@@ -247,7 +275,9 @@ def test_a_clip_that_brings_the_service_down_is_given_up(serve: Serve, clip: Pat
         with serve(ColourProvider(gate=tmp_path / "gate")) as served:
             until(lambda: served.clip(clip_id)["state"] in ("running", "failed"))
             last = served.clip(clip_id)
-    assert (last["state"], "went down 2 times" in last["error"]) == ("failed", True)
+    assert last["state"] == "failed"
+    assert last["error"] == "given up after 2 crashes: the service went down while it worked on this clip"
+    assert list((tmp_path / "data" / "clips").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -260,6 +290,7 @@ def test_a_bad_end_is_told(serve: Serve, clip: Path, provider: ColourProvider, w
         clip_id = served.upload(clip).json()["id"]
         failed = served.wait_for(clip_id, "failed")
         assert word in failed["error"]
+        assert list((served.data / "clips").iterdir()) == []
         is_problem(served.client.get(f"/clips/{clip_id}/annotated"), 409)
         assert served.client.get("/readyz").status_code == 200
 
@@ -286,6 +317,14 @@ def test_a_full_disk_can_be_emptied(served: Served, clip: Path, monkeypatch: pyt
     assert served.client.get(f"/clips/{clip_id}").status_code == 200
     assert served.client.delete(f"/clips/{clip_id}").status_code == 204
     is_problem(served.client.get(f"/clips/{clip_id}"), 404)
+
+
+def test_a_file_that_cannot_be_made_is_told(
+    served: Served, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the disk refuses is the disk's fault, not one of the service that its log has to explain."""
+    monkeypatch.setattr(ClipStore, "make_folder", lambda self, clip_id: None)
+    is_problem(served.upload(clip), 507)
 
 
 def test_old_clips_are_removed(serve: Serve, clip: Path) -> None:

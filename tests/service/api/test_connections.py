@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import resource
 import select
 import socket
 import threading
@@ -154,6 +155,32 @@ def test_the_oldest_unfinished_head_makes_room(serve: Serve) -> None:
         assert answers(served)
 
 
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised", "room"),
+    [
+        (1024, 1 << 20, 3072, 512),
+        (1024, resource.RLIM_INFINITY, 3072, 512),
+        (1024, 4096, 3072, 512),
+        (256, 256, 256, 85),
+    ],
+)
+def test_connections_are_no_more_than_files_that_may_be_open(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    soft: int,
+    hard: int,
+    raised: int,
+    room: int,
+) -> None:
+    """Otherwise idle clients would leave no descriptor for anything else; the operator is told."""
+    limits: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, wanted: limits.append(wanted))
+    assert allow_descriptors(512) == room
+    assert limits == [(raised, hard)]
+    assert ("85 are taken" in caplog.text) == (room < 512)
+
+
 def test_a_body_has_its_time_too(serve: Serve) -> None:
     """A small body that drips is answered with 408; one behind an answer does not keep the connection."""
     with serve(head_seconds=0.5) as served:
@@ -207,9 +234,48 @@ def test_a_client_that_takes_nothing_is_let_go(serve: Serve, monkeypatch: pytest
 
 
 UPGRADE = (
-    b"GET /events?after=0 HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b" HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
+WATCH = b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "rest", "welcome"),
+    [
+        (b"/events?after=0", UPGRADE, b"101"),
+        (b"/streams/own/labels", UPGRADE, b"101"),
+        (b"/streams/own/live.mjpeg", WATCH, b"200"),
+    ],
+)
+def test_no_more_than_allowed_come_in_together(
+    serve: Serve, path: bytes, rest: bytes, welcome: bytes
+) -> None:
+    """A place is taken at the moment of the check, and given back by whoever goes, however early."""
+    streams = {"own": "no-such-file.mp4"}
+    with serve(max_subscribers=3, max_viewers=3, streams=streams) as served:
+        subscribers, viewers = served.services.subscribers, served.services.viewers
+
+        def asking() -> socket.socket:
+            one = dial(served)
+            one.sendall(b"GET " + path + rest)
+            return one
+
+        def answer(one: socket.socket) -> bytes:
+            return one.recv(4096).split()[1]
+
+        def is_welcome() -> bool:
+            with asking() as one:
+                return answer(one) == welcome
+
+        with ExitStack() as stack:
+            crowd = [stack.enter_context(asking()) for _ in range(30)]
+            assert sorted(map(answer, crowd)) == [welcome] * 3 + [b"503"] * 27
+            assert {subscribers.taken, viewers.taken} == {0, 3}
+        for _ in range(30):
+            asking().close()
+        until(is_welcome)
+        until(lambda: subscribers.taken == viewers.taken == 0)
 
 
 def deaf_subscriber(served: Served) -> socket.socket:
@@ -219,8 +285,8 @@ def deaf_subscriber(served: Served) -> socket.socket:
     one = socket.socket()
     one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     one.connect(("127.0.0.1", served.client.base_url.port or 0))
-    one.sendall(UPGRADE)
-    until(lambda: served.services.subscribers() == 1)
+    one.sendall(b"GET /events?after=0" + UPGRADE)
+    until(lambda: served.services.subscribers.taken == 1)
     return one
 
 
@@ -230,7 +296,7 @@ def test_a_subscriber_that_stops_reading_loses_its_place(
     """Who answers no ping is gone at once, whatever is still on its way to it."""
     monkeypatch.setattr(server, "PING_SECONDS", 3.0)
     with serve() as served, deaf_subscriber(served):
-        until(lambda: served.services.subscribers() == 0)
+        until(lambda: served.services.subscribers.taken == 0)
 
 
 def test_a_closed_websocket_ends_though_nobody_reads(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +310,7 @@ def test_a_closed_websocket_ends_though_nobody_reads(serve: Serve, monkeypatch: 
     with serve() as served, deaf_subscriber(served) as one:
         assert is_full.wait(PATIENCE)
         one.sendall(b"\x88\x80mask")
-        until(lambda: served.services.subscribers() == 0)
+        until(lambda: served.services.subscribers.taken == 0)
         until(lambda: is_refused(one))
 
 

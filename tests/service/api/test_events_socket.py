@@ -12,7 +12,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from service.event_log import EventQuery
+from service.errors import StorageError
+from service.event_log import EventLog, EventQuery
 from service.feed import RING_SIZE, Gap
 from tests.service.api.conftest import Serve, Served, until
 from tests.service.test_event_log import message
@@ -155,17 +156,36 @@ def test_shutdown_tells_subscribers(serve: Serve) -> None:
     assert closed.value.rcvd.code in (1001, 1012)
 
 
+def test_a_log_that_cannot_be_read_ends_the_subscription(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client is told to come again, not left with a broken connection."""
+    append(served, "door", range(1))
+    served.services.feed._ring.clear()
+
+    def fail(log: EventLog, query: EventQuery) -> Any:
+        raise StorageError("the database could not be read")
+
+    monkeypatch.setattr(EventLog, "query", fail)
+    with connect(served.socket_url("?after=0")) as socket:
+        receive(socket, 1)
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(timeout=5)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1013
+
+
 def test_subscribers_are_counted_and_limited(serve: Serve) -> None:
     """One more than allowed is refused with a reason; who leaves makes room."""
     with serve(max_subscribers=1) as served:
         with connect(served.socket_url()) as socket:
             receive(socket, 1)
-            until(lambda: served.services.feed.subscribers == 1)
+            until(lambda: served.services.subscribers.taken == 1)
             with pytest.raises(InvalidStatus) as refused:
                 connect(served.socket_url())
             assert refused.value.response.status_code == 503
             assert b"subscribers" in (refused.value.response.body or b"")
-        until(lambda: served.services.feed.subscribers == 0)
+        until(lambda: served.services.subscribers.taken == 0)
         with connect(served.socket_url()) as socket:
             receive(socket, 1)
 

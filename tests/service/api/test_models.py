@@ -258,6 +258,26 @@ def test_pictures_of_a_camera_s_size_are_taken(served: Served) -> None:
     assert all(cv2.imread(str(path)).shape == (360, 640, 3) for path in stored)
 
 
+def test_a_damaged_index_stops_nothing_but_lessons(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All goes on with the labels that the network has; nobody is told where the file lies but the log."""
+    index = tmp_path / "data" / "learned" / "colours" / "labels.json"
+    index.parent.mkdir(parents=True)
+    index.write_text('{"format": 1, "labels": [{')
+    with serve() as served:
+        for path in ("/about", "/models", PATH):
+            assert served.client.get(path).status_code == 200
+        assert served.client.get("/about").json()["labels"] == ["red", "green", "blue", "background"]
+        assert served.upload(make_clip(tmp_path / "clip.avi")).status_code == 202
+        refused = learn(served)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "30")
+        assert str(tmp_path) not in refused.text
+    ours = [one.getMessage() for one in caplog.records if one.name == "service.learning.store"]
+    assert len(ours) == 1
+    assert str(index) in ours[0]
+
+
 def test_only_managers_teach(serve: Serve) -> None:
     """Who may only see or upload can neither add, promote nor drop a label."""
     tokens = [{"name": "up", "token": "u" * 20, "scopes": ["upload"]}]

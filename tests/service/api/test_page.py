@@ -141,21 +141,21 @@ def test_pictures_are_fetched_only_while_somebody_can_see_them(page: Any, served
     """Nothing is encoded for nobody: paused, in a hidden tab or out of view, a picture has no connection."""
     page.goto(served.url)
     card = card_of(page, "court")
-    until(lambda: served.services.viewers() == 1, 60)
+    until(lambda: served.services.viewers.taken == 1, 60)
     pause = card.locator(".pause")
     pause.click()
     expect(pause).to_have_attribute("aria-pressed", "true")
     expect(card.locator(".placeholder")).to_contain_text("paused")
-    until(lambda: served.services.viewers() == 0)
+    until(lambda: served.services.viewers.taken == 0)
     pause.click()
-    until(lambda: served.services.viewers() == 1)
+    until(lambda: served.services.viewers.taken == 1)
     page.evaluate(HIDE, True)
-    until(lambda: served.services.viewers() == 0)
+    until(lambda: served.services.viewers.taken == 0)
     page.evaluate(HIDE, False)
-    until(lambda: served.services.viewers() == 1)
+    until(lambda: served.services.viewers.taken == 1)
     page.set_viewport_size({"width": 360, "height": 300})
     page.locator("footer").scroll_into_view_if_needed()
-    until(lambda: served.services.viewers() == 0)
+    until(lambda: served.services.viewers.taken == 0)
 
 
 def test_a_refused_address_is_told_in_words(page: Any, served: Served, errors: Errors) -> None:
@@ -286,7 +286,7 @@ def test_a_picture_whose_connection_ends_comes_back(page: Any, served: Served) -
     until(lambda: widths.append(page.evaluate(shown)) or (widths[-1] == 160 and len(asked) > 3), 60)
     assert all(dropwhile(lambda width: not width, widths))  # one stays until the next one is there
     card_of(page, "court").locator(".pause").click()
-    until(lambda: served.services.viewers() == 0)
+    until(lambda: served.services.viewers.taken == 0)
 
 
 def test_recordings_are_listed(page: Any, served: Served) -> None:
@@ -367,6 +367,16 @@ def test_the_page_fits_a_phone(page: Any, served: Served) -> None:
         assert page.evaluate(f"{place}.scrollWidth <= {place}.clientWidth")
 
 
+def test_the_description_fits_a_phone_and_is_read_with_the_keyboard(page: Any, served: Served) -> None:
+    """Paths that are longer than the screen break; wide tables are places of their own."""
+    page.set_viewport_size(PHONE)
+    page.goto(f"{served.url}/docs")
+    section = page.locator("section", has=page.get_by_role("heading", name="PATCH /streams/{name}"))
+    table = section.get_by_role("group", name="What PATCH /streams/{name} takes")
+    expect(table).to_have_attribute("tabindex", "0")
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
 def test_a_token_opens_pictures_and_sockets_too(browser: Any, tmp_path: Path, court: Path) -> None:
     """Where tokens are asked for, the page asks once and then shows all, live pictures included."""
     tokens = [{"name": "page", "token": TOKEN, "scopes": ["view"]}]
@@ -381,4 +391,6 @@ def test_a_token_opens_pictures_and_sockets_too(browser: Any, tmp_path: Path, co
         expect(card.locator(".state")).to_have_text("Playing")
         until(lambda: shows_a_picture(card), 60)
         assert TOKEN not in page.url
+        for choice in ("#add", "#upload-form", "text=Teach a label"):  # of which it may see the results alone
+            expect(page.locator(choice)).to_be_hidden()
         page.close()

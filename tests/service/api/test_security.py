@@ -45,6 +45,8 @@ def test_tokens_and_scopes(serve: Serve, clip: Path) -> None:
             assert get(path, headers=bearer("wrong" * 5)).status_code == 401
             assert get(path, headers=bearer(VIEWER)).status_code in (200, 404)
             assert get(path, params={"token": VIEWER}).status_code in (200, 404)
+        for token, scopes in ((VIEWER, ["view"]), (MANAGER, ["manage", "upload", "view"])):
+            assert get("/about", headers=bearer(token)).json()["scopes"] == scopes
         assert get("/clips").headers["www-authenticate"].startswith("Bearer")
         for token, status in ((None, 401), (VIEWER, 403), (UPLOADER, 202), (MANAGER, 202)):
             with clip.open("rb") as file:
@@ -99,6 +101,37 @@ def test_foreign_pages_are_kept_out(served: Served) -> None:
         assert "hello" in one.recv()
 
 
+def test_pages_that_may_call_can_read_every_answer(serve: Serve) -> None:
+    """As browsers have it (CORS): preflights, answers and refusals name the page; any other is refused."""
+    page, foreign = "https://cams.example", "https://evil.example"
+    asking = {"Access-Control-Request-Method": "PATCH"}
+    allowed = "access-control-allow-origin"
+    with serve(tokens=TOKENS, allowed_origins=(page,)) as served:
+        call = served.client.request
+        wanted = {"Access-Control-Request-Headers": "authorization, content-type, range"}
+        preflight = call("OPTIONS", "/streams/own", headers=asking | wanted | {"Origin": page})
+        assert (preflight.status_code, preflight.headers[allowed]) == (200, page)
+        assert "access-control-allow-credentials" not in preflight.headers
+        for method, path, token, body, status in (
+            ("GET", "/about", VIEWER, b"", 200),
+            ("GET", "/streams/own/snapshot.jpg", VIEWER, b"", 404),
+            ("GET", "/about", "wrong" * 5, b"", 401),
+            ("DELETE", "/streams/own", VIEWER, b"", 403),
+            ("POST", "/streams", MANAGER, b" " * 100_000, 413),
+        ):
+            answer = call(method, path, headers=bearer(token) | {"Origin": page}, content=body)
+            assert (answer.status_code, answer.headers[allowed]) == (status, page)
+            assert "Origin" in answer.headers["vary"]
+            assert {"Retry-After", "Content-Range"} <= set(
+                answer.headers["access-control-expose-headers"].split(", ")
+            )
+        for method, more in (("OPTIONS", asking), ("GET", bearer(VIEWER))):
+            answer = call(method, "/about", headers=more | {"Origin": foreign})
+            assert (answer.status_code, allowed in answer.headers) == (403, False)
+            assert answer.headers["content-type"] == "application/problem+json"
+        assert allowed not in call("GET", "/about", headers=bearer(VIEWER)).headers
+
+
 def test_probes_answer_under_any_name(serve: Serve) -> None:
     """Behind a proxy the service knows its public name alone; health checks call it by another."""
     tokens = [{"name": "me", "token": MANAGER, "scopes": ["manage"]}]
@@ -128,7 +161,7 @@ def test_head_is_get_without_its_body(serve: Serve) -> None:
         assert length == str(len(served.client.get("/streams/own/events").content))
         live = head("/streams/own/live.mjpeg")
         assert (live.status_code, live.headers["content-type"][:10]) == (200, "multipart/")
-        until(lambda: served.services.viewers() == 0)
+        until(lambda: served.services.viewers.taken == 0)
         assert head("/streams/none").status_code == 404
         text = served.client.get("/metrics").text
         assert 'http_requests_total{method="HEAD",route="/clips",status="200"} 1.0' in text

@@ -83,6 +83,40 @@ def test_a_mistake_is_told_with_its_entry(tmp_path: Path, text: str, where: str)
     assert str(refused.value).startswith(where)
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "kept"),
+    [
+        ("allowed_hosts", "Cams.example:8000", "cams.example:8000"),
+        ("allowed_hosts", "192.168.0.9", "192.168.0.9"),
+        ("allowed_hosts", "[FE80::1]", "fe80::1"),
+        ("allowed_hosts", "[fe80::1]:8000", "[fe80::1]:8000"),
+        ("allowed_origins", "https://Cams.example:443/", "https://cams.example"),
+        ("allowed_origins", "http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_hosts_and_origins_are_kept_as_browsers_write_them(name: str, given: str, kept: str) -> None:
+    assert getattr(load_settings({name: (given,)}), name) == (kept,)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "right"),
+    [
+        ("allowed_hosts", "https://cams.example", "cams.example:8000"),
+        ("allowed_hosts", "cams.example/", "cams.example:8000"),
+        ("allowed_hosts", "*.cams.example", "cams.example:8000"),
+        ("allowed_origins", "cams.example", "https://cams.example"),
+        ("allowed_origins", "https://cams.example/page", "https://cams.example"),
+        ("allowed_origins", "*", "https://cams.example"),
+    ],
+)
+def test_what_no_host_or_origin_can_be_is_told_at_the_start(name: str, text: str, right: str) -> None:
+    """Otherwise every call would be refused, and nothing would say why."""
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings({name: (text,)})
+    assert str(refused.value).startswith(f"{name}.0: {text!r} is not a")
+    assert right in str(refused.value)
+
+
 def test_a_token_is_for_one_only() -> None:
     """Of two entries with the same text, the scopes of the last would win unseen."""
     token = "0123456789abcdef"

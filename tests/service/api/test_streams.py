@@ -15,7 +15,6 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from service.errors import StoppingError, StreamNotFoundError
-from service.streams.records import StreamOptions
 from tests.service.api.conftest import Serve, Served, make_clip, until
 from tests.service.api.fakes import ColourProvider
 
@@ -157,6 +156,20 @@ def test_what_the_operator_has_defined_only_he_changes(serve: Serve) -> None:
     with serve(**LOOPBACK) as served:
         assert [one["name"] for one in served.client.get("/streams").json()["streams"]] == ["door"]
         assert served.client.delete("/streams/door").status_code == 204
+
+
+def test_an_ended_stream_has_no_picture_to_wait_for(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.streams.SNAPSHOT_SECONDS", 3600.0)
+    film = make_clip(tmp_path / "film.avi", ["red"] * 3)
+    with serve(streams={"own": str(film)}) as served:
+        until(lambda: served.client.get("/streams/own").json()["state"] == "ended")
+        answer = served.client.get("/streams/own/snapshot.jpg")
+        assert (answer.status_code, answer.json()["detail"]) == (
+            503,
+            "there is no picture; the stream is ended",
+        )
 
 
 @pytest.mark.parametrize("path", ["..%2f..%2fvideo-events.db", "x.avi", "%2e%2e%2f%2e%2e%2fvideo-events.db"])
@@ -307,7 +320,7 @@ def test_changes_while_the_service_stops(serve: Serve) -> None:
         calls = [
             manager.close,
             lambda: manager.remove("a"),
-            lambda: manager.change("b", None, StreamOptions(view_rate=5.0)),
+            lambda: manager.change("b", None, lambda options: replace(options, view_rate=5.0)),
             lambda: manager.add(extra),
         ]
         with ThreadPoolExecutor(len(calls)) as threads:

@@ -59,7 +59,7 @@ def picture(kind: str, number: int, size: tuple[int, int] = SIZE) -> Image:
 
 
 class Camera:
-    """Motion JPEG over HTTP at 20 frames per second; what it shows and how it behaves can be changed.
+    """Motion JPEG over HTTP, a frame every ``interval`` seconds; what it shows and does can be changed.
 
     ``mode`` is a kind of ``picture``, or ``hang`` (connected, says nothing), ``closed`` (hangs up, refuses),
     ``locked`` (wants a password). ``elsewhere`` is an address to send everybody to.
@@ -71,6 +71,7 @@ class Camera:
         self.hosts: list[str | None] = []
         self.size = SIZE
         self.sent = 0
+        self.interval = 0.05
         camera = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -114,7 +115,7 @@ class Camera:
                     jpeg = cv2.imencode(".jpg", picture(self.mode, self.sent, self.size))[1].tobytes()
                     head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                     request.wfile.write(head.encode() + jpeg + b"\r\n")
-                time.sleep(0.05)
+                time.sleep(self.interval)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,7 +26,7 @@ class FakeStream:
     pace: float | None = None
     paces: list[float | None] = field(default_factory=list)
 
-    def grant(self, asked: float | None, granted: float, pace: float | None) -> None:
+    def grant(self, asked: float, granted: float, pace: float | None) -> None:
         self.status = replace(self.status, asked_rate=asked, granted_rate=granted)
         if pace != self.pace:
             self.pace = pace
@@ -38,7 +37,9 @@ def definition(name: str = "new", rate: float | None = None, **options: Any) -> 
     return StreamDefinition(name=name, source="x", options=StreamOptions(rate=rate, **options))
 
 
-def stream(rate: float | None = None, *, is_live: bool = True, fps: float = 25.0, **options: Any) -> Any:
+def stream(
+    rate: float | None = None, *, is_live: bool = True, fps: float | None = 25.0, **options: Any
+) -> Any:
     status = StreamStatus(name="s", state=StreamState.LIVE, is_live=is_live, fps=fps)
     return FakeStream(definition("s", rate, **options), status)
 
@@ -120,13 +121,12 @@ def test_all_are_lowered_alike_and_raised_again(
 
 def test_who_is_away_leaves_its_share_to_others(admit: Callable[..., Admission]) -> None:
     """A lost camera needs nothing now, but its promise is kept for it; a file that has ended has none."""
-    lost, ended, left = stream(), stream(20.0, is_live=False), stream(fps=math.inf)
+    lost, ended, left = stream(), stream(20.0, is_live=False), stream(fps=200.0)
     lost.status = replace(lost.status, state=StreamState.LOST)
     ended.status = replace(ended.status, state=StreamState.ENDED)
     admission = admit(100, lost, ended, left)
     assert (lost.status.granted_rate, ended.status.granted_rate) == (1, 0)
     assert left.status.granted_rate == 89
-    assert left.status.asked_rate is None  # not known
     assert admission.promised == 2
 
 
@@ -146,3 +146,13 @@ def test_who_classifies_every_fifth_frame_asks_for_a_fifth(admit: Callable[..., 
     admission = admit(100, camera, film)
     assert [one.status.asked_rate for one in (camera, film)] == [5, 5]
     assert admission.demand == 10
+
+
+def test_who_sends_nothing_at_present_takes_nothing_from_others(admit: Callable[..., Admission]) -> None:
+    """A camera that stalls, or whose rate is not known yet, asks for what it is promised and no more."""
+    stalled, new, left = stream(fps=0.3), stream(fps=None), stream(fps=200.0)
+    stalled.status = replace(stalled.status, state=StreamState.STALLED)
+    admission = admit(100, stalled, new, left)
+    assert [one.status.asked_rate for one in (stalled, new, left)] == [1, 1, 200]
+    assert [one.pace for one in (stalled, new, left)] == [None, None, 88]
+    assert (admission.demand, admission.promised) == (202, 3)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from service.errors import StoppingError
 from service.event_log import EventLog
 from service.streams import store
 from service.streams.manager import StreamLimits, StreamManager
-from service.streams.records import StreamDefinition
+from service.streams.records import StreamDefinition, StreamOptions
 from service.streams.store import StreamStore
 from service.supervisor import ChildSpec, ChildState, ChildStatus
 from tests.service.live import ColourModel
@@ -78,6 +80,24 @@ def test_a_stream_whose_process_does_not_end_can_be_changed_once_it_has(
     supervisor.stuck = False
     assert manager.change("door", SECOND, None) is manager.get("door")
     assert supervisor.started == {"stream door": SECOND}
+
+
+def test_changes_at_once_are_made_one_on_top_of_the_other(manager: StreamManager) -> None:
+    """Each of them was told that it was made: none may be lost to another that had looked before."""
+    manager.add(StreamDefinition(name="door", source=FIRST))
+    with ThreadPoolExecutor(2) as threads:
+        others = []
+
+        def first(options: StreamOptions) -> StreamOptions:
+            others.append(threads.submit(manager.change, "door", None, second))
+            return replace(options, rate=3.0)
+
+        def second(options: StreamOptions) -> StreamOptions:
+            return replace(options, view_rate=5.0)
+
+        manager.change("door", None, first)
+        others[0].result(30)
+    assert manager.get("door").definition.options == StreamOptions(rate=3.0, view_rate=5.0)
 
 
 def test_a_name_is_free_once_its_process_has_gone(

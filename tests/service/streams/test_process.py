@@ -46,6 +46,7 @@ from service.streams.outlet import Sender
 from service.streams.playback import PacedSource
 from service.streams.process import StreamTask, run_stream
 from service.streams.records import Record, StreamOptions
+from service.streams.session import Limits
 from service.supervisor import ChildSpec, ChildStatus, Supervisor
 from service.types import EndReason, EventPhase, StreamState
 from tests.service.fakes import read_video
@@ -265,6 +266,23 @@ def test_a_stalled_camera_goes_on(cam: Camera) -> None:
         stream.wait_for_state(LIVE, at)
         assert len(stream.all(Opened)) == 1
         assert not stream.phases(EventPhase.ENDED)
+
+
+def test_a_camera_slower_than_it_announces_is_live(cam: Camera) -> None:
+    """Of 25 frames a second it sends three: no pause between them is told, its falling silent is."""
+    cam.interval = 0.33
+    stream = Running(replace(task_of(cam.address), limits=Limits(stalled=0.1, lost=4.0)), BrightModel())
+    try:
+        wait_until(lambda: any(measured.fps for measured in stream.all(Measured)))
+        wait_until(lambda: stream.states[-1] is LIVE)
+        at, count = len(stream.states), len(stream.labels())
+        wait_until(lambda: len(stream.labels()) >= count + 4)
+        assert stream.states[at:] == []
+        cam.mode = "hang"
+        stream.wait_for_state(StreamState.STALLED, at)
+    finally:
+        stream.stop()
+    assert stream.all(Opened) == [Opened(96, 64, 25.0, True)]
 
 
 def test_a_wrong_password_is_a_failure_that_mends_itself(cam: Camera) -> None:

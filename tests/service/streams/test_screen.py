@@ -22,17 +22,19 @@ CAMERA = 5.0
 """Frames per second."""
 
 
-@pytest.mark.parametrize("pace", [None, 1.0])
+@pytest.mark.parametrize("limit", ["rate", "pace", "frames"])
 def test_a_recording_begins_before_its_event_however_late_that_is_known(
-    tmp_path: Path, pace: float | None
+    tmp_path: Path, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Classified once a second, as it asked or as it is granted, an event is known 20 s after its start."""
+    """Classified once a second, as it asked, as it is granted or as frames come, it is known after 20 s."""
     ours, theirs = socket.socketpair()
     here, there = multiprocessing.Pipe()
     outlet = Outlet(Child(theirs), there)
-    outlet.pace = pace
+    outlet.pace = 1.0 if limit == "pace" else None
+    if limit == "frames":
+        monkeypatch.setattr(outlet, "interval", lambda announced: 1.0)
     settings = RunSettings()
-    options = StreamOptions(settings=settings, rate=None if pace else 1.0, record=Record.EVENTS)
+    options = StreamOptions(settings=settings, rate=1.0 if limit == "rate" else None, record=Record.EVENTS)
     screen = Screen(outlet, options, tmp_path, CAMERA)
     interpreter = Interpreter("camera.1", ("a", "background"), settings)
     delay = 0.0

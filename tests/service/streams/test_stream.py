@@ -169,7 +169,7 @@ def test_a_process_that_does_not_read_holds_up_nobody(stream: Stream) -> None:
     def come_and_go() -> None:
         for number in range(1000):
             stream.pictures._count(+1)
-            stream.grant(None, None, float(number))
+            stream.grant(1000.0, 1.0, float(number))
             stream.pictures._count(-1)
         stream.pictures._count(+1)
 
@@ -183,6 +183,15 @@ def test_a_process_that_does_not_read_holds_up_nobody(stream: Stream) -> None:
             process.send_bytes(encode(TOLD[1]))
             assert process.poll(10)
             heard.append(decode(process.recv_bytes()))
+
+
+def test_a_rate_that_changes_is_no_change_of_state(stream: Stream) -> None:
+    """Rates change by the second on a busy machine; subscribers to labels hear of states."""
+    stream.grant(25.0, 2.0, 2.0)
+    assert (stream.status.asked_rate, stream.status.granted_rate, stream.pace) == (25.0, 2.0, 2.0)
+    assert stream.news.newest is None
+    stream._hear(Standing(StreamState.LIVE))
+    assert stream.news.newest == stream.status
 
 
 def test_definitions_are_remembered(database: Database) -> None:
