@@ -74,12 +74,13 @@ class Lanes:
     def begin(self, batch: Sequence[Ticket], inputs: npt.NDArray[np.uint8]) -> None:
         """Start on (N, h, w, 3) ``inputs``, which stay as they are until the batch is finished."""
         now = time.monotonic()
-        outcome = self._threads.submit(self._work, inputs)
-        self._running.append(Run(batch, now, outcome))
-        together = self._unfinished
+        beside = self._unfinished  # before it begins, as all may be through a moment later
+        begun = Run(batch, now, self._threads.submit(self._work, inputs))
+        self._running.append(begun)
+        together = [*beside, begun]
         for run in together:
             run.together = max(run.together, len(together))
-        outcome.add_done_callback(self._wake)
+        begun.outcome.add_done_callback(self._wake)
 
     def finished(self) -> Iterator[Run]:
         """Batches that are through, as far as none is missing before them."""

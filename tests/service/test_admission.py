@@ -110,7 +110,7 @@ def test_capacity_follows_the_batches_that_run(sizes: list[int], slowness: float
     for estimate in (padding, flexible):
         if known:
             assert estimate.now == pytest.approx(80 / slowness, rel=0.01)
-        assert 80 / slowness / 2.01 <= estimate.now <= 80 / slowness * 2.01 or not known
+        assert 80 / slowness / 2.01 <= estimate.now <= 80 / slowness * 2.01
 
 
 def test_one_hiccup_changes_nothing() -> None:
@@ -137,3 +137,43 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, float]) -> No
     """A mistyped share is told at once."""
     with pytest.raises(ConfigurationError, match=next(iter(settings))):
         AdmissionSettings(**settings).check()
+
+
+def test_a_gain_begins_anew_after_a_loss() -> None:
+    """What was measured before the network slowed down says nothing about it now."""
+    steady = SteadyCapacity(patience=10)
+    updates = [(60, 0), (80, 1), (50, 2), (80, 11.5), (80, 21), (80, 21.5)]
+    assert [steady.update(measured, now) for measured, now in updates] == [60, 60, 50, 50, 50, 80]
+
+
+def test_a_gain_has_to_last_ten_seconds() -> None:
+    """Unless something else is said."""
+    steady = SteadyCapacity()
+    assert [steady.update(measured, now) for measured, now in ((50, 0), (80, 1), (80, 10.9))] == [50] * 3
+    assert steady.update(80, 11) == 80
+
+
+def test_a_size_between_two_tells_only_what_is_certain() -> None:
+    """As long as it may cost as much as the next larger one or less, its time is no sign of a change."""
+    estimate = CapacityEstimate(WARM_UP)
+    for number in range(40):
+        estimate.note(3, 0.04, number)
+    assert estimate.now == pytest.approx(80)
+
+
+def test_a_few_batches_are_no_measurement() -> None:
+    """The first ones after the start, when everything else starts too, do not make anyone's rate."""
+    estimate = CapacityEstimate(WARM_UP)
+    for number in range(8):
+        estimate.note(8, 1.0, number)
+    assert estimate.now == pytest.approx(80)
+    estimate.note(8, 1.0, 8)
+    assert estimate.now == pytest.approx(8)
+
+
+def test_a_warm_up_without_order_makes_sense() -> None:
+    """No batch is taken to be quicker than a smaller one, or to take no time; a time just met is met."""
+    estimate = CapacityEstimate({1: 0.0, 2: 0.04, 4: 0.02, 8: 0.08})
+    assert [estimate.seconds(size) for size in (2, 4, 8)] == [0.04, 0.04, 0.08]
+    assert 0 < estimate.seconds(1) < 0.001
+    assert [estimate.largest_within(seconds) for seconds in (0.08, 0.04)] == [8, 4]

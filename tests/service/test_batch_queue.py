@@ -192,3 +192,25 @@ def test_uploads_keep_batches_short_while_there_are_live_streams() -> None:
     assert [client for client, _ in taken(queue)] == [1] * 5
     queue.disconnect(1)
     assert len(queue.take(0.0)) == 8
+
+
+def test_who_comes_late_or_back_gets_no_more_than_the_others() -> None:
+    """Time at which a client wanted nothing is not made up for: it takes turns from where the others are."""
+    queue = queue_of(LIVE, LIVE, max_batch=3)
+    for _ in range(10):
+        queue.submit(0, 3, 0.0)
+        queue.take(0.0)
+    queue.connect(2, LIVE)
+    for client in range(3):
+        queue.submit(client, 3, 0.0)
+    assert [sorted(client for client, _ in taken(queue)) for _ in range(3)] == [[0, 1, 2]] * 3
+
+
+def test_nobody_is_waited_for_in_vain() -> None:
+    """A client that is alone, and a batch that is full beside a client that is idle, are due at once."""
+    alone = queue_of(LIVE)
+    alone.submit(0, 1, 5.0)
+    assert alone.due_at() == float("-inf")
+    beside = queue_of(LIVE, LIVE, max_batch=4)
+    beside.submit(0, 4, 5.0)
+    assert beside.due_at() == float("-inf")

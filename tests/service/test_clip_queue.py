@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from service.clips.records import Clip, ClipLimits, ClipOptions, ClipState, Vide
 from service.clips.store import ClipStore
 from service.clips.worker import ClipTask
 from service.database import Database
-from service.errors import QuotaError, StoppingError, StorageError
+from service.errors import ClipFailedError, QueueFullError, QuotaError, StoppingError, StorageError
 from service.event_log import EventLog
 from service.types import EndReason, Event, EventMessage, EventPhase
 from tests.service.api.conftest import make_clip, until
@@ -327,3 +328,108 @@ def test_an_examination_ends_with_the_service(tmp_path: Path) -> None:
         queued.queue.close()
         with pytest.raises(StoppingError):
             queued.queue.examine(clip, "clip.avi")
+
+
+def test_a_clip_that_fails_leaves_no_event_open(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its process had begun to tell is ended, as nobody else will end it."""
+
+    def run(task: ClipTask, *more: Any) -> Finished:
+        event = Event(f"{task.stream}-000001", "?", "red", 1.0, None, 0.9, 0.9, 0.1)
+        more[-1](Happened(EventMessage(0, EventPhase.STARTED, event)))
+        raise ClipFailedError("it cannot be decoded")
+
+    monkeypatch.setattr(process, "run", run)
+    clip = left_behind(tmp_path)
+    with opened(tmp_path) as queued:
+        queued.queue.start()
+        until(lambda: queued.state(clip) is ClipState.FAILED)
+        (event,) = queued.log.events(clip.id).result()
+        assert event.end_reason is EndReason.SOURCE_LOST
+
+
+@dataclass
+class Slow:
+    """Plays the process of a clip that takes a while to end once it is stopped."""
+
+    began: threading.Event = field(default_factory=threading.Event)
+    may_end: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def run(
+        self, task: ClipTask, provider: object, limits: ClipLimits, stop: threading.Event, *more: Any
+    ) -> Finished:
+        self.began.set()
+        assert stop.wait(10)
+        self.may_end.wait(10)
+        self.ended.set()
+        raise process.StoppedError
+
+
+def test_a_clip_is_removed_when_its_process_is_gone(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not before: it would go on writing into a folder that is no more."""
+    slow = Slow()
+    monkeypatch.setattr(process, "run", slow.run)
+    clip = left_behind(tmp_path)
+    with opened(tmp_path) as queued:
+        queued.queue.start()
+        assert slow.began.wait(10)
+        threading.Timer(0.1, slow.may_end.set).start()
+        queued.queue.remove(clip.id)
+        assert slow.ended.is_set()
+        assert not queued.store.folder(clip.id).exists()
+
+
+def test_a_removed_clip_does_not_come_back(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its process ended only after it was forgotten; only who is shut down is queued again."""
+    slow = Slow()
+    monkeypatch.setattr(process, "run", slow.run)
+    monkeypatch.setattr(queue, "STOP_SECONDS", 0.0)
+    clip = left_behind(tmp_path)
+    with opened(tmp_path) as queued:
+        queued.queue.start()
+        assert slow.began.wait(10)
+        queued.queue.remove(clip.id)
+        slow.may_end.set()
+        until(lambda: not queued.queue._running)
+        assert queued.store.load() == ()
+
+
+def test_uploads_on_their_way_take_places(tmp_path: Path, disk: Disk) -> None:
+    """As many as may wait may come in at once; one that is broken off gives its place back."""
+    with opened(tmp_path, waiting=1) as queued:
+        admission = queued.queue.admit(0)
+        with pytest.raises(QueueFullError):
+            queued.queue.admit(0)
+        queued.queue.release(admission)
+        queued.queue.release(queued.queue.admit(0))
+
+
+def test_bytes_that_have_come_count_once(tmp_path: Path, disk: Disk) -> None:
+    """An upload that grows bit by bit to what uploads may take is taken; a byte more is not, nor another."""
+    with opened(tmp_path, quota_bytes=1000) as queued:
+        most = room.for_uploads(queued.queue.limits)
+        admission = queued.queue.admit(0)
+        for size in (most - 400, most - 100, most):
+            queued.queue.grow(admission, size)
+        with pytest.raises(QuotaError):
+            queued.queue.grow(admission, most + 1)
+        with pytest.raises(QuotaError):
+            queued.queue.admit(1)
+
+
+def test_a_clip_is_kept_from_its_end_on(tmp_path: Path, disk: Disk) -> None:
+    """However long it has waited and was worked on, its results stay as long as promised."""
+    clip = left_behind(tmp_path)
+    with opened(tmp_path, keep_seconds=3600) as queued:
+        done = replace(clip, state=ClipState.DONE, created_at=1.0, finished_at=time.time())
+        for one in (done, replace(done, id="clip_old", finished_at=2.0)):
+            queued.store.save(one).result()
+        queued.queue.start()
+        queued.queue.tidy()
+        assert [one.id for one in queued.queue.all()] == [clip.id]

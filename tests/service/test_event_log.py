@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service import event_log
 from service.database import READERS, Database
 from service.errors import StorageError
 from service.event_log import (
@@ -376,3 +377,46 @@ def test_kill_loses_nothing_that_was_announced(tmp_path: Path) -> None:
             seqs = [row[2] for row in rows if row[1] == name]
             assert seqs == list(range(1, len(seqs) + 1))
     assert len(announced) > 200
+
+
+def test_coverage_is_kept_as_long_as_messages(log: EventLog) -> None:
+    """Of the hours those go that were over before the messages that are kept; the one in between stays."""
+    start = 1_700_000_000 // HOUR * HOUR
+    for at in (start, start + HOUR, start + 2 * HOUR):
+        log.cover("door", at, 10.0, 0.0, 0.0).result()
+    log.forget_before(start + 1.5 * HOUR)
+    kept = log.coverage("door", start, start + 3 * HOUR).result()
+    assert [one.hour for one in kept] == [start + HOUR, start + 2 * HOUR]
+
+
+def test_no_event_ends_before_it_was_reported(log: EventLog, clock: Clock) -> None:
+    """Also where the clock was set back meanwhile, by which its age would be below zero."""
+    log.append([message("a", 3, EventPhase.STARTED)], model="m", epoch=clock.now + 3600).result()
+    (ended,) = log.end_open_events(EndReason.SOURCE_LOST).result()
+    assert ended.message.event.end_pts == 3.25
+
+
+def test_the_end_of_a_time_span_is_not_part_of_it(log: EventLog, clock: Clock) -> None:
+    """So that one span after the other gives each message, and each hour, once."""
+    hour = int(clock.now // HOUR) * HOUR
+    log.append([message("a", 1)], model="m").result()
+    log.cover("a", hour, 10.0, 0.0, 0.0).result()
+    for span, found in ({"until": clock.now}, 0), ({"since": clock.now, "until": clock.now + 1}, 1):
+        assert len(log.query(EventQuery(**span)).result().messages) == found
+    assert [len(log.coverage("a", hour - HOUR, until).result()) for until in (hour, hour + 1)] == [0, 1]
+
+
+def test_no_query_is_without_a_limit(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a large number nor one below zero, which SQLite takes for none, gives more than a page."""
+    monkeypatch.setattr(event_log, "MOST_ROWS", 3)
+    log.append([message("a", number) for number in range(5)], model="m").result()
+    found = [len(log.query(EventQuery(limit=limit)).result().messages) for limit in (10**9, -1)]
+    assert found == [3, 0]
+
+
+def test_the_end_of_one_event_leaves_others_open(log: EventLog) -> None:
+    """What goes on beside it is still ended when its process is lost."""
+    log.append([message("a", number, EventPhase.STARTED) for number in (1, 2)], model="m").result()
+    log.append([message("a", 1)], model="m").result()
+    (ended,) = log.end_open_events(EndReason.SOURCE_LOST).result()
+    assert ended.message.event.id == "a-000002"

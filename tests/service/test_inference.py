@@ -10,20 +10,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from service.engines.restricted import RestrictedClassifier
 from service.errors import InferenceFullError, InferenceLostError
+from service.inference import server
+from service.inference.capacity import CapacityEstimate
 from service.inference.client import RemoteClassifier, read_statistics
 from service.inference.queueing import BatchSettings, Priority
-from service.inference.server import InferenceListener, InferenceSettings
-from service.inference.wire import Hello, InferenceAddress, Purpose, Request
+from service.inference.server import InferenceListener, InferenceServer, InferenceSettings
+from service.inference.wire import Answer, Hello, InferenceAddress, Purpose, Request
 from service.supervisor import ChildSpec, ChildState, Supervisor
 from tests.service.children import (
+    PATIENCE,
     QUICK,
     BrightnessClassifier,
     SideBySide,
@@ -37,6 +44,8 @@ from tests.service.children import (
     wait_until,
 )
 from tests.service.live import TIMED
+
+SOCKET = (socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 class Service:
@@ -277,6 +286,7 @@ def test_no_more_clients_than_there_is_room_for(service: Service) -> None:
 )
 def test_who_breaks_the_rules_is_shown_out(quiet_service: Service, messages: list[bytes]) -> None:
     """One bad client costs itself the connection, and nobody else anything."""
+    pid = quiet_service.pid()
     with connect(quiet_service.address) as healthy:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as bad:
             bad.settimeout(15)
@@ -287,6 +297,7 @@ def test_who_breaks_the_rules_is_shown_out(quiet_service: Service, messages: lis
                 pass
         assert brightness(healthy, 3) == [3]
         wait_until(lambda: quiet_service.clients() == 1)
+        assert {int(row[2]) for row in healthy.classify(inputs_of(1))} == {pid}
 
 
 @pytest.fixture(scope="module")
@@ -353,3 +364,78 @@ def test_nothing_is_left_in_the_process_that_serves_streams() -> None:
     cycle()
     assert holds_no_more(os.getpid(), before)
     assert threading.active_count() <= threads
+
+
+@contextmanager
+def stepping(load: Callable[[], BrightnessClassifier] = BrightnessClassifier) -> Iterator[InferenceAddress]:
+    """A server in a thread of this process, which waits long for who is idle."""
+    stop = threading.Event()
+    batching = BatchSettings(max_wait=0.05)
+    with (
+        InferenceListener() as listener,
+        InferenceServer(listener.socket, load(), InferenceSettings(batching=batching)) as server,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        running = threads.submit(lambda: [server.step(0.02) for _ in iter(stop.is_set, True)])
+        try:
+            yield listener.address
+        finally:
+            stop.set()
+            running.result(PATIENCE)
+
+
+def test_a_clock_ahead_makes_nobody_wait() -> None:
+    """A client whose clock, or whose lie, is of the future is served in its turn, beside an idle one too."""
+    with stepping() as address, connect(address), socket.socket(*SOCKET) as ahead:
+        ahead.settimeout(PATIENCE)
+        ahead.connect(address.name)
+        for message in (Hello(Purpose.LIVE, 1).pack(), Request(7, 1, 1, 1e12).pack()):
+            ahead.send(message)
+            answer = ahead.recv(65536)
+        assert Answer.unpack(answer).number == 7
+
+
+def test_strangers_take_only_so_much_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that say nothing are closed beyond a limit; those within it may still speak."""
+    monkeypatch.setattr(server, "MAX_STRANGERS", 2)
+    with stepping() as address, ExitStack() as stack:
+        strangers = [stack.enter_context(socket.socket(*SOCKET)) for _ in range(3)]
+        for one in strangers:
+            one.settimeout(PATIENCE)
+            one.connect(address.name)
+        assert strangers[2].recv(65536) == b""
+        strangers[0].send(Hello(Purpose.LIVE, 1).pack())
+        assert strangers[0].recv(65536)
+
+
+def test_an_answer_to_another_request_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes too late, or twice, costs a second attempt and puts no wrong label on a frame."""
+    right, wrong = InferenceServer._answer, iter([True])
+
+    def answer(self: InferenceServer, client: Any) -> Answer:
+        given = right(self, client)
+        return replace(given, number=given.number - 1) if next(wrong, False) else given
+
+    monkeypatch.setattr(InferenceServer, "_answer", answer)
+    with stepping() as address, connect(address) as classifier:
+        assert brightness(classifier, 5, 6) == [5, 6]
+        assert read_statistics(address).retried_inputs == 2
+
+
+class Together(SideBySide):
+    """Whose lanes wait for each other."""
+
+    barrier = threading.Barrier(2)
+
+    def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        self.barrier.wait(PATIENCE)
+        return super().classify(inputs)
+
+
+def test_capacity_counts_what_runs_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two lanes that are busy at once do two inputs in that time, not one."""
+    sizes: list[int] = []
+    monkeypatch.setattr(CapacityEstimate, "note", lambda self, size, *_: sizes.append(size))
+    with stepping(Together) as address, connect(address) as classifier:
+        assert brightness(classifier, 5, 6) == [5, 6]
+    assert sizes == [2, 2]

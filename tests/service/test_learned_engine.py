@@ -20,6 +20,7 @@ from service.errors import (
     UnavailableError,
 )
 from service.inference.client import RemoteClassifier
+from service.inference.lanes import Run
 from service.inference.queueing import BatchSettings
 from service.inference.server import InferenceListener, InferenceServer, InferenceSettings
 from service.learning import engine as engines
@@ -219,3 +220,24 @@ def test_a_label_that_cannot_be_stored_leaves_nothing(
     with pytest.raises(LearningError, match="as many as a model may have"):
         teach(store, "violet")
     assert [path.name for path in store.folder.iterdir() if path.is_dir()] == [store.load().labels[0].id]
+
+
+def test_a_label_that_comes_amid_a_request_counts_for_all_of_it(
+    store: LabelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An input that was judged before is judged once more: no row lacks the label that its answer names."""
+    with Server(store, max_batch=1) as server, server.connect(timeout=10) as client:
+        inner = server._server
+        finish, labels = inner._finish, iter(["yellow"])
+
+        def finish_and_learn(run: Run) -> None:
+            finish(run)
+            for label in labels:
+                teach(store, label)
+                inner._look_at = 0.0
+                inner._refresh()
+
+        monkeypatch.setattr(inner, "_finish", finish_and_learn)
+        judgement = client.judge(inputs("yellow", "yellow"))
+        assert judgement.labels[4:] == ("yellow",)
+        assert (judgement.probabilities[:, 4] > 0.9).all()

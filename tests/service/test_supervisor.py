@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -244,7 +245,8 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
             wait_until(lambda: (status := supervisor.status("a")) and status.state is ChildState.RUNNING)
 
     def left() -> tuple[int, int, int]:
-        return len(os.listdir("/proc/self/fd")), threading.active_count(), len(os.listdir("/dev/shm"))
+        shared = Path("/proc/self/maps").read_text().count("/dev/shm/")
+        return len(os.listdir("/proc/self/fd")), threading.active_count(), shared
 
     cycle()  # the first one starts the resource tracker of multiprocessing, which stays
     before = left()
@@ -275,3 +277,45 @@ def test_children_do_not_load_the_program(tmp_path: Path) -> None:
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         )
         assert done.stdout.split() == [told]
+
+
+def test_a_pause_of_the_service_is_no_silence_of_others(watch: Watch, tmp_path: Path) -> None:
+    """After it was stopped for a while (a debugger, a paused container) it gives its children their time."""
+    order = tmp_path / "fall silent"
+    watch.supervisor.start(ChildSpec("quiet", beat_until_told_to_hang, (str(order),), beat_timeout=30.0))
+    pid = watch.pid("quiet")
+    order.touch()
+    wait_until(lambda: not order.exists())
+    with watch.supervisor._changed:
+        watch.supervisor._look(time.monotonic())
+        watch.supervisor._look(time.monotonic() + 60)
+        assert watch.supervisor._children["quiet"].told is None
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_second_stop_does_not_put_off_the_first(
+    watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was to be gone by a deadline is, however patient the next one is who asks for it."""
+    watch.supervisor.start(ChildSpec("deaf", beat_until_told_to_hang, (str(tmp_path / "never"),)))
+    pid = watch.pid("deaf")
+    deaf = watch.supervisor._children["deaf"]
+    with monkeypatch.context() as patch:
+        patch.setattr(watch.supervisor._changed, "wait_for", lambda *_: True)
+        deadlines = []
+        for timeout in (30.0, 60.0, 20.0):
+            watch.supervisor.stop("deaf", timeout)
+            deadlines.append(deaf.stop_by)
+    os.kill(pid, signal.SIGKILL)
+    first, second, third = deadlines
+    assert first is not None
+    assert third is not None
+    assert second == first > third
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [(b"7.5", 7.5), (b"0.01", 1.0), (b"-1", 1.0), (b"", math.inf), (b"soon", math.inf)]
+)
+def test_a_child_cannot_promise_too_much(text: bytes, seconds: float) -> None:
+    """Its supervisor looks once a second: who promises to be heard sooner is not killed for that."""
+    assert supervisor._seconds(text) == seconds

@@ -19,13 +19,14 @@ from typing import Any
 import pytest
 
 from service import event_log
-from service.addresses import AddressPolicy
+from service.addresses import WEBHOOK_SCHEMES, AddressPolicy, lookup
 from service.backoff import Backoff
 from service.database import Database
 from service.errors import ConfigurationError
 from service.event_log import EventLog, LoggedMessage
 from service.types import Event, EventMessage, EventPhase
-from service.webhooks import store
+from service.webhooks import store, worker
+from service.webhooks.post import Post
 from service.webhooks.records import DeliveryLimits, Webhook
 from service.webhooks.sender import WebhookSender
 from tests.service.webhook_targets import Received, Target, serving, until
@@ -345,3 +346,42 @@ def test_settings_that_cannot_work_are_refused(target: Target) -> None:
         with pytest.raises(ConfigurationError):
             hook(target, **wrong)
     assert SECRET not in repr(hook(target))
+
+
+def stored_position(service: Service) -> int:
+    """Where the hook would go on after a crash."""
+    (found,) = service.database.read(
+        lambda db: db.execute("SELECT position FROM webhook_cursors WHERE name = 'hook'").fetchone()
+    ).result()
+    return int(found)
+
+
+def test_what_was_passed_over_is_not_read_again(service: Service, target: Target) -> None:
+    """A hook that wants none of many messages remembers at its end, without a crash, that it saw them."""
+    sender = service.open(hook(target, labels=("chess",)))
+    for number in range(3):
+        service.add(number)
+    until(lambda: sender.counts["hook"].position == 3)
+    assert stored_position(service) == 0
+    sender.close()
+    assert stored_position(service) == 3
+
+
+def test_a_crash_has_only_so_much_read_again(
+    service: Service, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Now and then a hook that wants nothing for long stores how far it is."""
+    monkeypatch.setattr(worker, "SKIPPED_AT_MOST", 3)
+    service.open(hook(target, labels=("chess",)))
+    for number in range(4):
+        service.add(number)
+    until(lambda: stored_position(service) >= 3)
+
+
+def test_a_request_can_be_broken_off_before_it_is_connected(target: Target) -> None:
+    """The service ends while an address is being dialled: nothing is sent any more."""
+    post = Post(connect_timeout=5.0, total_timeout=5.0)
+    post.abort()
+    with pytest.raises(TimeoutError):
+        post.run(LOCAL.check(target.url, WEBHOOK_SCHEMES, lookup), b"x", {}, None)
+    assert target.received == []

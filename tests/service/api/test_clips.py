@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.api.uploads import MAX_FIELD_BYTES, MAX_FIELDS
 from service.clips.store import ClipStore
 from service.config import RunSettings
 from service.database import Database
@@ -334,3 +335,13 @@ def test_old_clips_are_removed(serve: Serve, clip: Path) -> None:
         served.services.clips.tidy()
         is_problem(served.client.get(f"/clips/{clip_id}"), 404)
         assert list((served.data / "clips").iterdir()) == []
+
+
+def test_a_form_is_small_beside_its_file(served: Served) -> None:
+    """Neither many fields nor a long one can fill the memory; as much as may be is read."""
+    large, many = {"labels": "x" * (MAX_FIELD_BYTES + 1)}, {f"f{n}": "1" for n in range(MAX_FIELDS)}
+    file = {"file": ("a.avi", b"x")}
+    assert "bytes at most" in is_problem(served.client.post("/clips", files=file, data=large), 413)["detail"]
+    assert "fields at most" in is_problem(served.client.post("/clips", files=file, data=many), 413)["detail"]
+    fits = {"labels": "x" * MAX_FIELD_BYTES} | {f"f{n}": "1" for n in range(MAX_FIELDS - 2)}
+    assert served.client.post("/clips", files=file, data=fits).status_code != 413

@@ -13,9 +13,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.sync.client import connect
 
@@ -310,3 +312,55 @@ def test_a_closed_websocket_ends_though_nobody_reads(serve: Serve, monkeypatch: 
         one.sendall(b"\x88\x80mask")
         until(lambda: served.services.subscribers.taken == 0)
         until(lambda: is_refused(one))
+
+
+class Wire:
+    """Transport, event loop and timer of a protocol, and what it does with them."""
+
+    def __init__(self, unsent: int = 0) -> None:
+        self.unsent = unsent
+        self.done: list[str] = []
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def abort(self) -> None:
+        self.done.append("aborted")
+
+    def call_later(self, *_: object) -> Wire:
+        self.done.append("waits")
+        return self
+
+    def cancel(self) -> None:
+        self.done.append("cancelled")
+
+
+def protocol(wire: Wire) -> Any:
+    made: Any = object.__new__(connections.bounded_protocol(1.0))
+    made.transport = made.loop = wire
+    made.connections = {made}
+    return made
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "done"), [(10, 5, "waits"), (10, 10, "aborted"), (5, 10, "aborted"), (10, 0, "aborted")]
+)
+def test_an_answer_on_its_way_keeps_a_connection_only_while_it_moves(
+    before: int, now: int, done: str
+) -> None:
+    """Who takes something of the last answer has longer for the next head, who takes nothing has not."""
+    wire = Wire(now)
+    protocol(wire)._head_is_late(before)
+    assert wire.done == [done]
+
+
+@pytest.mark.parametrize("what", ["handle_websocket_upgrade", "connection_lost"])
+def test_an_old_stall_ends_nothing_new(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A WebSocket does not die of an answer before it that was taken slowly; nor is a lost one waited for."""
+    monkeypatch.setattr(H11Protocol, what, lambda *_: None)
+    monkeypatch.setattr(H11Protocol, "_unset_keepalive_if_required", lambda _: None)
+    wire = Wire()
+    stalled = protocol(wire)
+    stalled._stall_timer = wire
+    getattr(stalled, what)(None)
+    assert wire.done == ["cancelled"]

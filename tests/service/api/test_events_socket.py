@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from contextlib import ExitStack
@@ -111,17 +112,22 @@ def test_what_comes_while_a_gap_is_told_is_not_lost(served: Served) -> None:
 def test_slow_client_loses_nothing_and_holds_up_nobody(served: Served) -> None:
     """One that does not read while far more than the ring goes by gets it all later; others get it now."""
     count = 3 * RING_SIZE
-    with (
-        connect(served.socket_url("?after=0"), max_queue=1) as slow,
-        connect(served.socket_url("?after=0")) as quick,
-    ):
-        writer = threading.Thread(
-            target=append, args=(served, "door", range(count)), kwargs={"model": "m" * 2000}
-        )
-        writer.start()
-        assert positions(receive(quick, count + 1)[1:]) == list(range(1, count + 1))
-        writer.join()
-        assert positions(receive(slow, count + 1)[1:]) == list(range(1, count + 1))
+    with socket.socket() as narrow:
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # the kernels keep less than the ring
+        narrow.connect(("127.0.0.1", served.client.base_url.port or 0))
+        with (
+            connect(served.socket_url("?after=0"), max_queue=1, sock=narrow, compression=None) as slow,
+            connect(served.socket_url("?after=0")) as quick,
+        ):
+            writer = threading.Thread(
+                target=append, args=(served, "door", range(count)), kwargs={"model": "m" * 4000}
+            )
+            writer.start()
+            assert positions(receive(quick, count + 1)[1:]) == list(range(1, count + 1))
+            writer.join()
+            catch_ups = served.services.feed.catch_ups
+            assert positions(receive(slow, count + 1)[1:]) == list(range(1, count + 1))
+            assert served.services.feed.catch_ups > catch_ups
 
 
 def test_restart_does_not_break_the_thread(serve: Serve) -> None:

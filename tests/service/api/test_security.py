@@ -7,10 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from service.api.settings import Token, load_settings
+from service.api.auth import Gatekeeper
+from service.api.settings import Scope, ServeSettings, Token, load_settings
 from service.errors import ConfigurationError
 from tests.service.api.conftest import Serve, Served, until
 
@@ -306,3 +308,23 @@ def test_a_body_without_a_length_is_limited_too(served: Served) -> None:
     answer = served.client.post("/streams", content=chunks, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
     assert served.client.get("/healthz").status_code == 200
+
+
+def test_a_page_whose_address_only_begins_alike_is_foreign() -> None:
+    """An origin is ours only where its host is, to the last letter and port."""
+    gatekeeper = Gatekeeper(ServeSettings())
+    for origin, welcome in (
+        ("http://localhost:80", True),
+        ("http://localhost:80.evil.example", False),
+        ("http://localhost:8080", False),
+        ("http://localhost", False),
+    ):
+        assert gatekeeper.welcomes(Headers({"host": "localhost:80", "origin": origin})) is welcome
+
+
+def test_what_a_scope_opens() -> None:
+    """Who may upload may look at what becomes of it; who manages may do all."""
+    gatekeeper = Gatekeeper(ServeSettings(tokens=TOKENS))
+    view, upload = frozenset({Scope.VIEW}), frozenset({Scope.VIEW, Scope.UPLOAD})
+    found = [gatekeeper.scopes(token) for token in (VIEWER, UPLOADER, MANAGER, "wrong", "", None)]
+    assert found == [view, upload, frozenset(Scope), None, None, None]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from service.config import RunSettings
 from service.errors import OverloadedError
 from service.inference.admission import AdmissionSettings
 from service.streams.admission import Admission
@@ -127,6 +128,24 @@ def test_who_is_away_leaves_its_share_to_others(admit: Callable[..., Admission])
     assert (lost.status.granted_rate, ended.status.granted_rate) == (1, 0)
     assert left.status.granted_rate == 89
     assert admission.promised == 2
+
+
+def test_a_rate_that_hardly_changes_is_not_told_anew(admit: Callable[..., Admission]) -> None:
+    """Who comes and goes elsewhere costs a stream no message while it gains or loses next to nothing."""
+    camera, other = stream(), stream()
+    admission = admit(50, stream(20.0), camera, other)
+    for rate in (20.5, 19.5, 25.0):
+        admission.divide([stream(rate), camera, other])
+    assert camera.paces == [12.5, 10]
+
+
+def test_who_classifies_every_fifth_frame_asks_for_a_fifth(admit: Callable[..., Admission]) -> None:
+    """Of what its camera sends or its film has; no more is set aside for it."""
+    settings = RunSettings(every=5)
+    camera, film = stream(settings=settings), stream(20.0, is_live=False, settings=settings)
+    admission = admit(100, camera, film)
+    assert [one.status.asked_rate for one in (camera, film)] == [5, 5]
+    assert admission.demand == 10
 
 
 def test_who_sends_nothing_at_present_takes_nothing_from_others(admit: Callable[..., Admission]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -86,4 +87,24 @@ def test_what_the_disk_refuses_is_tried_again(database: Database, monkeypatch: p
         time.sleep(0.01)
     entries.close(10.0)
     assert len(times) == 3
+    assert len(log.query(EventQuery()).result().messages) == 1
+
+
+def test_a_disk_that_stays_full_does_not_hold_up_the_end(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it is being closed nothing is waited for: each entry that is left has one more try."""
+    monkeypatch.setattr(journal, "STORE_AGAIN", 60.0)
+    log = EventLog(database)
+    entries = Journal("door", log, "model 1")
+    tried = threading.Event()
+
+    def refused() -> Future[Any] | None:
+        tried.set()
+        raise StorageError("full")
+
+    entries.enter(refused)
+    entries.append(MESSAGE, None)
+    assert tried.wait(10)
+    entries.close(3.0)
     assert len(log.query(EventQuery()).result().messages) == 1

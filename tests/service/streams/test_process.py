@@ -154,6 +154,12 @@ def test_a_file_gives_the_events_of_an_upload_at_its_own_pace(film: Path) -> Non
         wait_until(stream.beats)
 
 
+def are_labels_alone(stream: Running, count: int = 5) -> bool:
+    """Whether the last labels came without a picture beside them."""
+    told = [one for one in list(stream.told) if isinstance(one, Labelled | Picture)]
+    return len(told) > count and all(isinstance(one, Labelled) for one in told[-count:])
+
+
 def test_pictures_are_made_while_somebody_looks(film: Path) -> None:
     """Encoding costs: no picture before the first viewer nor after the last."""
     with running(str(film)) as stream:
@@ -163,6 +169,8 @@ def test_pictures_are_made_while_somebody_looks(film: Path) -> None:
         image = cv2.imdecode(np.frombuffer(stream.all(Picture)[0].jpeg, np.uint8), cv2.IMREAD_COLOR)
         assert image is not None
         assert image.shape == (64, 96, 3)
+        stream.watch(False)
+        wait_until(lambda: are_labels_alone(stream))
 
 
 def test_a_file_stops_in_the_middle(film: Path) -> None:

@@ -362,3 +362,17 @@ def test_what_a_killed_writer_left_gets_its_name(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.avi", "b.avi", "notes.part"]
     assert numbers(tmp_path / "a.avi") == list(range(5))
     assert adopt(tmp_path / "nowhere") == []
+
+
+def test_the_end_of_an_earlier_event_ends_no_later_one(tmp_path: Path) -> None:
+    """It may be told when the next one has begun already."""
+    recorder = Recorder(tmp_path, before=0.0, after=0.0)
+    recorder.note(EventPhase.STARTED, 0.0)
+    recorder.add(0, 5)
+    recorder.note(EventPhase.STARTED, 0.5, event="cam.1-2")
+    recorder.add(5, 7)
+    recorder.note(EventPhase.ENDED, 0.0, 0.6)
+    recorder.add(7, 20)
+    recorder.recorder.close(10.0)
+    files = dict(recorder.told)
+    assert numbers(tmp_path / files["cam.1-2"]) == list(range(5, 20))

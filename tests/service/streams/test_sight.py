@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from service.streams.sight import Sight
+from service.streams.sight import SEEN, Sight
 from service.types import Image, StreamState
 
 LIVE, BLIND, FROZEN = StreamState.LIVE, StreamState.BLIND, StreamState.FROZEN
@@ -146,3 +146,11 @@ def test_any_size_and_its_change(shape: tuple[int, int, int]) -> None:
         sight.look(scene(1), i / 10)
     assert sight.look(scene(1), 0.4) is FROZEN
     assert sight.look(np.zeros(shape, np.uint8), 0.5) is LIVE
+
+
+def test_memory_of_frames_is_bounded() -> None:
+    """A camera that runs for months costs no more than one that runs for a minute."""
+    sight = Sight(1.0, 3.0)
+    for number in range(SEEN + 100):
+        sight.look(np.full((1, 2, 3), (*divmod(number, 256), 0), np.uint8), number / 10)
+    assert len(sight._seen) == SEEN

@@ -212,3 +212,13 @@ def test_no_label_stands_while_the_network_is_away(stream: Stream) -> None:
     assert stream.status.label == "red"
     stream._hear(Standing(StreamState.LIVE, "waiting for inference", 1, None))
     assert (stream.status.label, stream.status.confidence) == (None, None)
+
+
+def test_the_time_of_a_state_is_that_at_which_it_began(stream: Stream) -> None:
+    """A camera that is tried again and again has been lost since it was lost."""
+    stream._hear(Standing(StreamState.LOST, "it is gone", 1, 1.5))
+    since = stream.status.since
+    stream._hear(Standing(StreamState.LOST, "it is still gone", 2, 1.5))
+    assert (stream.status.attempt, stream.status.since) == (2, since)
+    stream._hear(Standing(StreamState.LIVE))
+    assert stream.status.since > since
