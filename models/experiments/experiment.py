@@ -78,7 +78,7 @@ class Experiment(BaseModel):
     views: int | None = Field(None, ge=1, le=2)
     stride: int = Field(1, ge=1)
     features: Path | None = None
-    seed: int | None = Field(None, ge=0)
+    seed: int | None = Field(None, ge=0, lt=2**32)
     test: bool = False
 
     @classmethod
