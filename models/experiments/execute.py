@@ -16,7 +16,14 @@ from models.experiments.execute_clips import OF_IMAGENET, execute_clips
 from models.experiments.experiment import Experiment
 from models.experiments.finish import finish
 from models.experiments.results import Part
-from models.experiments.samples import check_fed_alike, check_test, check_unseen, load_samples
+from models.experiments.samples import (
+    check_fed_alike,
+    check_readable,
+    check_test,
+    check_unseen,
+    load_samples,
+    without_copies,
+)
 from models.export import Judged, choose_views, judge
 from models.presets import with_overrides
 from models.settings import TrainingSettings
@@ -40,11 +47,13 @@ def execute(
     experiment.refuse(("stride", "features"), "judges single images")
     if settings.weights == "none":
         experiment.refuse(OF_IMAGENET, "is trained from scratch")
-    samples = load_samples(experiment, settings.seed)
+    samples = without_copies(load_samples(experiment, settings.seed), tell)
     initialise, settings = _start(experiment, settings, samples)
     training = Training(samples, folder, settings, initialise=initialise, start_from=experiment.start_from)
     if experiment.judges_test:
         check_test(samples, training.labels)
+    judging_splits = ("valid", "test") if experiment.judges_test else ("valid",)
+    check_readable(sample.path for sample in samples if sample.split in judging_splits)
     network = training.fit()
     began = time.monotonic()
     tell("choosing how to make images square, on the validation images")
