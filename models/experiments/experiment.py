@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from models.artifact import CARD
 from models.data.listing import LABELS_FILE, SPLITS_FILE
@@ -89,6 +89,15 @@ class Experiment(BaseModel):
         except ValidationError as error:
             raise ExperimentError(f"{source}: {explain(error, cls)}") from error
 
+    @field_validator("dropout")
+    @classmethod
+    def _is_given_once(cls, dropout: float | None, given: ValidationInfo) -> float | None:
+        if dropout is not None and "dropout" in given.data.get("options", {}):
+            raise ValueError(
+                f"options.dropout = {given.data['options']['dropout']!r} says the same; give one"
+            )
+        return dropout
+
     @property
     def judges_test(self) -> bool:
         """Whether the split ``test`` is to be judged: if asked for, and in a blind test."""
@@ -143,8 +152,14 @@ def merge(parameters: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[s
     of a grid reads them from another folder.
     """
     merged = {**parameters, **resolve_paths(overrides, Path.cwd())}
-    if "options" in parameters and "options" in overrides:
-        merged["options"] = {**parameters["options"], **overrides["options"]}
+    own = overrides.get("options", {})
+    if "options" in parameters:
+        earlier = dict(parameters["options"])
+        if "dropout" in overrides:
+            earlier.pop("dropout", None)
+        merged["options"] = {**earlier, **own}
+    if "dropout" in own and "dropout" not in overrides:
+        merged.pop("dropout", None)
     return merged
 
 
@@ -173,4 +188,4 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         return f"no parameter {name!r}; there are {', '.join(model.model_fields)}"
     if first["type"] == "missing":
         return f"{name} is missing"
-    return f"{name} = {first['input']!r}: {first['msg'].lower()}"
+    return f"{name} = {first['input']!r}: {first['msg'].removeprefix('Value error, ').lower()}"

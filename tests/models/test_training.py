@@ -421,3 +421,34 @@ def test_tensorflowjs_weights_find_their_layers(tmp_path: Path) -> None:
         load_imagenet_weights(architectures.build("resnet50", 2), tmp_path)
     with pytest.raises(WeightsError, match="no TensorFlow"):
         read_tensorflowjs(tmp_path / "nowhere")
+@pytest.mark.parametrize(
+    ("architecture", "given"),
+    [
+        ("triplet", {"weight_average": 0.99}),
+        ("siamese", {"class_weights": "balanced"}),
+        ("siamese", {"label_smoothing": 0.1}),
+        ("small_cnn", {"head_epochs": 3}),
+        ("small_cnn", {"head_learning_rate": 0.1}),
+        ("small_cnn", {"weight_decay": 0.1}),
+        ("small_c3d", {"refit_epochs": 2}),
+        ("resnet50", {"weight_decay": 0.1, "optimizer": "adam", "unfreeze": "", "refit_epochs": 0}),
+        ("resnet50", {"patience": 3, "unfreeze": ""}),
+    ],
+)
+def test_what_has_no_use_is_refused(architecture: str, given: dict) -> None:
+    """Rather than taken without a word; to say that it is off is all right."""
+    with pytest.raises(ModelError, match=f"{next(iter(given))}: of no use"):
+        with_overrides(architecture=architecture, **given)
+    off = {name: "none" if name == "class_weights" else 0 for name in given if name != "optimizer"}
+    with_overrides(architecture=architecture, **off)
+
+
+def test_what_has_a_use_after_all_is_taken() -> None:
+    """The last fit of the head is by AdamW, and knows of labels, whatever was trained before."""
+    assert with_overrides(architecture="small_cnn", weight_decay=0.1, optimizer="adamw").weight_decay == 0.1
+    assert with_overrides(architecture="small_cnn", weight_decay=0.1, refit_epochs=3).weight_decay == 0.1
+    assert with_overrides(architecture="siamese", class_weights="balanced", refit_epochs=3).refit_epochs == 3
+    assert with_overrides(weight_decay=0.1, optimizer="adam").weight_decay == 0.1
+    assert with_overrides(architecture="lrcn", patience=3, weight_decay=0.1).patience == 3
+
+
