@@ -123,7 +123,7 @@ class Artifact:
             network.output
         )
         probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
-        return keras.Model(network.input, probabilities, name=self.name)
+        return keras.Model(network.input, probabilities, name=network.name)
 
     def card(self) -> dict[str, Any]:
         """The content of ``artifact.json``."""

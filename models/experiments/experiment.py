@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -21,6 +22,10 @@ _SETTINGS = (
     *("optimizer", "learning_rate", "schedule", "weight_decay", "weight_average"),
     *("label_smoothing", "class_weights", "augmentation", "mix", "precision"),
 )
+_NAME: Final = re.compile(r"\w([\w .+-]{0,62}[\w.+-])?")
+"""Of a model: it becomes part of addresses and of paths."""
+_VERSION: Final = re.compile(r"\w[\w.+-]{0,63}")
+"""Without a space, which stands between name and version."""
 
 
 class Experiment(BaseModel):
@@ -88,6 +93,23 @@ class Experiment(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             raise ExperimentError(f"{source}: {explain(error, cls)}") from error
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_served(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                "a model's name has 1 to 64 letters, digits, spaces or any of _ . + -, begins with a letter "
+                "or digit and ends with no space"
+            )
+        return name
+
+    @field_validator("model_version")
+    @classmethod
+    def _has_no_space(cls, version: str) -> str:
+        if not _VERSION.fullmatch(version):
+            raise ValueError("a version has 1 to 64 letters, digits or any of _ . + -")
+        return version
 
     @field_validator("dropout")
     @classmethod

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from models import architectures
-from models.artifact import CARD, WEIGHTS, Artifact, list_artifacts, load_artifact
+from models.artifact import (
+    CARD,
+    WEIGHTS,
+    Artifact,
+    list_artifacts,
+    load_artifact,
+    save_artifact,
+    with_features,
+)
 from models.charts import draw_learning_curves, read_history, save
 from models.checkpoints import Progress, averaged_weights
 from models.datasets import Sample, division_of, load_folder, of_labels, of_split
@@ -313,6 +321,32 @@ def test_damage_is_noticed(artifact: Artifact, tmp_path: Path, file: str) -> Non
     (copy / file).unlink()
     with pytest.raises(ArtifactError, match=f"{file} is missing"):
         load_artifact(copy)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Artifact:
+    """A stored network of random weights."""
+    architecture = architectures.find("small_cnn")
+    return save_artifact(
+        tmp_path / "small",
+        architecture.build(3),
+        name="small",
+        version="1",
+        architecture="small_cnn",
+        options=architecture.options,
+        labels=("blue", "green", "red"),
+        preprocessing=architecture.preprocessing,
+        temperature=1.0,
+        records={},
+    )
+
+
+@pytest.mark.parametrize("name", ["my modèle +", "team/colors"])
+def test_any_name_can_be_served(small: Artifact, name: str) -> None:
+    """TensorFlow makes name scopes of the names of networks, and takes few signs in them."""
+    model = with_features(replace(small, name=name).build())
+    probabilities, _ = model.predict_on_batch(np.zeros((1, 32, 32, 3), np.float32))
+    assert probabilities.shape == (1, 3)
 
 
 @pytest.mark.parametrize("card", ["", "{}", '{"format": 99}', "[]"])
