@@ -357,6 +357,41 @@ def test_bad_cards_are_explained(tmp_path: Path, card: str) -> None:
         load_artifact(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"temperature": 0}, "temperature"),
+        ({"temperature": -1.0}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"temperature": "1"}, "temperature"),
+        ({"labels": "abc"}, "labels"),
+        ({"labels": [1, 2, 3]}, "labels"),
+        ({"labels": ["", "green", "red"]}, "labels"),
+        ({"labels": ["red", "green", "red"]}, "labels"),
+        ({"architecture": {"name": "resnet50", "options": [1]}}, "options"),
+        ({"preprocessing": {**Preprocessing().to_dict(), "height": "32"}}, "height"),
+        ({"preprocessing": {**Preprocessing().to_dict(), "scale": None}}, "scale"),
+        ({"files": {}}, WEIGHTS),
+        ({"files": {WEIGHTS: "0", "../training.json": "0"}}, "files"),
+        ({"files": {WEIGHTS: "0", "/etc/hostname": "0"}}, "files"),
+        ({"files": {WEIGHTS: "0", "openvino/../../x": "0"}}, "files"),
+    ],
+)
+def test_edited_cards_are_refused(small: Artifact, change: dict, what: str) -> None:
+    """Rather than served with probabilities upside down, or copied out of their folder."""
+    (small.folder / CARD).write_text(json.dumps(small.card() | change))
+    with pytest.raises(ArtifactError, match=f"is not a model card: .*{what}"):
+        load_artifact(small.folder)
+
+
+def test_weights_that_end_too_soon_are_explained(small: Artifact) -> None:
+    """Even where their checksum is right."""
+    weights = small.folder / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(ArtifactError, match=f"{WEIGHTS} cannot be read"):
+        small.build()
+
+
 def test_unknown_models_are_told_with_those_there_are() -> None:
     """A typing mistake in a model's name is answered with the names that exist."""
     with pytest.raises(ArtifactError, match="no model 'sprots'"):
@@ -392,6 +427,37 @@ def test_what_is_said_of_the_training_is_the_heads_on_a_frozen_base() -> None:
             with_overrides(unfreeze="", **useless)
     with pytest.raises(ModelError, match="learns nothing"):
         with_overrides(architecture="small_cnn", epochs=0)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "given"),
+    [
+        ("triplet", {"weight_average": 0.99}),
+        ("siamese", {"class_weights": "balanced"}),
+        ("siamese", {"label_smoothing": 0.1}),
+        ("small_cnn", {"head_epochs": 3}),
+        ("small_cnn", {"head_learning_rate": 0.1}),
+        ("small_cnn", {"weight_decay": 0.1}),
+        ("small_c3d", {"refit_epochs": 2}),
+        ("resnet50", {"weight_decay": 0.1, "optimizer": "adam", "unfreeze": "", "refit_epochs": 0}),
+        ("resnet50", {"patience": 3, "unfreeze": ""}),
+    ],
+)
+def test_what_has_no_use_is_refused(architecture: str, given: dict) -> None:
+    """Rather than taken without a word; to say that it is off is all right."""
+    with pytest.raises(ModelError, match=f"{next(iter(given))}: of no use"):
+        with_overrides(architecture=architecture, **given)
+    off = {name: "none" if name == "class_weights" else 0 for name in given if name != "optimizer"}
+    with_overrides(architecture=architecture, **off)
+
+
+def test_what_has_a_use_after_all_is_taken() -> None:
+    """The last fit of the head is by AdamW, and knows of labels, whatever was trained before."""
+    assert with_overrides(architecture="small_cnn", weight_decay=0.1, optimizer="adamw").weight_decay == 0.1
+    assert with_overrides(architecture="small_cnn", weight_decay=0.1, refit_epochs=3).weight_decay == 0.1
+    assert with_overrides(architecture="siamese", class_weights="balanced", refit_epochs=3).refit_epochs == 3
+    assert with_overrides(weight_decay=0.1, optimizer="adam").weight_decay == 0.1
+    assert with_overrides(architecture="lrcn", patience=3, weight_decay=0.1).patience == 3
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
@@ -455,34 +521,3 @@ def test_tensorflowjs_weights_find_their_layers(tmp_path: Path) -> None:
         load_imagenet_weights(architectures.build("resnet50", 2), tmp_path)
     with pytest.raises(WeightsError, match="no TensorFlow"):
         read_tensorflowjs(tmp_path / "nowhere")
-@pytest.mark.parametrize(
-    ("architecture", "given"),
-    [
-        ("triplet", {"weight_average": 0.99}),
-        ("siamese", {"class_weights": "balanced"}),
-        ("siamese", {"label_smoothing": 0.1}),
-        ("small_cnn", {"head_epochs": 3}),
-        ("small_cnn", {"head_learning_rate": 0.1}),
-        ("small_cnn", {"weight_decay": 0.1}),
-        ("small_c3d", {"refit_epochs": 2}),
-        ("resnet50", {"weight_decay": 0.1, "optimizer": "adam", "unfreeze": "", "refit_epochs": 0}),
-        ("resnet50", {"patience": 3, "unfreeze": ""}),
-    ],
-)
-def test_what_has_no_use_is_refused(architecture: str, given: dict) -> None:
-    """Rather than taken without a word; to say that it is off is all right."""
-    with pytest.raises(ModelError, match=f"{next(iter(given))}: of no use"):
-        with_overrides(architecture=architecture, **given)
-    off = {name: "none" if name == "class_weights" else 0 for name in given if name != "optimizer"}
-    with_overrides(architecture=architecture, **off)
-
-
-def test_what_has_a_use_after_all_is_taken() -> None:
-    """The last fit of the head is by AdamW, and knows of labels, whatever was trained before."""
-    assert with_overrides(architecture="small_cnn", weight_decay=0.1, optimizer="adamw").weight_decay == 0.1
-    assert with_overrides(architecture="small_cnn", weight_decay=0.1, refit_epochs=3).weight_decay == 0.1
-    assert with_overrides(architecture="siamese", class_weights="balanced", refit_epochs=3).refit_epochs == 3
-    assert with_overrides(weight_decay=0.1, optimizer="adam").weight_decay == 0.1
-    assert with_overrides(architecture="lrcn", patience=3, weight_decay=0.1).patience == 3
-
-
