@@ -14,10 +14,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from models.errors import ArtifactError
 from models.precision import Precision
@@ -30,6 +31,45 @@ FORMAT = 1
 ARTIFACTS = Path(__file__).parent / "artifacts"
 CARD = "artifact.json"
 WEIGHTS = "weights.safetensors"
+
+Name = Annotated[str, Field(min_length=1)]
+Inside = Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$")]
+"""A path that cannot lead out of the model's folder."""
+
+
+class _Network(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    name: Name
+    options: dict[str, Any]
+
+
+class _Card(BaseModel):
+    """What ``artifact.json`` has to hold."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: Name
+    version: str
+    architecture: _Network
+    labels: Annotated[list[Name], Field(min_length=2)]
+    preprocessing: dict[str, Any]
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    files: dict[Inside, str]
+
+    @field_validator("labels")
+    @classmethod
+    def _differ(cls, labels: list[str]) -> list[str]:
+        if len(set(labels)) < len(labels):
+            raise ValueError("each label stands there once")
+        return labels
+
+    @field_validator("files")
+    @classmethod
+    def _hold_weights(cls, files: dict[str, str]) -> dict[str, str]:
+        if WEIGHTS not in files:
+            raise ValueError(f"there has to be {WEIGHTS}")
+        return files
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +137,9 @@ class Artifact:
 
         Raises ArtifactError where they do not fit.
         """
-        from safetensors.numpy import load_file
-
         from models.architectures.normalisation import finalize_normalization
 
-        arrays = load_file(self.folder / WEIGHTS)
+        arrays = self.weights()
         for variable in network.weights:
             array = arrays.pop(_key(variable), None)
             if array is None or array.shape != tuple(variable.shape):
@@ -115,6 +153,16 @@ class Artifact:
             raise ArtifactError(f"{self.folder / WEIGHTS} holds arrays that the network lacks: {min(arrays)}")
         finalize_normalization(network)
 
+    def weights(self) -> dict[str, npt.NDArray[Any]]:
+        """The stored arrays by name. Raises ArtifactError where they cannot be read."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            return load_file(self.folder / WEIGHTS)
+        except (OSError, SafetensorError) as error:
+            raise ArtifactError(f"{self.folder / WEIGHTS} cannot be read: {error}") from error
+
     def _calibrated(self, network: Any) -> Any:
         """``network`` with probabilities in place of its logits."""
         import keras
@@ -123,7 +171,7 @@ class Artifact:
             network.output
         )
         probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
-        return keras.Model(network.input, probabilities, name=self.name)
+        return keras.Model(network.input, probabilities, name=network.name)
 
     def card(self) -> dict[str, Any]:
         """The content of ``artifact.json``."""
@@ -172,28 +220,37 @@ def load_artifact(name_or_path: str | Path) -> Artifact:
         raise ArtifactError(
             f"no model {str(name_or_path)!r}: there ship {names}; or give a folder that holds {CARD}"
         )
-    try:
-        card = json.loads((folder / CARD).read_text())
-        if card["format"] != FORMAT:
-            raise ArtifactError(f"{folder / CARD} has format {card['format']}, this version reads {FORMAT}")
-        artifact = Artifact(
-            folder=folder,
-            name=card["name"],
-            version=card["version"],
-            architecture=card["architecture"]["name"],
-            options=card["architecture"]["options"],
-            labels=tuple(card["labels"]),
-            preprocessing=Preprocessing.from_dict(card["preprocessing"]),
-            temperature=float(card["temperature"]),
-            files=dict(card["files"]),
-        )
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{folder / CARD} is not a model card: {error!r}") from error
+    artifact = _read_card(folder)
     for file, expected in artifact.files.items():
         _verify(folder / file, expected)
-    if WEIGHTS not in artifact.files:
-        raise ArtifactError(f"{folder / CARD} lists no {WEIGHTS}")
     return artifact
+
+
+def _read_card(folder: Path) -> Artifact:
+    """Raises ArtifactError for a card that says what cannot be."""
+    path, fields = folder / CARD, _read_json(folder / CARD)
+    if fields.get("format") != FORMAT:
+        raise ArtifactError(f"{path} has format {fields.get('format')}, this version reads {FORMAT}")
+    try:
+        card = _Card.model_validate(fields)
+        preprocessing = Preprocessing.from_dict(card.preprocessing)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ArtifactError(f"{path} is not a model card: {place}: {first['msg']}") from error
+    except ArtifactError as error:
+        raise ArtifactError(f"{path} is not a model card: {error}") from error
+    return Artifact(
+        folder=folder,
+        name=card.name,
+        version=card.version,
+        architecture=card.architecture.name,
+        options=card.architecture.options,
+        labels=tuple(card.labels),
+        preprocessing=preprocessing,
+        temperature=card.temperature,
+        files=card.files,
+    )
 
 
 def save_artifact(
@@ -274,9 +331,11 @@ def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise ArtifactError(f"{path} holds no JSON object")
     return content
 
 

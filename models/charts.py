@@ -16,20 +16,29 @@ from models.evaluate import Evaluation
 
 _INK = "#123456"
 """Stands for the colour of the text around an SVG, so that it is legible on light and dark pages."""
+MOST_TICKS = 60
+"""Of more labels some are named beside a confusion matrix, which is as large as one of so many."""
+MOST_CURVES = 20
+"""Of more labels those with the smallest areas are drawn."""
 
 
 def draw_confusion(evaluation: Evaluation) -> Any:
-    """The confusion matrix, each row coloured by its shares."""
-    size = max(4.0, 0.45 * len(evaluation.labels) + 2)
+    """The confusion matrix, each row coloured by its shares; with numbers up to MOST_TICKS labels."""
+    count = len(evaluation.labels)
+    step = -(-count // MOST_TICKS)
+    size = max(4.0, 0.45 * min(count, MOST_TICKS) + 2)
     figure = _figure(size, size)
     axes = figure.subplots()
     matrix = np.array(evaluation.confusion_matrix())
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    ticks = range(len(evaluation.labels))
-    axes.set(xlabel="predicted", ylabel="true", title=f"accuracy {evaluation.accuracy:.2%}")
-    axes.set_xticks(ticks, evaluation.labels, rotation=90, parse_math=False)
-    axes.set_yticks(ticks, evaluation.labels, parse_math=False)
+    ticks, names = range(0, count, step), evaluation.labels[::step]
+    named = "" if step == 1 else f", one label in {step} is named"
+    axes.set(xlabel="predicted", ylabel="true", title=f"accuracy {evaluation.accuracy:.2%}{named}")
+    axes.set_xticks(ticks, names, rotation=90, parse_math=False)
+    axes.set_yticks(ticks, names, parse_math=False)
+    if count > MOST_TICKS:
+        return figure
     for row, column in zip(*np.nonzero(matrix), strict=True):
         color = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, matrix[row, column], ha="center", va="center", color=color, fontsize=7)
@@ -45,7 +54,8 @@ def draw_roc(evaluation: Evaluation) -> Any:
     for label, positive, score, area in _judged_labels(evaluation, "roc_auc"):
         false_rate, true_rate, _ = roc_curve(positive, score)
         axes.plot(false_rate, true_rate, lw=1.2, label=f"{label} {area:.4f}")
-    axes.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC, area under the curve")
+    title = f"ROC, area under the curve{_chosen(evaluation)}"
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", title=title)
     _legend(axes)
     return figure
 
@@ -59,7 +69,8 @@ def draw_precision_recall(evaluation: Evaluation) -> Any:
     for label, positive, score, area in _judged_labels(evaluation, "average_precision"):
         precision, recall, _ = precision_recall_curve(positive, score)
         axes.plot(recall, precision, lw=1.2, label=f"{label} {area:.4f}")
-    axes.set(xlabel="recall", ylabel="precision", title="precision and recall, average precision")
+    title = f"precision and recall, average precision{_chosen(evaluation)}"
+    axes.set(xlabel="recall", ylabel="precision", title=title)
     _legend(axes)
     return figure
 
@@ -146,13 +157,23 @@ def as_svg(figure: Any, size: tuple[float, float] | None = None) -> str:
 
 
 def _judged_labels(evaluation: Evaluation, kind: str) -> list[tuple[str, Any, Any, float]]:
-    """Label, whether each image has it, its probability, and the area, where there is one."""
-    areas = evaluation.areas()[kind]
+    """Label, whether each image has it, its probability, and the area, where there is one.
+
+    Of more than MOST_CURVES labels those with the smallest areas.
+    """
+    areas = {label: area for label, area in evaluation.areas()[kind].items() if area is not None}
+    worst = sorted(areas, key=lambda label: areas[label])[:MOST_CURVES]
     return [
-        (label, evaluation.truth == index, evaluation.probabilities[:, index], area)
+        (label, evaluation.truth == index, evaluation.probabilities[:, index], areas[label])
         for index, label in enumerate(evaluation.labels)
-        if (area := areas[label]) is not None
+        if label in worst
     ]
+
+
+def _chosen(evaluation: Evaluation) -> str:
+    """What a title says of the labels that are drawn."""
+    count = len(evaluation.labels)
+    return f", the worst {MOST_CURVES} of {count} labels" if count > MOST_CURVES else ""
 
 
 def _count_epochs(axes: Any) -> None:

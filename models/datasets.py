@@ -25,7 +25,7 @@ from models.data.listing import (
     images_in,
     read_listing,
 )
-from models.data.split import add_splits
+from models.data.split import add_splits, judged_elsewhere
 from models.errors import DatasetError
 
 Image = images.Image
@@ -179,6 +179,16 @@ class Collection:
         if missing:
             raise DatasetError(f"{self.data} has no images of {', '.join(missing)}")
         return of_labels(own, labels), of_labels(extra, labels)
+
+
+def divide_copies(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
+    """``samples`` without copies, byte for byte, of images of a later split; and those copies.
+
+    Training comes before validation and that before the test: what judges was not trained on.
+    """
+    images = [(_digest(one.path) if one.split in SPLITS else "", one.split) for one in samples]
+    marked = list(zip(samples, judged_elsewhere(images), strict=True))
+    return [one for one, is_copy in marked if not is_copy], [one for one, is_copy in marked if is_copy]
 
 
 def division_of(samples: Iterable[Sample]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from models.augmentation import steady_view
 from models.datasets import Image, read_image
 from models.forward import fastest
 from models.preprocessing import Preprocessing
+from models.report import make_folder
 from models.sequences import VideoFrame
 
 Floats = npt.NDArray[np.float32]
@@ -54,7 +55,7 @@ class FrameFeatures:
         for place, frame in enumerate(frames):
             path = self._path(frame, view, seed)
             paths.append(path)
-            found.append(np.load(path) if path.is_file() else None)
+            found.append(_kept(path))
             if found[-1] is None:
                 missing.append(place)
         bar = keras.utils.Progbar(
@@ -101,8 +102,16 @@ def fingerprint(encoder: Any, preprocessing: Preprocessing) -> str:
     return digest.hexdigest()[:16]
 
 
+def _kept(path: Path) -> Floats | None:
+    """What was stored, unless it is damaged: then it is computed again, as if it were not there."""
+    try:
+        return np.asarray(np.load(path), np.float32)
+    except (OSError, ValueError, EOFError):
+        return None
+
+
 def _store(path: Path, row: Floats) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     with unfinished.open("wb") as file:
         np.save(file, row.astype(np.float32))

@@ -39,10 +39,10 @@ def leave_out(
 ) -> list[Sample]:
     """``samples`` with ``group`` for the test and a random share of each label of the rest to validate.
 
-    What is left is for training, whatever the splits were before; samples that are in none of the three
-    splits stay out, and an image that is listed more than once is on one side. Validation images have near
-    neighbours in training then: they say when to stop, not how good the model is. Raises DatasetError for a
-    group that is not there.
+    The share is one image at least where there are two. What is left is for training, whatever the splits
+    were before; samples that are in none of the three splits stay out, and an image that is listed more
+    than once is on one side. Validation images have near neighbours in training then: they say when to stop,
+    not how good the model is. Raises DatasetError for a group that is not there.
     """
     groups = groups_of(samples)
     if group not in groups:
@@ -57,6 +57,7 @@ def leave_out(
     for label, members in sorted(rest.items()):
         paths = list(dict.fromkeys(sample.path for sample in members))
         order = np.random.default_rng([seed, *label.encode()]).permutation(len(paths))
-        valid = {paths[number] for number in order[: max(1, round(valid_fraction * len(paths)))]}
+        count = min(max(1, round(valid_fraction * len(paths))), len(paths) - 1)
+        valid = {paths[number] for number in order[:count]}
         divided += [replace(sample, split="valid" if sample.path in valid else "train") for sample in members]
     return divided

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -72,6 +73,9 @@ class Preprocessing:
     standardise: bool = False
 
     def __post_init__(self) -> None:
+        sides = (self.height, self.width)
+        if not all(type(side) is int and side > 0 for side in sides):
+            raise ArtifactError(f"height and width {sides!r} cannot be understood: whole pixels are wanted")
         if not self.views:
             raise ArtifactError(f"views {self.views!r} cannot be understood: there has to be one")
         wanted = {"bgr": 3, "rgb": 3, "grey": 1}.get(self.channels)
@@ -80,6 +84,16 @@ class Preprocessing:
         if len(self.mean) != wanted:
             raise ArtifactError(
                 f"mean {self.mean!r} cannot be understood: {self.channels} has {wanted} channels"
+            )
+        scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
+        if len(scales) not in (1, wanted) or not all(map(_is_number, (*self.mean, *scales))):
+            raise ArtifactError(
+                f"mean {self.mean!r} and scale {self.scale!r} cannot be understood: numbers are wanted, one "
+                f"or {wanted} to scale by"
+            )
+        if not isinstance(self.standardise, bool):
+            raise ArtifactError(
+                f"standardise {self.standardise!r} cannot be understood: true or false is wanted"
             )
 
     def model_input(self, image: Image, view: int = 0) -> Image:
@@ -114,6 +128,10 @@ class Preprocessing:
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"preprocessing {fields!r} cannot be understood: {error}") from error
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def fit_image(image: Image, height: int, width: int, fit: Fit) -> Image:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from models import architectures
-from models.architectures.architecture import Kind
+from models.architectures.architecture import Architecture, Kind
 from models.errors import ModelError
 from models.preprocessing import Preprocessing
 from models.settings import TrainingSettings, from_scratch
@@ -80,8 +80,9 @@ def with_overrides(
             raise ModelError(
                 f"{name} is for networks that classify single images, which {architecture} does not"
             )
+    _refuse_useless(network, settings, given)
     if settings.weights != "none" and not given.get("unfreeze", settings.unfreeze):
-        given = _of_head(given)
+        given = _of_head(network, given)
     settings = replace(
         settings,
         options={**settings.options, **(options or {})},
@@ -89,6 +90,8 @@ def with_overrides(
         **given,
     )
     network.complete(settings.options)
+    if given.get("weight_decay") and not _decays(network, settings):
+        raise ModelError(f"weight_decay: of no use to {settings.optimizer}; say --optimizer adamw")
     if settings.weights == "none" and not settings.epochs:
         raise ModelError("without epochs a network of random weights learns nothing; leave --epochs 0 out")
     if settings.train_size and not network.any_size:
@@ -101,13 +104,46 @@ def with_overrides(
     return settings
 
 
-def _of_head(given: Mapping[str, Any]) -> dict[str, Any]:
+def _refuse_useless(network: Architecture, settings: TrainingSettings, given: Mapping[str, Any]) -> None:
+    """Raise ModelError for what is said of stages that a training of ``network`` does not have."""
+    frames = network.kind is Kind.FRAME
+    refits = frames and given.get("refit_epochs", settings.refit_epochs)
+    if not frames:
+        _refuse(given, ("refit_epochs",), f"to {network.name}, which judges clips")
+    if network.embedding_loss is not None:
+        of_labels = () if refits else ("class_weights", "label_smoothing")
+        _refuse(given, ("weight_average", *of_labels), f"to {network.name}, which learns distances")
+    if settings.weights == "none":
+        of_head = ("head_epochs", "head_views", *(() if refits else ("head_learning_rate",)))
+        _refuse(given, of_head, f"to {network.name} from random weights, which has no stage one")
+
+
+def _decays(network: Architecture, settings: TrainingSettings) -> bool:
+    """Whether AdamW has a part in the training."""
+    from_scratch, refits = settings.weights == "none", network.kind is Kind.FRAME and settings.refit_epochs
+    head = settings.head_optimizer if settings.head_epochs and not from_scratch else ""
+    whole = settings.optimizer if from_scratch or (settings.unfreeze and settings.epochs) else ""
+    return bool(refits) or "adamw" in (head, whole)
+
+
+def _refuse(given: Mapping[str, Any], names: Iterable[str], why: str) -> None:
+    """Raise ModelError that says ``why`` if one of ``names`` is given, and not only to say that it is off."""
+    useless = [name for name in names if given.get(name) not in (None, 0, "none")]
+    if useless:
+        raise ModelError(f"{', '.join(useless)}: of no use {why}")
+
+
+def _of_head(network: Architecture, given: Mapping[str, Any]) -> dict[str, Any]:
     """What is said of the training where the base stays frozen: then it is that of the head.
 
     Raises ModelError for what a head on kept features cannot have.
     """
-    useless = [name for name in ("schedule", "weight_average", "mix") if given.get(name)]
-    if useless:
-        raise ModelError(f"{', '.join(useless)}: of no use while the base stays frozen; say --unfreeze STAGE")
+    of_stage_two = (
+        "schedule",
+        "weight_average",
+        "mix",
+        *(("patience",) if network.kind is Kind.FRAME else ()),
+    )
+    _refuse(given, of_stage_two, "while the base stays frozen; say --unfreeze STAGE")
     moved = {f"head_{name}": given[name] for name in _OF_BOTH if name in given}
     return moved | {name: value for name, value in given.items() if name not in _OF_BOTH}

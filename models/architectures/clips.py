@@ -131,14 +131,10 @@ def fill_base(artifact: Any, network: Any) -> None:
 
     Raises WeightsError where that has no such base.
     """
-    from safetensors.numpy import load_file
-
-    from models.artifact import WEIGHTS
-
     encoder = encoder_of(network)
     if encoder is None:
         raise WeightsError(f"{network.name} has no base that could start from another model")
-    arrays = load_file(artifact.folder / WEIGHTS)
+    arrays = artifact.weights()
     for variable in encoder.weights:
         array = arrays.get(variable.path)
         if array is None or array.shape != tuple(variable.shape):

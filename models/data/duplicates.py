@@ -11,6 +11,7 @@ import numpy.typing as npt
 from models.data.hashes import Hashes, difference_hash, near_pairs
 from models.data.images import Skipped, for_each
 from models.data.listing import Entry, Listing
+from models.data.split import judged_elsewhere
 
 EXCLUDED = "excluded"
 DEFAULT_DISTANCE = {64: 3, 256: 18}
@@ -98,17 +99,18 @@ def group_hashes(
 def exclude_copies(entries: Iterable[Entry], duplicates: Duplicates) -> list[Entry]:
     """``entries`` with the split ``excluded`` for training images that are near copies of others' images.
 
-    An image for validation is excluded likewise where a near copy of it is for the test.
+    An image for validation is excluded likewise where a near copy of it is for the test. An image that is
+    listed more than once is a copy of itself.
     """
-    out = set()
-    for group in duplicates.groups:
-        splits = _splits(group)
-        judging = splits & {"valid", "test"}
-        if not judging:
-            continue
-        losing = {"train", "valid"} if "test" in judging else {"train"}
-        out |= {member.entry.path for member in group if member.entry.split in losing}
-    return [replace(entry, split=EXCLUDED) if entry.path in out else entry for entry in entries]
+    group_of = {
+        member.entry.path: number for number, group in enumerate(duplicates.groups) for member in group
+    }
+    entries = list(entries)
+    out = judged_elsewhere([(group_of.get(entry.path, entry.path), entry.split) for entry in entries])
+    return [
+        replace(entry, split=EXCLUDED) if leaves else entry
+        for entry, leaves in zip(entries, out, strict=True)
+    ]
 
 
 def _splits(group: Iterable[Member]) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -140,3 +140,19 @@ def _check_fractions(fractions: Mapping[str, float]) -> None:
     if not all(0 <= share <= 1 for share in fractions.values()) or abs(sum(fractions.values()) - 1) > 1e-6:
         shares = ", ".join(f"{split} {share:g}" for split, share in fractions.items())
         raise DatasetError(f"fractions must lie between 0 and 1 and sum to 1; got {shares}")
+
+
+def judged_elsewhere(images: Sequence[tuple[Hashable, str]]) -> list[bool]:
+    """For each of ``images``, what tells it from others and its split: whether it is in a later split too.
+
+    Training comes before validation and that before the test.
+
+    >>> judged_elsewhere([("a", "train"), ("a", "test"), ("b", "train"), ("b", "excluded")])
+    [True, False, False, False]
+    """
+    rank = {split: number for number, split in enumerate(SPLITS)}
+    last: dict[Hashable, int] = {}
+    for image, split in images:
+        if split in rank:
+            last[image] = max(rank[split], last.get(image, 0))
+    return [split in rank and rank[split] < last[image] for image, split in images]

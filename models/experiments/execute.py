@@ -16,7 +16,14 @@ from models.experiments.execute_clips import execute_clips
 from models.experiments.experiment import Experiment
 from models.experiments.finish import finish
 from models.experiments.results import Part
-from models.experiments.samples import check_fed_alike, check_test, check_unseen, load_samples
+from models.experiments.samples import (
+    check_fed_alike,
+    check_readable,
+    check_test,
+    check_unseen,
+    load_samples,
+    without_copies,
+)
 from models.export import Judged, choose_views, judge
 from models.presets import with_overrides
 from models.settings import TrainingSettings
@@ -44,11 +51,13 @@ def execute(
     settings = settings_of(experiment)
     if _judges_clips(settings):
         return execute_clips(experiment, folder, settings, tell=tell)
-    samples = load_samples(experiment, settings.seed)
+    samples = without_copies(load_samples(experiment, settings.seed), tell)
     initialise, settings = _start(experiment, settings, samples)
     training = Training(samples, folder, settings, initialise=initialise, start_from=experiment.start_from)
     if experiment.judges_test:
         check_test(samples, training.labels)
+    judging_splits = ("valid", "test") if experiment.judges_test else ("valid",)
+    check_readable(sample.path for sample in samples if sample.split in judging_splits)
     network = training.fit()
     began = time.monotonic()
     tell("choosing how to make images square, on the validation images")

@@ -14,7 +14,7 @@ from models.datasets import Sample, counts
 from models.experiments.experiment import Experiment
 from models.experiments.finish import finish
 from models.experiments.results import Part
-from models.experiments.samples import check_fed_alike, check_test, check_unseen
+from models.experiments.samples import check_fed_alike, check_readable, check_test, check_unseen
 from models.export import Judged
 from models.flicker import flicker
 from models.sequences import VideoFrame, load_frames, of_split
@@ -49,6 +49,8 @@ def train_and_report(
     settings = training.settings
     if experiment.judges_test:
         check_test([window.sample for window in training.windows], training.labels)
+        test = of_split(training.windows, "test")
+        check_readable(frame.path for window in test for frame in window.frames)
     network = training.fit()
     seconds = {"training": training.record()["seconds"]}
     began = time.monotonic()

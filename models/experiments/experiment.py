@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from models.artifact import CARD
 from models.data.listing import LABELS_FILE, SPLITS_FILE
@@ -21,6 +22,10 @@ _SETTINGS = (
     *("optimizer", "learning_rate", "schedule", "weight_decay", "weight_average"),
     *("label_smoothing", "class_weights", "augmentation", "mix", "precision"),
 )
+_NAME: Final = re.compile(r"\w([\w .+-]{0,62}[\w.+-])?")
+"""Of a model: it becomes part of addresses and of paths."""
+_VERSION: Final = re.compile(r"\w[\w.+-]{0,63}")
+"""Without a space, which stands between name and version."""
 
 
 class Experiment(BaseModel):
@@ -78,7 +83,7 @@ class Experiment(BaseModel):
     views: int | None = Field(None, ge=1, le=2)
     stride: int = Field(1, ge=1)
     features: Path | None = None
-    seed: int | None = Field(None, ge=0)
+    seed: int | None = Field(None, ge=0, lt=2**32)
     test: bool = False
 
     @classmethod
@@ -88,6 +93,32 @@ class Experiment(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             raise ExperimentError(f"{source}: {explain(error, cls)}") from error
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_served(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                "a model's name has 1 to 64 letters, digits, spaces or any of _ . + -, begins with a letter "
+                "or digit and ends with no space"
+            )
+        return name
+
+    @field_validator("model_version")
+    @classmethod
+    def _has_no_space(cls, version: str) -> str:
+        if not _VERSION.fullmatch(version):
+            raise ValueError("a version has 1 to 64 letters, digits or any of _ . + -")
+        return version
+
+    @field_validator("dropout")
+    @classmethod
+    def _is_given_once(cls, dropout: float | None, given: ValidationInfo) -> float | None:
+        if dropout is not None and "dropout" in given.data.get("options", {}):
+            raise ValueError(
+                f"options.dropout = {given.data['options']['dropout']!r} says the same; give one"
+            )
+        return dropout
 
     @property
     def judges_test(self) -> bool:
@@ -143,8 +174,14 @@ def merge(parameters: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[s
     of a grid reads them from another folder.
     """
     merged = {**parameters, **resolve_paths(overrides, Path.cwd())}
-    if "options" in parameters and "options" in overrides:
-        merged["options"] = {**parameters["options"], **overrides["options"]}
+    own = overrides.get("options", {})
+    if "options" in parameters:
+        earlier = dict(parameters["options"])
+        if "dropout" in overrides:
+            earlier.pop("dropout", None)
+        merged["options"] = {**earlier, **own}
+    if "dropout" in own and "dropout" not in overrides:
+        merged.pop("dropout", None)
     return merged
 
 
@@ -173,4 +210,4 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         return f"no parameter {name!r}; there are {', '.join(model.model_fields)}"
     if first["type"] == "missing":
         return f"{name} is missing"
-    return f"{name} = {first['input']!r}: {first['msg'].lower()}"
+    return f"{name} = {first['input']!r}: {first['msg'].removeprefix('Value error, ').lower()}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
 
 from models import datasets
 from models.artifact import Artifact
@@ -15,6 +18,8 @@ from models.preprocessing import Preprocessing
 
 DEFAULT_VALID = 0.1
 """Share of the images that validate a blind test."""
+READERS: Final = 4
+"""Threads that read images at the same time."""
 
 
 def load_samples(experiment: Experiment, seed: int) -> list[Sample]:
@@ -51,6 +56,20 @@ def load_samples(experiment: Experiment, seed: int) -> list[Sample]:
     if experiment.valid_fraction is None and experiment.test_fraction is None:
         return own + extra
     return anew([sample for sample in own if sample.split in SPLITS], experiment, seed) + extra
+
+
+def without_copies(samples: Sequence[Sample], tell: Callable[[str], None]) -> list[Sample]:
+    """``samples`` without those that train, or validate, while a copy of them judges; ``tell`` is told.
+
+    Images are copies where their files are equal; of near copies ``video-events data duplicates`` knows.
+    """
+    kept, copies = datasets.divide_copies(samples)
+    if copies:
+        tell(
+            f"left out: {len(copies)} images of train or valid that are in valid or test too, "
+            f"{copies[0].path} first ('video-events data check' names such images)"
+        )
+    return kept
 
 
 def anew(samples: Sequence[Sample], experiment: Experiment, seed: int) -> list[Sample]:
@@ -119,6 +138,26 @@ def check_fed_alike(earlier: Artifact, preprocessing: Preprocessing) -> None:
                 f"{earlier.name} takes images with {name} {was}, this run {now}: its weights would not fit; "
                 "give the preset or architecture that it was trained with"
             )
+
+
+def check_readable(paths: Iterable[Path]) -> None:
+    """Raise DatasetError where an image that is to judge the network cannot be read."""
+    files = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor(READERS) as pool:
+        reasons = [reason for reason in pool.map(_why_unreadable, files) if reason]
+    if reasons:
+        raise DatasetError(
+            f"of the images to be judged {len(reasons)} cannot be read: {reasons[0]} "
+            "('video-events data check' names all)"
+        )
+
+
+def _why_unreadable(path: Path) -> str:
+    try:
+        datasets.read_image(path)
+    except DatasetError as error:
+        return str(error)
+    return ""
 
 
 def check_test(samples: Iterable[Sample], labels: Sequence[str]) -> None:

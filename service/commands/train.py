@@ -43,7 +43,10 @@ def train(
         typer.Option(metavar="FILE", help="Like --experiment, with ranges: a run for each combination."),
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="With --grid: also run again what failed.")] = False,
-    name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="model")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Of the model: up to 64 letters, digits, spaces, _ . + -", show_default="model"),
+    ] = None,
     model_version: Annotated[str | None, typer.Option(help="Version of the model.", show_default="1")] = None,
     architecture: Annotated[
         str | None,

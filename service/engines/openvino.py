@@ -41,8 +41,8 @@ class OpenvinoClassifier:
 
     For use from one thread, or from ``lanes`` threads with one frame each.
 
-    Raises ``ConfigurationError`` for a model that has not been exported, or whose network OpenVINO
-    cannot read.
+    Raises ``ConfigurationError`` for a model that has not been exported, whose network OpenVINO cannot read,
+    or whose labels are not as many as the network's.
     """
 
     def __init__(
@@ -69,6 +69,10 @@ class OpenvinoClassifier:
             raise ConfigurationError(f"OpenVINO cannot read {path}: {error}") from error
         self._input_shape = tuple(int(side) for side in compiled.input(0).shape)
         self._widths = [int(compiled.output(name).shape[-1]) for name in ("probabilities", "features")]
+        if self._widths[0] != len(self._labels):
+            raise ConfigurationError(
+                f"{path} tells {self._widths[0]} labels apart, the model's card names {len(self._labels)}"
+            )
         self._queue = openvino.AsyncInferQueue(compiled, REQUESTS_PER_STREAM * streams)
         self._queue.set_callback(_take)
         self._idle: SimpleQueue[Any] = SimpleQueue()

@@ -187,3 +187,23 @@ def test_a_report_that_cannot_be_written_is_told(evaluation: Evaluation, tmp_pat
     (tmp_path / "report" / "table.txt").mkdir(parents=True)
     with pytest.raises(ModelError, match="cannot write the report into"):
         write_report(tmp_path / "report", evaluation, [])
+
+
+def test_charts_of_hundreds_of_labels_stay_small() -> None:
+    """Some labels are named, the worst curves drawn, as the title says; of few labels nothing is left out."""
+    for count, ticks, numbers, curves in ((8, 8, 8, 8), (300, 60, 0, 20)):
+        truth = np.arange(2 * count) % count
+        probabilities = np.full((2 * count, count), 0.1, np.float32)
+        probabilities[np.arange(2 * count), truth] = 0.9
+        probabilities[truth == 3] = np.eye(count)[4]  # no image of one label is found
+        evaluation = Evaluation(tuple(f"label {i}" for i in range(count)), truth, probabilities)
+        confusion, roc = draw_confusion(evaluation), draw_roc(evaluation)
+        assert max(confusion.get_size_inches()) <= 30
+        (axes,) = confusion.axes
+        assert (len(axes.get_xticks()), len(axes.get_yticks()), len(axes.texts)) == (ticks, ticks, numbers)
+        assert ("one label in 5 is named" in axes.get_title()) == (count == 300)
+        (axes,) = roc.axes
+        names = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert len(names) == len(axes.lines) == curves
+        assert any(name.startswith("label 3 ") for name in names)
+        assert ("the worst 20 of 300 labels" in axes.get_title()) == (count == 300)

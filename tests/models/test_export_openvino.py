@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,12 @@ def test_a_network_that_is_none(reference: Artifact, tmp_path: Path) -> None:
     (tmp_path / "network.xml").write_text("<net/>")
     with pytest.raises(ConfigurationError, match="OpenVINO cannot read"):
         OpenvinoClassifier(reference, tmp_path / "network.xml")
+
+
+def test_a_network_of_other_labels(int8: Artifact) -> None:
+    """A card that names fewer labels than the network tells apart is not served."""
+    with pytest.raises(ConfigurationError, match="tells 3 labels apart, the model's card names 2"):
+        OpenvinoClassifier(replace(int8, labels=int8.labels[:2]))
 
 
 def test_a_model_that_was_not_exported(reference: Artifact) -> None:

@@ -52,6 +52,16 @@ def test_excluded_images_stay_out() -> None:
     assert excluded.path not in {sample.path for sample in leave_out([*SAMPLES, excluded], "a")}
 
 
+def test_the_only_image_of_a_label_is_trained_on() -> None:
+    """A label without training images would refuse the whole run; of two images one validates."""
+    rare = [Sample(Path(f"rare/{n}.png"), "rare", "train", group) for n, group in enumerate("aab")]
+    divided = counts(leave_out([*SAMPLES, *rare], "a"))
+    assert divided["train"]["rare"] == 1
+    assert "rare" not in divided["valid"]
+    divided = counts(leave_out([*SAMPLES, *rare], "b", valid_fraction=0.9))
+    assert (divided["train"]["rare"], divided["valid"]["rare"]) == (1, 1)
+
+
 def test_mistakes_are_explained() -> None:
     """Unknown groups are answered with those there are; images without groups cannot be divided by them."""
     assert groups_of(SAMPLES) == ("a", "b", "c")

@@ -95,6 +95,12 @@ def test_views_follow_each_other_and_begin_again() -> None:
         {"views": [3]},
         {"colour": "bgr"},
         {"mean": 3},
+        {"mean": [1, 2, "3"]},
+        {"scale": None},
+        {"scale": [1, 2]},
+        {"height": "32"},
+        {"width": 0},
+        {"standardise": "no"},
     ],
 )
 def test_unknown_values_are_refused(change: dict) -> None:

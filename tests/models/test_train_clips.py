@@ -98,6 +98,19 @@ def artifact(training: ClipTraining, results: dict[str, Any]) -> Artifact:
     return load_artifact(training.folder / "artifact")
 
 
+def test_damaged_features_are_computed_again(training: ClipTraining, videos: Path, tmp_path: Path) -> None:
+    """A file that a full disk or a crash has cut off does not end a run."""
+    frames = load_frames(videos)[:3]
+    encode = cut(training.build(), SMALL).encode
+    whole = FrameFeatures(encode, SMALL, tmp_path, verbose=0).of(frames)
+    empty, cut_off, _ = sorted(tmp_path.glob("*/*.npy"))
+    empty.write_bytes(b"")
+    cut_off.write_bytes(cut_off.read_bytes()[:-5])
+    again = FrameFeatures(encode, SMALL, tmp_path, verbose=0)
+    np.testing.assert_allclose(again.of(frames), whole, atol=1e-6)
+    assert again.passes == 2
+
+
 def test_a_frozen_base_is_learned_on(
     training: ClipTraining, results: dict[str, Any], artifact: Artifact
 ) -> None:

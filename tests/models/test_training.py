@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from models import architectures
-from models.artifact import CARD, WEIGHTS, Artifact, list_artifacts, load_artifact
+from models.artifact import (
+    CARD,
+    WEIGHTS,
+    Artifact,
+    list_artifacts,
+    load_artifact,
+    save_artifact,
+    with_features,
+)
 from models.charts import draw_learning_curves, read_history, save
 from models.checkpoints import Progress, averaged_weights
 from models.datasets import Sample, division_of, load_folder, of_labels, of_split
@@ -320,12 +328,73 @@ def test_damage_is_noticed(artifact: Artifact, tmp_path: Path, file: str) -> Non
         load_artifact(copy)
 
 
+@pytest.fixture
+def small(tmp_path: Path) -> Artifact:
+    """A stored network of random weights."""
+    architecture = architectures.find("small_cnn")
+    return save_artifact(
+        tmp_path / "small",
+        architecture.build(3),
+        name="small",
+        version="1",
+        architecture="small_cnn",
+        options=architecture.options,
+        labels=("blue", "green", "red"),
+        preprocessing=architecture.preprocessing,
+        temperature=1.0,
+        records={},
+    )
+
+
+@pytest.mark.parametrize("name", ["my modèle +", "team/colors"])
+def test_any_name_can_be_served(small: Artifact, name: str) -> None:
+    """TensorFlow makes name scopes of the names of networks, and takes few signs in them."""
+    model = with_features(replace(small, name=name).build())
+    probabilities, _ = model.predict_on_batch(np.zeros((1, 32, 32, 3), np.float32))
+    assert probabilities.shape == (1, 3)
+
+
 @pytest.mark.parametrize("card", ["", "{}", '{"format": 99}', "[]"])
 def test_bad_cards_are_explained(tmp_path: Path, card: str) -> None:
     """A file that is not a model card of this format gives a clear error."""
     (tmp_path / CARD).write_text(card)
     with pytest.raises(ArtifactError, match=CARD):
         load_artifact(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"temperature": 0}, "temperature"),
+        ({"temperature": -1.0}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"temperature": "1"}, "temperature"),
+        ({"labels": "abc"}, "labels"),
+        ({"labels": [1, 2, 3]}, "labels"),
+        ({"labels": ["", "green", "red"]}, "labels"),
+        ({"labels": ["red", "green", "red"]}, "labels"),
+        ({"architecture": {"name": "resnet50", "options": [1]}}, "options"),
+        ({"preprocessing": {**Preprocessing().to_dict(), "height": "32"}}, "height"),
+        ({"preprocessing": {**Preprocessing().to_dict(), "scale": None}}, "scale"),
+        ({"files": {}}, WEIGHTS),
+        ({"files": {WEIGHTS: "0", "../training.json": "0"}}, "files"),
+        ({"files": {WEIGHTS: "0", "/etc/hostname": "0"}}, "files"),
+        ({"files": {WEIGHTS: "0", "openvino/../../x": "0"}}, "files"),
+    ],
+)
+def test_edited_cards_are_refused(small: Artifact, change: dict, what: str) -> None:
+    """Rather than served with probabilities upside down, or copied out of their folder."""
+    (small.folder / CARD).write_text(json.dumps(small.card() | change))
+    with pytest.raises(ArtifactError, match=f"is not a model card: .*{what}"):
+        load_artifact(small.folder)
+
+
+def test_weights_that_end_too_soon_are_explained(small: Artifact) -> None:
+    """Even where their checksum is right."""
+    weights = small.folder / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(ArtifactError, match=f"{WEIGHTS} cannot be read"):
+        small.build()
 
 
 def test_unknown_models_are_told_with_those_there_are() -> None:
@@ -363,6 +432,37 @@ def test_what_is_said_of_the_training_is_the_heads_on_a_frozen_base() -> None:
             with_overrides(unfreeze="", **useless)
     with pytest.raises(ModelError, match="learns nothing"):
         with_overrides(architecture="small_cnn", epochs=0)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "given"),
+    [
+        ("triplet", {"weight_average": 0.99}),
+        ("siamese", {"class_weights": "balanced"}),
+        ("siamese", {"label_smoothing": 0.1}),
+        ("small_cnn", {"head_epochs": 3}),
+        ("small_cnn", {"head_learning_rate": 0.1}),
+        ("small_cnn", {"weight_decay": 0.1}),
+        ("small_c3d", {"refit_epochs": 2}),
+        ("resnet50", {"weight_decay": 0.1, "optimizer": "adam", "unfreeze": "", "refit_epochs": 0}),
+        ("resnet50", {"patience": 3, "unfreeze": ""}),
+    ],
+)
+def test_what_has_no_use_is_refused(architecture: str, given: dict) -> None:
+    """Rather than taken without a word; to say that it is off is all right."""
+    with pytest.raises(ModelError, match=f"{next(iter(given))}: of no use"):
+        with_overrides(architecture=architecture, **given)
+    off = {name: "none" if name == "class_weights" else 0 for name in given if name != "optimizer"}
+    with_overrides(architecture=architecture, **off)
+
+
+def test_what_has_a_use_after_all_is_taken() -> None:
+    """The last fit of the head is by AdamW, and knows of labels, whatever was trained before."""
+    assert with_overrides(architecture="small_cnn", weight_decay=0.1, optimizer="adamw").weight_decay == 0.1
+    assert with_overrides(architecture="small_cnn", weight_decay=0.1, refit_epochs=3).weight_decay == 0.1
+    assert with_overrides(architecture="siamese", class_weights="balanced", refit_epochs=3).refit_epochs == 3
+    assert with_overrides(weight_decay=0.1, optimizer="adam").weight_decay == 0.1
+    assert with_overrides(architecture="lrcn", patience=3, weight_decay=0.1).patience == 3
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])

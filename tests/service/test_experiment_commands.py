@@ -146,6 +146,27 @@ def test_a_training_that_diverges_keeps_the_epochs_before_and_says_so(
     assert status_of(["compare", str(tmp_path), "-o", str(tmp_path / "page.html")]) == 0
 
 
+def test_the_test_is_made_sure_of_before_the_training(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Images that cannot be read end it; those that are listed for training too are not trained on."""
+    data = shutil.copytree(pictures, tmp_path / "data")
+    with (data / "splits.csv").open("a") as rows:
+        rows.write("blue/00.png,blue,test,camera0\n")
+    given = ["--architecture", "small_cnn", "--epochs", "1", "--test"]
+    assert status_of(["train", str(data), "-o", str(tmp_path / "run"), *given]) == 0
+    told = capsys.readouterr()
+    assert "left out: 1 images of train or valid" in told.err
+    judged = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert judged["images"] == {"valid": 8, "train": 15, "test": 9}
+    assert status_of(["evaluate", str(data), "--model", str(tmp_path / "run" / "artifact"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == judged["splits"]["test"]["accuracy"]
+    (data / "red" / "03.png").write_bytes(b"hello")
+    assert status_of(["train", str(data), "-o", str(tmp_path / "other"), *given]) == 2
+    assert "of the images to be judged 1 cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "other" / "best.keras").exists()
+
+
 def test_each_group_is_left_out_in_turn(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

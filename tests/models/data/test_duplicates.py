@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.data.duplicates import exclude_copies, find_duplicates, group_hashes
+from models.data.duplicates import Duplicates, Member, exclude_copies, find_duplicates, group_hashes
 from models.data.hashes import difference_hash, near_pairs
 from models.data.listing import Entry, Listing, open_listing
 from models.errors import DatasetError
@@ -103,6 +103,15 @@ def test_training_loses_what_the_test_has(album: Listing) -> None:
     changed = exclude_copies(album.entries, find_duplicates(album))
     before = {entry.path: entry.split for entry in album.entries}
     assert {e.path: e.split for e in changed if e.split != before[e.path]} == {"a/1.png": "excluded"}
+
+
+def test_an_image_that_is_listed_again_is_a_copy_of_itself() -> None:
+    """The row for training goes, the one that judges stays; a balanced list repeats images in one split."""
+    entries = [Entry("1.png", "a", split) for split in ("train", "train", "valid", "test")]
+    entries += [Entry("2.png", "a", "train"), Entry("2.png", "b", "train"), Entry("3.png", "a", "valid")]
+    near = Duplicates((tuple(Member(entry, 3) for entry in entries[-2:]),), ())
+    found = [entry.split for entry in exclude_copies(entries, near)]
+    assert found == ["excluded", "excluded", "excluded", "test", "excluded", "excluded", "valid"]
 
 
 def test_a_thousand_equal_images_are_one_group() -> None:

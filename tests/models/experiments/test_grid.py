@@ -15,7 +15,7 @@ from models import architectures
 from models.datasets import Sample
 from models.errors import ExperimentError, ModelError
 from models.experiments.compare import differing, rank, tabulate
-from models.experiments.experiment import Experiment, read_parameters
+from models.experiments.experiment import Experiment, merge, read_parameters
 from models.experiments.grid import PAGE, TABLE, Planned, read_grid, run_grid
 from models.experiments.results import FORMAT, RESULTS, find_runs, read_results
 from models.experiments.samples import blind, divide
@@ -106,6 +106,15 @@ def test_options_on_the_command_line_go_before_the_file(tmp_path: Path) -> None:
     (planned,) = read_grid(tmp_path / "g.toml", {"options": {"b": 3}, "seed": 7})
     assert planned.experiment.options == {"a": 1, "b": 3}
     assert planned.experiment.seed == 7
+
+
+def test_dropout_has_two_names_and_one_value(tmp_path: Path) -> None:
+    """The command line overrides either in a file by either; two values in one place are an error."""
+    option = {"options": {"dense": 8, "dropout": 0.5}}
+    assert merge(option, {"dropout": 0.1}) == {"options": {"dense": 8}, "dropout": 0.1}
+    assert merge({"dropout": 0.1}, option) == option
+    with pytest.raises(ExperimentError, match=r"dropout = 0.1: options.dropout = 0.5 says the same"):
+        Experiment.of({"data": "x", "dropout": 0.1, **option})
 
 
 def test_paths_hang_on_where_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,6 +239,10 @@ def test_validation_alone_decides_the_order() -> None:
         ('data = "x"\n[grid]\ndropuot = [0.5]\n', "no parameter 'dropuot'; there are data, name"),
         ('data = "x"\n[grid]\ndropout = [0.5, "much"]\n', "dropout = 'much'"),
         ('data = "x"\n[grid]\ndropout = [1.5]\n', "dropout = 1.5: input should be less than 1"),
+        ('data = "x"\n[grid]\nseed = [4294967296]\n', "seed = 4294967296: input should be less than"),
+        ('data = "x"\nname = ""\n[grid]\nseed = [1]\n', "name = '': a model's name has 1 to 64 letters"),
+        ('data = "x"\nname = "a/b"\n[grid]\nseed = [1]\n', "name = 'a/b': a model's name"),
+        ('data = "x"\nmodel_version = "1 b"\n[grid]\nseed = [1]\n', "model_version = '1 b': a version has"),
         ("[grid]\ndropout = [0.5]\n", "data is missing"),
         ("data = ", "cannot be read as TOML or JSON"),
     ],

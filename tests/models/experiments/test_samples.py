@@ -2,12 +2,20 @@
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from models.datasets import Sample, counts, of_split
 from models.errors import DatasetError, ExperimentError
 from models.experiments.experiment import Experiment
-from models.experiments.samples import check_test, load_groups, load_samples
+from models.experiments.samples import (
+    check_readable,
+    check_test,
+    load_groups,
+    load_samples,
+    without_copies,
+)
 
 
 @pytest.fixture
@@ -83,6 +91,34 @@ def test_images_without_groups_cannot_be_divided_by_them(data: Path, tmp_path: P
             path.touch()
     samples = load_samples(Experiment(data=tmp_path / "grouped", split_by="group"), 1)
     assert len({(sample.group, sample.split) for sample in samples}) == 5
+
+
+def test_what_judges_is_not_trained_on_under_another_name(tmp_path: Path) -> None:
+    """Nor as another label; equal files within a split, and those of no split, are nobody's business."""
+    rows = [("train", b"1"), ("train", b"1"), ("train", b"2"), ("valid", b"2"), ("valid", b"3")]
+    rows += [("test", b"3"), ("test", b"4"), ("excluded", b"4"), ("train", b"5")]
+    samples = []
+    for number, (split, content) in enumerate(rows):
+        (tmp_path / f"{number}.png").write_bytes(content)
+        samples.append(Sample(tmp_path / f"{number}.png", f"label {number % 2}", split))
+    again = Sample(tmp_path / "6.png", "label 0", "train")
+    told: list[str] = []
+    kept = without_copies([*samples, again], told.append)
+    assert [int(sample.path.stem) for sample in kept] == [0, 1, 3, 5, 6, 7, 8]
+    assert len(told) == 1
+    assert "left out: 3 images" in told[0]
+    assert without_copies(kept, told.append) == kept
+    assert len(told) == 1
+
+
+def test_images_that_cannot_be_read_are_told_before_training(tmp_path: Path) -> None:
+    """With how many there are; each is read once, however often it is listed."""
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    cv2.imwrite(str(good), np.zeros((4, 4, 3), np.uint8))
+    bad.write_bytes(b"hello")
+    check_readable([good, good])
+    with pytest.raises(DatasetError, match=r"to be judged 1 cannot be read: .*bad\.png is not an image"):
+        check_readable([good, bad, bad])
 
 
 @pytest.mark.parametrize(
