@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.batches import Batches
+from models.checkpoints import Progress
 from models.errors import DivergedError
 from models.forward import fastest
 
@@ -69,11 +70,13 @@ def fit_head(
     class_weight: Mapping[int, float] | None,
     folder: Path,
     name: str,
+    patience: int = 0,
     to_the_end: bool = False,
     verbose: int | str = "auto",
 ) -> None:
     """Fit ``head``, one view of the images after the other; ends with its best weights by validation loss.
 
+    It stops early after ``patience`` epochs without a better loss (0: never), or where that is no number.
     ``to_the_end`` it ends with its last ones: where the rate falls to nothing they are the best once they are
     calibrated, while the loss before that rises with the network's confidence. ``folder`` gets
     ``<name>_only.weights.h5`` and ``<name>_log.csv``. Raises DivergedError where no epoch has a loss.
@@ -88,8 +91,9 @@ def fit_head(
     best = keras.callbacks.ModelCheckpoint(
         kept, monitor="val_loss", save_best_only=not to_the_end, save_weights_only=True
     )
-    loss = np.nan
-    for epoch in range(epochs):
+    progress = Progress()
+    while not progress.over(epochs, patience):
+        epoch = progress.epoch
         features, targets = views[epoch % len(views)]
         history = head.fit(
             features,
@@ -102,7 +106,7 @@ def fit_head(
             callbacks=[best, keras.callbacks.CSVLogger(folder / f"{name}_log.csv", append=epoch > 0)],
             verbose=verbose,
         )
-        loss = history.history["val_loss"][-1]
-    if not kept.is_file() or (to_the_end and not np.isfinite(loss)):
+        progress = progress.after(history.history["val_loss"][-1])
+    if progress.best is None or (to_the_end and progress.has_diverged):
         raise DivergedError(folder)
     head.load_weights(kept)

@@ -94,6 +94,9 @@ def with_overrides(
         raise ModelError(f"weight_decay: of no use to {settings.optimizer}; say --optimizer adamw")
     if settings.weights == "none" and not settings.epochs:
         raise ModelError("without epochs a network of random weights learns nothing; leave --epochs 0 out")
+    trained = (settings.head_epochs, settings.refit_epochs, settings.unfreeze and settings.epochs)
+    if settings.weights != "none" and not any(trained):
+        raise ModelError("without --epochs a head on a frozen base learns nothing")
     if settings.train_size and not network.any_size:
         wanted = (preprocessing.height, preprocessing.width)
         if wanted != (settings.train_size, settings.train_size):

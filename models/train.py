@@ -195,7 +195,13 @@ class Training:
             ]
             valid = self._features(base, self.valid, self._valid_view)
             self._fit_on_features(
-                head, seen, valid, settings.head_epochs, make_head_optimizer(settings), "head"
+                head,
+                seen,
+                valid,
+                settings.head_epochs,
+                make_head_optimizer(settings),
+                "head",
+                patience=0 if settings.unfreeze else settings.patience,
             )
             base.trainable = False
         save_whole(model, self.folder / "head.keras")
@@ -305,6 +311,7 @@ class Training:
         optimizer: Any,
         name: str,
         *,
+        patience: int = 0,
         to_the_end: bool = False,
     ) -> None:
         fit_head(
@@ -317,6 +324,7 @@ class Training:
             class_weight=self._class_weight(),
             folder=self.folder,
             name=name,
+            patience=patience,
             to_the_end=to_the_end,
             verbose=self._verbose,
         )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from models import architectures
 from models.architectures.architecture import Kind
-from models.architectures.clips import STATISTICS, cut, encoder_of, set_statistics
+from models.architectures.clips import STATISTICS, ClipParts, cut, encoder_of, set_statistics
 from models.checkpoints import (
     Progress,
     epoch_callbacks,
@@ -150,8 +150,15 @@ class ClipTraining:
         views = 1 if settings.augmentation == "none" else max(1, settings.head_views)
         features, table = self._gathered(parts.encode, self.train, views=views)
         set_statistics(network, features)
+        if settings.head_epochs:
+            self._fit_on_features(parts, features, table)
+        encoder_of(network).trainable = False
+        save_whole(network, self.folder / "head.keras")
+
+    def _fit_on_features(self, parts: ClipParts, features: Floats, table: npt.NDArray[np.int64]) -> None:
+        settings, head = self.settings, parts.decide
         valid_features, valid_table = self._gathered(parts.encode, self.valid, views=1)
-        parts.decide.compile(
+        head.compile(
             optimizer=make_head_optimizer(settings),
             loss=keras.losses.CategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
@@ -166,7 +173,7 @@ class ClipTraining:
         ]
         if settings.patience:
             callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=settings.patience))
-        parts.decide.fit(
+        head.fit(
             FeatureWindows(
                 features,
                 table,
@@ -183,9 +190,7 @@ class ClipTraining:
         )
         if not best.is_file():
             raise DivergedError(self.folder)
-        parts.decide.load_weights(best)
-        encoder_of(network).trainable = False
-        save_whole(network, self.folder / "head.keras")
+        head.load_weights(best)
 
     def _fit_whole(self, start: Callable[[], Any]) -> Path:
         """Train on windows of pixels until it gets no better; returns the file of the best network."""

@@ -317,9 +317,14 @@ def _planned(file: Path | None, overrides: dict[str, Any]) -> Experiment:
 
 
 def _run(experiment: Experiment, output: Path) -> dict[str, Any]:
+    from models.errors import ExperimentError
     from models.experiments.execute import execute
+    from models.report import make_folder
+    from service.lock import only_one
 
-    results = execute(experiment, output, tell=lambda text: typer.echo(text, err=True))
+    make_folder(output)
+    with only_one(output, ExperimentError(f"{output}: another training works here already")):
+        results = execute(experiment, output, tell=lambda text: typer.echo(text, err=True))
     judged = "windows" if "stride" in results else "images"
     for split, figures in results["splits"].items():
         typer.echo(

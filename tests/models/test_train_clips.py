@@ -282,6 +282,17 @@ def test_a_base_can_be_trained_too(videos: Path, tmp_path: Path) -> None:
         ).fit()
 
 
+def test_a_base_can_be_trained_without_its_head_first(videos: Path, tmp_path: Path) -> None:
+    """Then the head starts from random weights, on features that are standardised all the same."""
+    settings = replace(frozen(unfreeze="base", epochs=1), head_epochs=0)
+    training = ClipTraining(
+        load_frames(videos), tmp_path, settings, initialise=lambda network: None, verbose=0
+    )
+    training.fit()
+    assert not (tmp_path / "head_log.csv").exists()
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
+
+
 def test_windows_are_shuffled_also_where_nothing_changes_them(videos: Path) -> None:
     """Neighbours in one batch are all of one label; every epoch has another order."""
     found = of_split(windows(load_frames(videos), FRAMES), "train")

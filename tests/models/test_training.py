@@ -4,6 +4,8 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,6 +28,7 @@ from models.errors import ArtifactError, DatasetError, DivergedError, ModelError
 from models.experiments.results import count_parameters
 from models.experiments.samples import check_fed_alike, check_unseen
 from models.export import choose_views, export, judge
+from models.frozen import fit_head
 from models.imagenet import load_imagenet_weights, read_tensorflowjs
 from models.optimizers import LayeredAdamW, make_head_optimizer
 from models.preprocessing import Preprocessing
@@ -97,15 +100,25 @@ def test_both_stages_leave_their_logs_and_are_not_repeated(run) -> None:
     assert [(training.folder / name).read_text() for name in ("head_log.csv", "log.csv")] == logs
 
 
-def test_a_frozen_base_is_no_parameter_of_the_training(color_folder: Path, tmp_path: Path) -> None:
-    """What is reported as trainable is what training could change."""
-    settings = replace(SETTINGS, head_epochs=1, unfreeze="")
+def test_a_frozen_base_is_no_parameter_of_the_training(
+    color_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is reported as trainable is what training could change; its patience is the head's."""
+    asked = []
+
+    def fit_patiently(*given: Any, **options: Any) -> None:
+        asked.append(options["patience"])
+        fit_head(*given, **options)
+
+    monkeypatch.setattr("models.train.fit_head", fit_patiently)
+    settings = replace(SETTINGS, head_epochs=1, unfreeze="", patience=3)
     training = Training(
         load_folder(color_folder), tmp_path, settings, initialise=lambda model: None, verbose=0
     )
     parameters = count_parameters(training.fit())
     assert parameters["trainable"] == 2048 * 8 + 8 + 8 * 3 + 3
     assert parameters["total"] == 23_587_712 + parameters["trainable"]
+    assert asked == [3]
 
 
 def test_refitting_changes_the_head_alone_and_only_once(run) -> None:
@@ -430,8 +443,50 @@ def test_what_is_said_of_the_training_is_the_heads_on_a_frozen_base() -> None:
     for useless in ({"schedule": "cosine"}, {"weight_average": 0.9}, {"mix": 0.5}):
         with pytest.raises(ModelError, match="of no use while the base stays frozen"):
             with_overrides(unfreeze="", **useless)
-    with pytest.raises(ModelError, match="learns nothing"):
-        with_overrides(architecture="small_cnn", epochs=0)
+    for none in ({"architecture": "small_cnn", "epochs": 0}, {"architecture": "lrcn", "head_epochs": 0}):
+        with pytest.raises(ModelError, match="learns nothing"):
+            with_overrides(**none)
+    assert with_overrides(architecture="lrcn", head_epochs=0, unfreeze="base", epochs=2).head_epochs == 0
+
+
+class Head:
+    """Comes to ``losses``, one an epoch."""
+
+    def __init__(self, losses: list[float]) -> None:
+        self.losses = losses
+        self.epochs = 0
+
+    def compile(self, **_: object) -> None: ...
+
+    def load_weights(self, path: Path) -> None: ...
+
+    def fit(self, *_: object, **__: object) -> SimpleNamespace:
+        self.epochs += 1
+        return SimpleNamespace(history={"val_loss": [self.losses[self.epochs - 1]]})
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "epochs"),
+    [([3.0, 1.0, 2.0, 2.0, 0.5], 2, 4), ([3.0, 1.0, 2.0, 2.0, 0.5], 0, 5), ([3.0, np.nan, 0.5], 0, 2)],
+)
+def test_a_head_is_fitted_while_it_gets_better(
+    losses: list[float], patience: int, epochs: int, tmp_path: Path
+) -> None:
+    """At the latest for all of its epochs; a loss that is no number would stay none."""
+    head, nothing = Head(losses), np.zeros((1, 1), np.float32)
+    fit_head(
+        head,
+        [(nothing, nothing)],
+        (nothing, nothing),
+        epochs=len(losses),
+        optimizer="sgd",
+        batch_size=1,
+        class_weight=None,
+        folder=tmp_path,
+        name="head",
+        patience=patience,
+    )
+    assert head.epochs == epochs
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Experiments, grids and comparisons, as a person gives them, on real trainings of tiny networks."""
 
 import csv
+import fcntl
 import json
 import shutil
 from pathlib import Path
@@ -256,12 +257,21 @@ def test_images_that_were_trained_on_do_not_become_the_test(
 
 def test_a_grid_is_not_run_twice_at_once(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two grids, or one and what a killed one left behind, never write into the same runs."""
-    import fcntl
-
     with (grid / "out" / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert status_of(["train", "--grid", str(grid / "grid.toml"), "-o", str(grid / "out")]) == 2
     assert "works here already" in capsys.readouterr().err
+
+
+def test_a_run_is_not_trained_twice_at_once(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each would take the other's epochs for its own."""
+    with (tmp_path / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert status_of(["train", str(pictures), "-o", str(tmp_path), "--architecture", "small_cnn"]) == 2
+    assert "another training works here already" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize(
@@ -281,8 +291,9 @@ def test_options_without_a_use_are_told(
 ) -> None:
     """Nobody believes to have tried what a network passes over."""
     assert status_of(["train", str(pictures), "-o", str(tmp_path / "out"), *arguments]) == 2
-    assert f"{reason} has no use" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    error = capsys.readouterr().err
+    assert f"{reason} has no use" in error
+    assert len(error.splitlines()) == 1
 
 
 def test_mistakes_are_one_line_and_status_2(
