@@ -82,7 +82,7 @@ def with_overrides(
             )
     _refuse_useless(network, settings, given)
     if settings.weights != "none" and not given.get("unfreeze", settings.unfreeze):
-        given = _of_head(network, given)
+        given = _of_head(given)
     settings = replace(
         settings,
         options={**settings.options, **(options or {})},
@@ -136,17 +136,12 @@ def _refuse(given: Mapping[str, Any], names: Iterable[str], why: str) -> None:
         raise ModelError(f"{', '.join(useless)}: of no use {why}")
 
 
-def _of_head(network: Architecture, given: Mapping[str, Any]) -> dict[str, Any]:
+def _of_head(given: Mapping[str, Any]) -> dict[str, Any]:
     """What is said of the training where the base stays frozen: then it is that of the head.
 
     Raises ModelError for what a head on kept features cannot have.
     """
-    of_stage_two = (
-        "schedule",
-        "weight_average",
-        "mix",
-        *(("patience",) if network.kind is Kind.FRAME else ()),
-    )
+    of_stage_two = ("schedule", "weight_average", "mix")
     _refuse(given, of_stage_two, "while the base stays frozen; say --unfreeze STAGE")
     moved = {f"head_{name}": given[name] for name in _OF_BOTH if name in given}
     return moved | {name: value for name, value in given.items() if name not in _OF_BOTH}

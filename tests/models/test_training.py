@@ -500,7 +500,6 @@ def test_a_head_is_fitted_while_it_gets_better(
         ("small_cnn", {"weight_decay": 0.1}),
         ("small_c3d", {"refit_epochs": 2}),
         ("resnet50", {"weight_decay": 0.1, "optimizer": "adam", "unfreeze": "", "refit_epochs": 0}),
-        ("resnet50", {"patience": 3, "unfreeze": ""}),
     ],
 )
 def test_what_has_no_use_is_refused(architecture: str, given: dict) -> None:
