@@ -396,8 +396,8 @@ def test_unknown_label_is_told_with_the_nearest() -> None:
     """A slip in a label's name is answered with the name that was meant, and with all there are."""
     with pytest.raises(ConfigurationError, match=r"'gren'.*'green'.*blue, green, red"):
         RestrictedClassifier(ColourClassifier(), ["red", "gren"])
-    for nothing in ([], ["background"]):
-        with pytest.raises(ConfigurationError, match="no label given"):
+    for nothing, reason in (([], "no label given"), (["background"], "background is no label to choose")):
+        with pytest.raises(ConfigurationError, match=reason):
             RestrictedClassifier(ColourClassifier(), nothing)
 
 
