@@ -14,11 +14,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from models.errors import ArtifactError
 from models.precision import Precision
@@ -31,45 +30,6 @@ FORMAT = 1
 ARTIFACTS = Path(__file__).parent / "artifacts"
 CARD = "artifact.json"
 WEIGHTS = "weights.safetensors"
-
-Name = Annotated[str, Field(min_length=1)]
-Inside = Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$")]
-"""A path that cannot lead out of the model's folder."""
-
-
-class _Network(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    name: Name
-    options: dict[str, Any]
-
-
-class _Card(BaseModel):
-    """What ``artifact.json`` has to hold."""
-
-    model_config = ConfigDict(strict=True)
-
-    name: Name
-    version: str
-    architecture: _Network
-    labels: Annotated[list[Name], Field(min_length=2)]
-    preprocessing: dict[str, Any]
-    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    files: dict[Inside, str]
-
-    @field_validator("labels")
-    @classmethod
-    def _differ(cls, labels: list[str]) -> list[str]:
-        if len(set(labels)) < len(labels):
-            raise ValueError("each label stands there once")
-        return labels
-
-    @field_validator("files")
-    @classmethod
-    def _hold_weights(cls, files: dict[str, str]) -> dict[str, str]:
-        if WEIGHTS not in files:
-            raise ValueError(f"there has to be {WEIGHTS}")
-        return files
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,11 +188,15 @@ def load_artifact(name_or_path: str | Path) -> Artifact:
 
 def _read_card(folder: Path) -> Artifact:
     """Raises ArtifactError for a card that says what cannot be."""
+    from pydantic import ValidationError
+
+    from models.card import Card  # not above: 7 MB that a process which is handed an artifact does not need
+
     path, fields = folder / CARD, _read_json(folder / CARD)
     if fields.get("format") != FORMAT:
         raise ArtifactError(f"{path} has format {fields.get('format')}, this version reads {FORMAT}")
     try:
-        card = _Card.model_validate(fields)
+        card = Card.model_validate(fields)
         preprocessing = Preprocessing.from_dict(card.preprocessing)
     except ValidationError as error:
         first = error.errors()[0]
