@@ -21,7 +21,7 @@ from service.windows import WindowedClassifier, lanes_of
 Floats = npt.NDArray[np.float32]
 
 AGAIN: Final = 5.0
-"""Seconds until what could not be read is tried again."""
+"""Seconds until features that could not be read are tried again."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class LearnedEngine:
         self._store = store
         self._model = model
         self.reference = reference
-        self._stamp: tuple[int, int, int] | None = None
+        self._catalogue: Catalogue | None = None
         self._again_at = math.inf
         self._left_out: dict[str, str] = {}
         self.classes = tuple(embedder.labels)
@@ -89,19 +89,18 @@ class LearnedEngine:
 
         A label whose features cannot be read is left out until they can.
         """
-        stamp, now = self._store.stamp(), time.monotonic()
-        if stamp == self._stamp and now < self._again_at:
+        catalogue, now = self._store.newest(), time.monotonic()
+        if catalogue is self._catalogue and now < self._again_at:
             return False
         before = self.labels, self.shadows
-        catalogue = self._store.newest()
+        self._catalogue = catalogue
         told, self._left_out = self._left_out, {}
         self._served = self._fit(catalogue, LabelState.SERVED)
         self._shadows = self._fit(catalogue, LabelState.SHADOW)
         for name, reason in self._left_out.items():
             if told.get(name) != reason:
                 logger.error("learned label %s is left out: %s", name, reason)
-        self._stamp = stamp
-        self._again_at = now + AGAIN if self._left_out or self._store.is_behind(stamp) else math.inf
+        self._again_at = now + AGAIN if self._left_out else math.inf
         return (self.labels, self.shadows) != before
 
     def _fit(self, catalogue: Catalogue, state: LabelState) -> Prototypes:

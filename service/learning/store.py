@@ -117,7 +117,10 @@ class LabelStore:
             raise UnavailableError(f"{path} cannot be read: {error}") from error
 
     def newest(self) -> Catalogue:
-        """The catalogue as of now, or as it was when its index could last be read; this is logged once."""
+        """The catalogue as of now, or as it was when its index could last be read; this is logged once.
+
+        The same object for as long as it is the same catalogue.
+        """
         stamp = self.stamp()
         if stamp != self._stamp:
             try:
@@ -127,10 +130,6 @@ class LabelStore:
                     logger.warning("learned labels stay as they are: %s", error)
                 self._unreadable = stamp
         return self._newest
-
-    def is_behind(self, stamp: Stamp | None) -> bool:
-        """Whether what ``newest`` gave last is older than an index of ``stamp``, which could not be read."""
-        return self._stamp != stamp
 
     def features(self, label: LearnedLabel) -> Floats:
         """(examples, width). Raises UnavailableError where they are missing or damaged."""
