@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from models.datasets import BACKGROUND, Sample, read_image
 from models.errors import DatasetError
+from models.opinion_pool import Floats, log_opinion_pool
 from models.preprocessing import Image
 
-Floats = npt.NDArray[np.float32]
 Classify = Callable[[npt.NDArray[np.uint8]], Floats]
 
 
@@ -150,7 +150,7 @@ def evaluate(
 ) -> Evaluation:
     """Classify every sample; ``progress`` is told the number done after each batch.
 
-    Probabilities are the mean over the ``views``, as the rolling average of a still picture would have it.
+    Probabilities are pooled over the ``views``, as those of a still picture's frames would be.
     Raises DatasetError where a sample's label is not one of the model's.
     """
     index_of = {label: index for index, label in enumerate(labels)}
@@ -163,7 +163,7 @@ def evaluate(
         batch = samples[start : start + batch_size]
         images = [read_image(sample.path) for sample in batch]
         seen = [classify(np.stack([model_input(each, view) for each in images])) for view in range(views)]
-        rows.append(np.mean(seen, axis=0))
+        rows.append(log_opinion_pool(np.stack(seen)))
         progress(start + len(batch))
     truth = np.array([index_of[sample.label] for sample in samples], np.int64)
     return Evaluation(tuple(labels), truth, np.concatenate(rows))
@@ -172,14 +172,14 @@ def evaluate(
 def fit_temperature(logits: Floats, truth: npt.NDArray[np.int64]) -> float:
     """The temperature that minimises the negative log-likelihood of ``truth`` (Guo et al., 2017).
 
-    ``logits`` are (views, N, classes); it is the mean of the views' probabilities that is to be right.
+    ``logits`` are (N, classes): of several views, their mean, whose softmax is the pool of the views.
 
     Targets are softened by what one more image, judged wrong, would tell (Platt, 1999): where all of a few
     images are right, plain likelihood would have the network be sure of everything.
     """
     from scipy.optimize import minimize_scalar
 
-    views, _, classes = logits.shape
+    classes = logits.shape[1]
     doubt = 1 / (len(truth) + 2)
     targets = np.full((len(truth), classes), doubt / (classes - 1))
     targets[np.arange(len(truth)), truth] = 1 - doubt
@@ -188,8 +188,7 @@ def fit_temperature(logits: Floats, truth: npt.NDArray[np.int64]) -> float:
         scaled = logits.astype(np.float64) / np.exp(log_temperature)
         scaled -= scaled.max(axis=-1, keepdims=True)
         log_shares = scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
-        log_mean = np.logaddexp.reduce(log_shares, axis=0) - np.log(views)
-        return float(-(targets * log_mean).sum(axis=1).mean())
+        return float(-(targets * log_shares).sum(axis=1).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 

@@ -14,7 +14,8 @@ import numpy as np
 from models.artifact import Artifact, save_artifact
 from models.batches import Batches
 from models.datasets import BACKGROUND, Sample, counts
-from models.evaluate import Evaluation, Floats, fit_temperature, softmax
+from models.evaluate import Evaluation, fit_temperature, softmax
+from models.opinion_pool import Floats
 from models.preprocessing import Fit, Preprocessing, View
 from models.views import plain_view
 
@@ -27,9 +28,14 @@ class Judged:
     samples: Sequence[Sample]
     logits: Floats
 
+    @property
+    def pooled(self) -> Floats:
+        """(N, classes): the logits of all views as one; see ``opinion_pool``."""
+        return np.asarray(self.logits.mean(axis=0))
+
     def evaluation(self, temperature: float) -> Evaluation:
         truth = np.array([self.labels.index(sample.label) for sample in self.samples], np.int64)
-        return Evaluation(self.labels, truth, softmax(self.logits, temperature).mean(axis=0))
+        return Evaluation(self.labels, truth, softmax(self.pooled, temperature))
 
 
 def judge(
@@ -93,7 +99,7 @@ def export(
     """Calibrate on ``valid``, then store the network with its figures on ``valid`` and ``test``."""
     judged = [("valid", valid)] + ([("test", test)] if test else [])
     truth = valid.evaluation(1.0).truth
-    temperature = round(fit_temperature(valid.logits, truth), 4)
+    temperature = round(fit_temperature(valid.pooled, truth), 4)
     metrics: dict[str, Any] = {}
     for split, part in judged:
         evaluation = part.evaluation(temperature)

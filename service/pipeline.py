@@ -38,7 +38,7 @@ from service.types import (
     SmoothedPrediction,
     SourceProperties,
 )
-from service.views import ViewMean, ViewTurns
+from service.views import ViewPool, ViewTurns
 
 PATIENCE: Final = 0.5
 """Seconds to wait for a live frame before looking whether the run is to stop."""
@@ -170,7 +170,7 @@ def run(
     after all threads have ended and sinks have given up what they had half written.
     """
     interpreter = Interpreter(stream, classifier.labels, settings)
-    views = ViewMean(classifier.views)
+    views = ViewPool(classifier.views)
     stop = stop or threading.Event()
     frames = classified = reused = 0
     events: list[Event] = []
@@ -299,7 +299,7 @@ def _frames(source: Source, flow: Plan, stop: threading.Event) -> Generator[Fram
             yield taken
 
 
-def _steps(batch: Batch, classifier: Classifier, views: ViewMean, interpreter: Interpreter) -> Iterator[Step]:
+def _steps(batch: Batch, classifier: Classifier, views: ViewPool, interpreter: Interpreter) -> Iterator[Step]:
     """Classify a batch and follow its frames in order."""
     results = iter(()) if batch.inputs is None else iter(classifier.classify(batch.inputs))
     ended = interpreter.relabel(classifier.labels)

@@ -1,16 +1,18 @@
 """Joins what a model says of a stream's frames, which it sees in several views in turn, one view a frame.
 
-Pure. The answer to a frame is the mean of the newest answer in each view, so that it hangs neither on whose
-turn it is nor on which frames are left out. A model with one view is not touched.
+Pure. The answer to a frame is pooled from the newest answer in each view, as ``models.evaluate`` judges an
+image, so that it hangs neither on whose turn it is nor on which frames are left out. A model with one view is
+not touched.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Sequence
 
 import numpy as np
 
+from models.opinion_pool import log_opinion_pool, pool_beside
 from service.types import Image, Preprocessor, Probabilities
 
 
@@ -26,23 +28,28 @@ class ViewTurns:
         return first if view == 0 and first is not None else preprocessor.model_input(image, view)
 
 
-class ViewMean:
-    """Mean over the newest answers of one stream, as many as there are ``views``."""
+class ViewPool:
+    """The newest answers of one stream, as many as there are ``views``, as one."""
 
     def __init__(self, views: int) -> None:
         self._newest: deque[Probabilities] = deque(maxlen=views)
-        self._meaning: Hashable = None
+        self._meaning: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
-    def update(self, answer: Probabilities, meaning: Hashable) -> Probabilities:
-        """Take in the newest answer, (columns,); ``meaning`` is what its columns stand for.
+    def update(
+        self, answer: Probabilities, labels: Sequence[str], shadows: Sequence[str] = ()
+    ) -> Probabilities:
+        """Take in the newest answer, (labels + shadows,), laid out as in ``Judgement``; return all as one.
 
-        Answers that meant something else are forgotten.
+        Answers that were about other labels or shadows are forgotten.
         """
+        meaning = (tuple(labels), tuple(shadows))
         if meaning != self._meaning:
             self.reset()
             self._meaning = meaning
         self._newest.append(answer)
-        return np.mean(self._newest, axis=0, dtype=np.float32) if len(self._newest) > 1 else answer
+        answers = np.stack(self._newest)
+        of_labels, of_shadows = answers[:, : len(labels)], answers[:, len(labels) :]
+        return np.concatenate([log_opinion_pool(of_labels), pool_beside(of_shadows, of_labels)])
 
     def reset(self) -> None:
         """Forget all answers: after a cut in what is seen."""

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from models.opinion_pool import log_opinion_pool
 from service.errors import LabelExistsError, LearningError
 from service.learning.engine import LearnedModel
 from service.learning.examples import FEWEST, MOST, Example, read_jpeg
@@ -105,7 +106,7 @@ def up_to_date(model: LearnedModel, classifier: Classifier) -> Classifier:
 
 
 def embed_all(images: Sequence[Image], preprocessor: Preprocessor, embed: Embed) -> tuple[Floats, Floats]:
-    """(N, classes) probabilities and (N, width) features of N images, each the mean over all views."""
+    """(N, classes) probabilities and (N, width) features of N images, of all views as one."""
     parts = []
     for start in range(0, len(images), BATCH):
         part = images[start : start + BATCH]
@@ -113,7 +114,8 @@ def embed_all(images: Sequence[Image], preprocessor: Preprocessor, embed: Embed)
             np.stack([preprocessor.model_input(each, view) for each in part])
             for view in range(preprocessor.views)
         )
-        parts.append([np.mean(rows, axis=0) for rows in zip(*map(embed, inputs), strict=True)])
+        known, features = (np.stack(rows) for rows in zip(*map(embed, inputs), strict=True))
+        parts.append((log_opinion_pool(known), features.mean(axis=0)))
     known, features = (np.concatenate(part) for part in zip(*parts, strict=True))
     return known, features
 

@@ -23,7 +23,7 @@ from service.errors import InferenceError
 from service.gating import Gate
 from service.streams.records import LiveModel, StreamOptions
 from service.types import Classifier, Frame, Image, Judgement, Probabilities, judged
-from service.views import ViewMean, ViewTurns
+from service.views import ViewPool, ViewTurns
 
 WAITING: Final = "waiting for inference"
 PATIENCE: Final = 5.0
@@ -222,7 +222,7 @@ class Recogniser:
 
     def _serve(self, classifier: Classifier) -> None:
         era: int | None = None
-        views = ViewMean(classifier.views)
+        views = ViewPool(classifier.views)
         with self._changed:
             self._classifier = classifier
         while True:
@@ -254,11 +254,11 @@ def _nobody() -> None:
     """Where nobody waits for results."""
 
 
-def _joined(judgement: Judgement, views: ViewMean) -> Judgement:
+def _joined(judgement: Judgement, views: ViewPool) -> Judgement:
     """``judgement`` of one input, with what was said before in other views."""
     labels = len(judgement.labels)
     row = np.concatenate([judgement.probabilities[0], judgement.shadow_probabilities[0]])
-    row = views.update(row, (judgement.labels, judgement.shadows))
+    row = views.update(row, judgement.labels, judgement.shadows)
     return replace(
         judgement, probabilities=row[np.newaxis, :labels], shadow_probabilities=row[np.newaxis, labels:]
     )

@@ -14,6 +14,7 @@ from models.datasets import Sample
 from models.errors import ModelError
 from models.evaluate import Evaluation, evaluate, fit_temperature, renormalise, softmax
 from models.export import Judged, export
+from models.opinion_pool import log_opinion_pool
 from models.preprocessing import Preprocessing, View
 from models.report import format_table, write_report
 from service.config import RunSettings
@@ -115,26 +116,27 @@ def test_temperature_is_found_again() -> None:
     logits = rng.normal(0, 4, (20000, 5)).astype(np.float32)
     probabilities = softmax(logits, 2.5)
     truth = (probabilities.cumsum(axis=1) < rng.random((20000, 1))).sum(axis=1).clip(0, 4)
-    assert fit_temperature(logits[None], truth) == pytest.approx(2.5, rel=0.05)
+    assert fit_temperature(logits, truth) == pytest.approx(2.5, rel=0.05)
 
 
-def test_temperature_is_that_of_the_mean_of_the_views() -> None:
-    """Views that err independently are less sure together: what is served is what is calibrated."""
+def test_temperature_is_that_of_the_pool_of_the_views() -> None:
+    """Views that err independently are right together where they are sure: the pool is what is calibrated."""
     rng = np.random.default_rng(5)
     truth = rng.integers(0, 4, 5000)
     logits = rng.normal(0, 3, (2, len(truth), 4)).astype(np.float32)
     logits[:, np.arange(len(truth)), truth] += 3
 
     def loss(temperature: float) -> float:
-        return Evaluation(tuple("abcd"), truth, softmax(logits, temperature).mean(axis=0)).loss
+        pooled = log_opinion_pool(softmax(logits, temperature))
+        return Evaluation(tuple("abcd"), truth, pooled).loss
 
-    together = fit_temperature(logits, truth)
+    together = fit_temperature(logits.mean(axis=0), truth)
     assert loss(together) < min(loss(0.9 * together), loss(1.1 * together))
-    assert together < 0.8 * fit_temperature(logits[:1], truth)
+    assert together < 0.8 * fit_temperature(logits[0], truth)
 
 
 def test_an_image_is_judged_in_all_views(tmp_path: Path) -> None:
-    """The mean over the views, each made by the model's own preprocessing; here one is mirrored."""
+    """The pool of the views, each made by the model's own preprocessing; here one is mirrored."""
     image = np.zeros((10, 20, 3), np.uint8)
     image[:, :10] = 200
     cv2.imwrite(str(tmp_path / "x.png"), image)
@@ -155,7 +157,7 @@ def test_a_few_right_images_do_not_make_a_model_sure_of_everything() -> None:
     """Rows still differ after calibration on a few images that were all right; ranks are kept."""
     logits = np.array([[4.0, 0.0], [0.0, 3.0], [6.0, 0.0], [0.0, 5.0]] * 10, np.float32)
     truth = np.array([0, 1, 0, 1] * 10)
-    temperature = fit_temperature(logits[None], truth)
+    temperature = fit_temperature(logits, truth)
     assert 0.9 < softmax(logits, temperature).max(axis=1).mean() < 0.999
 
 
