@@ -50,8 +50,8 @@ def frames(
     from models.data import frames as tool
     from models.data.listing import Entry
     from models.data.timestamps import read_timestamps
+    from service.outputs import output_stem
     from service.progress import progress_bar
-    from service.run import output_stem
 
     stems = [output_stem(clip) for clip in clips]
     doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
