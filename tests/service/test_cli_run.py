@@ -337,6 +337,25 @@ def test_output_that_nobody_takes(taken: str, status: int, errors: str) -> None:
     assert (done.returncode, done.stderr) == (status, errors)
 
 
+@pytest.mark.parametrize("closed", [["run", "clip.mp4", "--json"], ["models", "list", "--json"]])
+def test_a_closed_output_is_told_before_any_work(
+    closed: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after ``>&-``, where Python has no stdout at all: what is to be printed would be lost."""
+    monkeypatch.setattr(sys, "stdout", None)
+    assert status_of(closed) == BAD_INPUT
+    assert capsys.readouterr().err == "video-events: --json prints to standard output, which is closed\n"
+
+
+def test_results_in_files_need_no_output(
+    options: RunOptions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who has closed stdout and wants the files gets them."""
+    monkeypatch.setattr(sys, "stdout", None)
+    run_source(options, fake_model)
+    assert len(names(options.directory)) == 4
+
+
 def test_help_imports_nothing_heavy() -> None:
     """``--help`` stays quick: no image or network library is loaded for it."""
     code = (

@@ -208,6 +208,8 @@ def _put(text: str, output: Path | None) -> None:
         return
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text, encoding="utf-8")
+        output.write_bytes(text.encode())
     except OSError as error:
         raise DatasetError(f"cannot write {output}: {error.strerror}") from error
+    except UnicodeEncodeError as error:
+        raise DatasetError(f"cannot write {output}: the video's name is not UTF-8; say --video") from error
