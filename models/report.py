@@ -88,7 +88,7 @@ def _write_wrong(folder: Path, evaluation: Evaluation, samples: Sequence[Sample]
     unordered = np.flatnonzero(evaluation.predicted != evaluation.truth)
     wrong: list[int] = unordered[np.argsort(-confidence[unordered], kind="stable")].tolist()
     names = [evaluation.labels[i] for i in evaluation.predicted]
-    with (folder / "wrong.csv").open("w", newline="") as file:
+    with (folder / "wrong.csv").open("w", newline="", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label", "predicted", "confidence"])
         for i in wrong:

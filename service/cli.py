@@ -70,6 +70,8 @@ def status_of(arguments: list[str]) -> int:
     """Run the program with ``arguments`` and return its exit status; errors go to stderr as one line."""
     from models.errors import ModelError
 
+    if sys.stdout is None and "--json" in arguments:
+        return _complain("--json prints to standard output, which is closed", BAD_INPUT)
     try:
         status = _invoke(arguments)
         print(end="", flush=True)

@@ -32,13 +32,14 @@ class EventSettings:
 
     A label enters at ``enter`` or more for ``min_duration`` and exits below ``exit``. Gaps of the same
     label shorter than ``merge_gap`` are one event. An open event is reported again at most every
-    ``update_interval``. Raises ConfigurationError for values that cannot work.
+    ``update_interval``. Raises ConfigurationError for values that cannot work. For defaults see
+    ``config.RunSettings``.
     """
 
-    enter: float = 0.6
-    exit: float = 0.4
-    min_duration: float = 0.5
-    merge_gap: float = 1.0
+    enter: float
+    exit: float
+    min_duration: float
+    merge_gap: float
     update_interval: float = 1.0
 
     def __post_init__(self) -> None:
@@ -65,18 +66,13 @@ class EventDetector:
     - ``pts`` that repeat or step back are taken as standing still, across ``close`` too.
     """
 
-    def __init__(
-        self,
-        stream: str,
-        labels: Sequence[str],
-        settings: EventSettings | None = None,
-    ) -> None:
+    def __init__(self, stream: str, labels: Sequence[str], settings: EventSettings) -> None:
         """``labels`` name the probabilities."""
         if not labels or len(set(labels)) != len(labels):
             raise ConfigurationError(f"labels must be one or more different names, got {list(labels)!r}")
         self._stream = stream
         self._labels = tuple(labels)
-        self._settings = settings or EventSettings()
+        self._settings = settings
         self._seq = 1
         self._number = 1
         self._pts = -math.inf

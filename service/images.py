@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import cv2
 import numpy as np
@@ -31,20 +31,6 @@ def find_images(path: Path) -> list[Path]:
         return []
     pattern = re.compile(re.escape(parts[0]) + r"\d+" + re.escape(parts[1]))
     return sorted((child for child in path.parent.iterdir() if pattern.fullmatch(child.name)), key=_by_number)
-
-
-def as_bgr(image: Any) -> Image:
-    """Return a decoded image (grey, BGR or BGRA; 8 or 16 bits) as H×W×3 ``uint8`` in BGR."""
-    if image.dtype == np.uint16:
-        image = (image >> 8).astype(np.uint8)
-    elif image.dtype != np.uint8:
-        image = np.clip(image, 0, 255).astype(np.uint8)
-    if image.ndim == 2 or image.shape[2] == 1:
-        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    elif image.shape[2] == 4:
-        image = cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)
-    result: Image = image
-    return result
 
 
 class ImageSequence:
@@ -117,7 +103,7 @@ class ImageSequence:
             except cv2.error as error:
                 raise SourceError(f"{self._name}: {path.name} cannot be decoded ({error.err})") from error
             if image is not None:
-                return as_bgr(image)
+                return np.asarray(image, np.uint8)
         return None
 
 

@@ -13,9 +13,6 @@ from service.errors import ConfigurationError
 from service.relabelling import Relabelling
 from service.types import Prediction, SmoothedPrediction
 
-DEFAULT_WINDOW = 32
-"""Predictions in the average when neither ``window`` nor ``seconds`` is given."""
-
 LONGEST_WINDOW = 10_000
 """Most predictions ever kept: bounds memory where time stands still in a window given in seconds."""
 
@@ -44,7 +41,6 @@ class RollingAverage:
         if window is not None and seconds is not None:
             raise ConfigurationError("give the window in frames or in seconds, not both")
         if seconds is None:
-            window = DEFAULT_WINDOW if window is None else window
             if isinstance(window, bool) or not isinstance(window, int) or not 1 <= window <= LONGEST_WINDOW:
                 raise ConfigurationError(
                     f"window must be a whole number of frames from 1 to {LONGEST_WINDOW}, got {window!r}"

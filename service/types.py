@@ -152,7 +152,9 @@ class ImageToInput(Protocol):
     """The preprocessing that is stored with a model."""
 
     @property
-    def views(self) -> tuple[object, ...]: ...
+    def views(self) -> tuple[object, ...]:
+        """The views themselves, of which ``Preprocessor.views`` is the number."""
+        ...
 
     def model_input(self, image: Image, view: int = 0) -> Image: ...
 

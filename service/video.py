@@ -9,14 +9,14 @@ from collections import deque
 from contextlib import suppress
 from itertools import pairwise
 from statistics import fmean, median
-from typing import Self
+from typing import Any, Self
 
 import cv2
+import numpy as np
 
 from service.errors import NoFramesError, SourceError, SourceTimeoutError
-from service.images import as_bgr
 from service.motion_jpeg import ReducedCapture
-from service.types import Frame, SourceProperties
+from service.types import Frame, Image, SourceProperties
 
 FALLBACK_FPS = 25.0
 """Frames per second where a container states none or an absurd one, and its times tell none either."""
@@ -185,3 +185,17 @@ class VideoSource:
 def _codec(capture: cv2.VideoCapture | ReducedCapture) -> str:
     letters = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
     return letters.decode("ascii", errors="replace").strip("\0 ") or "unknown"
+
+
+def as_bgr(image: Any) -> Image:
+    """Return a decoded image (grey, BGR or BGRA; 8 or 16 bits) as H×W×3 ``uint8`` in BGR."""
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    elif image.dtype != np.uint8:
+        image = np.clip(image, 0, 255).astype(np.uint8)
+    if image.ndim == 2 or image.shape[2] == 1:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    elif image.shape[2] == 4:
+        image = cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)
+    result: Image = image
+    return result

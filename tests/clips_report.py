@@ -25,10 +25,11 @@ import numpy.typing as npt
 from models.artifact import load_artifact
 from service.config import RunSettings
 from service.engines import open_engine
+from service.engines.delegating import DelegatingClassifier
 from service.pipeline import RunResult, run
 from service.sinks import Step
 from service.sources import open_source
-from service.types import Classifier, Event, EventMessage, Image
+from service.types import Classifier, Event, EventMessage
 
 CLIPS = Path(__file__).resolve().parents[2] / "shared" / "clips"
 NEGATIVE = "negative"
@@ -55,25 +56,12 @@ class LabelTrace:
         """Nothing is left behind."""
 
 
-class Remembering:
+class Remembering(DelegatingClassifier):
     """A classifier that knows what it has said: the same inputs cost the network nothing a second time."""
 
-    frames = 1
-
     def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
+        super().__init__(classifier)
         self._known: dict[bytes, npt.NDArray[np.float32]] = {}
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return self._classifier.labels
-
-    @property
-    def views(self) -> int:
-        return self._classifier.views
-
-    def model_input(self, image: Image, view: int = 0) -> Image:
-        return self._classifier.model_input(image, view)
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         keys = [sha256(image.tobytes()).digest() for image in inputs]
@@ -82,9 +70,6 @@ class Remembering:
             for i, probabilities in zip(unknown, self._classifier.classify(inputs[unknown]), strict=True):
                 self._known[keys[i]] = probabilities
         return np.stack([self._known[key] for key in keys])
-
-    def reset(self) -> None:
-        self._classifier.reset()
 
 
 @dataclass(frozen=True, slots=True)

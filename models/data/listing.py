@@ -177,6 +177,9 @@ def write_rows(
         unfinished.replace(file)
     except OSError as error:
         raise DatasetError(f"cannot write {file}: {error.strerror}") from error
+    except UnicodeEncodeError as error:
+        row = error.object.strip()
+        raise DatasetError(f"cannot write {file}: {row!r} is not UTF-8; rename what is called so") from error
     finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)

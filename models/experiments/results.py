@@ -185,8 +185,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def write_predictions(path: Path, parts: Mapping[str, Part]) -> None:
-    """One line an image: video, frame, split, label, prediction, error (0 or 1), each label's probability."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    """One line an image: video, frame, split, label, prediction, error (0 or 1), each label's probability.
+
+    What is not UTF-8 in a name is written as ``\\udc`` and the byte: it costs no run its results.
+    """
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         for number, (split, part) in enumerate(parts.items()):
             labels = part.evaluation.labels

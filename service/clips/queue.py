@@ -17,10 +17,11 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from service.clips import process, room
-from service.clips.messages import Finished, Happened, Report, Working
+from service.clips.follower import Follower, patiently
+from service.clips.messages import Finished
 from service.clips.records import (
     Clip,
     ClipLimits,
@@ -45,10 +46,6 @@ from service.probing import refusal_of_file
 from service.types import CLIP_PREFIX, EndReason
 
 STOP_SECONDS: Final = 5.0
-AGAIN_SECONDS: Final = 5.0
-"""Until something is tried again for which the disk, or the machine, had no room."""
-
-Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
@@ -248,19 +245,14 @@ class ClipQueue:
         """The clip after an attempt that was cut short: it waits for another, or has failed."""
         clip = replace(clip, crashes=clip.crashes + 1)
         if clip.crashes < self.limits.crashes:
-            return self._again(clip)
-        return self._failed(clip, f"given up after {clip.crashes} crashes: {reason}")
-
-    def _again(self, clip: Clip) -> Clip:
-        """The clip as it waits for another attempt."""
-        return replace(clip, state=ClipState.QUEUED, attempt=clip.attempt + 1, frames=0, fps=None)
-
-    def _failed(self, clip: Clip, reason: str) -> Clip:
-        return replace(clip, state=ClipState.FAILED, error=reason, finished_at=self._clock(), size=0)
+            return clip.again()
+        return clip.failed(f"given up after {clip.crashes} crashes: {reason}", self._clock())
 
     def _emptied(self, clip: Clip) -> Clip:
         if not clip.is_finished:
-            clip = self._failed(clip, "its files are removed; remove it once more to have it forgotten")
+            clip = clip.failed(
+                "its files are removed; remove it once more to have it forgotten", self._clock()
+            )
         return replace(clip, size=0)
 
     def _end_open_events(self, clip: Clip) -> Future[Any]:
@@ -281,7 +273,7 @@ class ClipQueue:
                 logger.warning("clip %s was left as it is: %s", clip_id, error)
             except Exception:
                 logger.exception("the queue could not see clip %s through", clip_id)
-                failed = self._failed(clip, "an internal error")
+                failed = clip.failed("an internal error", self._clock())
                 self._show(failed)
                 with suppress(StorageError):
                     self._store.save(failed)
@@ -297,12 +289,12 @@ class ClipQueue:
         """Make an attempt at a clip, and store what came of it, or leave off once ``stop`` is set."""
         try:
             outcome = self._attempt(clip, stop)
-            _patiently(stop, lambda: self._store.save(outcome).result())
+            patiently(stop, lambda: self._store.save(outcome).result())
         except process.StoppedError:
             self._end_open_events(clip).result()
             if self._closing.is_set():  # else it was removed
                 begun = self.get(clip.id).state is ClipState.RUNNING
-                self._store.save(self._again(clip) if begun else clip).result()
+                self._store.save(clip.again() if begun else clip).result()
             return
         if outcome.is_finished:
             self._store.clear(outcome)
@@ -311,22 +303,23 @@ class ClipQueue:
     def _attempt(self, clip: Clip, stop: threading.Event) -> Clip:
         """Work on a clip; returns it done, failed, or as it waits for another attempt."""
         running = replace(clip, state=ClipState.RUNNING, started_at=self._clock(), frames=0)
-        follower = _Follower(running, self._log, self._show, stop)
+        follower = Follower(running, self._log, self._show, stop)
         try:
-            finished = _patiently(
+            finished = patiently(
                 stop,
                 lambda: self._run(running, stop, follower),
                 lambda reason: self._show(replace(clip, held_up=reason)),
             )
         except ClipFailedError as error:
             logger.warning("clip %s, attempt %d: %s", clip.id, clip.attempt, error)
-            _patiently(stop, lambda: self._end_open_events(clip).result())
-            end = self._crashed if isinstance(error, process.CrashedError) else self._failed
-            return end(follower.clip, str(error))
+            patiently(stop, lambda: self._end_open_events(clip).result())
+            if isinstance(error, process.CrashedError):
+                return self._crashed(follower.clip, str(error))
+            return follower.clip.failed(str(error), self._clock())
         done = follower.finish(finished, self._clock())
         return replace(done, size=self._store.result_bytes(clip.id))
 
-    def _run(self, clip: Clip, stop: threading.Event, follower: _Follower) -> Finished:
+    def _run(self, clip: Clip, stop: threading.Event, follower: Follower) -> Finished:
         task = self._task(clip)
         self._store.save(clip).result()
         self._show(clip)
@@ -351,63 +344,3 @@ class ClipQueue:
         with self._changed:
             if clip.id in self._clips:
                 self._clips[clip.id] = clip
-
-
-class _Follower:
-    """Turns what a clip's process tells into the state of the clip, and puts its events into the log."""
-
-    def __init__(
-        self, clip: Clip, log: EventLog, show: Callable[[Clip], None], stop: threading.Event
-    ) -> None:
-        self.clip = clip
-        self._log = log
-        self._show = show
-        self._stop = stop
-        self._began: float | None = None
-
-    def hear(self, report: Report) -> None:
-        if isinstance(report, Happened):
-            # The name of the stream is ours to say, not that of a process which decodes a stranger's file.
-            event = replace(report.message.event, stream=self.clip.id)
-            message = replace(report.message, event=event)
-            _patiently(self._stop, lambda: self._log.append([message], model=self.clip.model).result())
-        elif isinstance(report, Working):
-            self._advance(report.frames)
-
-    def finish(self, finished: Finished, now: float) -> Clip:
-        self._advance(finished.frames)
-        return replace(
-            self.clip,
-            state=ClipState.DONE,
-            duration=finished.duration,
-            ended_early=finished.ended_early,
-            finished_at=now,
-        )
-
-    def _advance(self, frames: int) -> None:
-        now = time.monotonic()
-        self._began = self._began or now
-        fps = frames / (now - self._began) if frames and now > self._began else None
-        self.clip = replace(self.clip, frames=frames, fps=fps)
-        self._show(self.clip)
-
-
-def _patiently(
-    stop: threading.Event, step: Callable[[], Result], tell: Callable[[str], None] = lambda reason: None
-) -> Result:
-    """Take a step, and again as long as disk or machine have no room for it. Raises ``StoppedError``.
-
-    ``tell`` is given the reason each time; a new one is logged.
-    """
-    told = None
-    while True:
-        try:
-            return step()
-        except (StorageError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            tell(reason)
-            if reason != told:
-                logger.warning("a clip waits for room: %s", error)
-            told = reason
-            if stop.wait(AGAIN_SECONDS):
-                raise process.StoppedError from None

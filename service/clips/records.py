@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -100,6 +100,13 @@ class Clip:
     @property
     def is_finished(self) -> bool:
         return self.state in (ClipState.DONE, ClipState.FAILED)
+
+    def again(self) -> Clip:
+        """As it waits for another attempt."""
+        return replace(self, state=ClipState.QUEUED, attempt=self.attempt + 1, frames=0, fps=None)
+
+    def failed(self, reason: str, now: float) -> Clip:
+        return replace(self, state=ClipState.FAILED, error=reason, finished_at=now, size=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 ``keras`` is the reference and the engine for GPUs, ``openvino`` the one for CPUs. Engines are imported when
 they are opened, since TensorFlow takes seconds to load; where OpenVINO serves it is not loaded at all.
+``restricted`` knows fewer labels than the engine that it wraps; ``delegating`` is the base of such wrappers.
 """
 
 from __future__ import annotations

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from service.engines.delegating import DelegatingClassifier
 from service.errors import ConfigurationError
-from service.types import BACKGROUND, Classifier, Image
+from service.types import BACKGROUND, Classifier
 
 
-class RestrictedClassifier:
+class RestrictedClassifier(DelegatingClassifier):
     """Another classifier, of which only the given labels and background remain.
 
     Probabilities are divided by their sum over what remains; the order is that of the model. A label that
@@ -22,24 +23,13 @@ class RestrictedClassifier:
 
     def __init__(self, classifier: Classifier, labels: Sequence[str]) -> None:
         check_labels(labels, classifier.labels)
-        self._classifier = classifier
+        super().__init__(classifier)
         self._wanted = {*labels, BACKGROUND}
         self._choose()
 
     @property
     def labels(self) -> tuple[str, ...]:
         return self._labels
-
-    @property
-    def frames(self) -> int:
-        return self._classifier.frames
-
-    @property
-    def views(self) -> int:
-        return self._classifier.views
-
-    def model_input(self, image: Image, view: int = 0) -> Image:
-        return self._classifier.model_input(image, view)
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         probabilities = self._classifier.classify(inputs)
@@ -49,9 +39,6 @@ class RestrictedClassifier:
         kept += 1e-12  # a frame of which nothing remains is undecided, not a division by zero
         shares: npt.NDArray[np.float64] = kept / kept.sum(axis=1, keepdims=True)
         return shares.astype(np.float32)
-
-    def reset(self) -> None:
-        self._classifier.reset()
 
     def _choose(self) -> None:
         self._available = self._classifier.labels

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from service.annotate import Annotator
 from service.capture import ReadAhead
+from service.engines.delegating import DelegatingClassifier
 from service.errors import InferenceError, SourceTimeoutError
 from service.pipeline import RunResult, run
 from service.sinks import Step
@@ -29,7 +30,6 @@ from service.types import (
     EndReason,
     EventMessage,
     Frame,
-    Image,
     SourceProperties,
     StreamState,
     judged,
@@ -148,7 +148,7 @@ class PacedSource(ReadAhead):
         return None
 
 
-class PatientClassifier:
+class PatientClassifier(DelegatingClassifier):
     """A classifier that waits for as long as there is no inference: a file can wait too.
 
     ``trial`` is what labels on trial would have had of the last input. Raises KeyboardInterrupt, which the
@@ -161,22 +161,7 @@ class PatientClassifier:
         self._state = StreamState.CONNECTING
         self._began = 0.0
         self.trial: dict[str, float] = {}
-        self._classifier = self._open()
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return self._classifier.labels
-
-    @property
-    def frames(self) -> int:
-        return self._classifier.frames
-
-    @property
-    def views(self) -> int:
-        return self._classifier.views
-
-    def model_input(self, image: Image, view: int = 0) -> Image:
-        return self._classifier.model_input(image, view)
+        super().__init__(self._open())
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         self._state = StreamState.LIVE
@@ -190,9 +175,6 @@ class PatientClassifier:
                 self._outlet.count(classified=time.monotonic() - self._began)
                 self.trial = judgement.trial(len(inputs) - 1)
                 return judgement.probabilities
-
-    def reset(self) -> None:
-        self._classifier.reset()
 
     def _open(self) -> Classifier:
         while True:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.backoff import Backoff
+from service.engines.delegating import DelegatingClassifier
 from service.engines.restricted import RestrictedClassifier
 from service.errors import InferenceError
 from service.gating import Gate
@@ -59,24 +60,12 @@ class _Work:
     begun_at: float
 
 
-class CroppedClassifier:
+class CroppedClassifier(DelegatingClassifier):
     """Another classifier, which is shown a part of every picture: left, top, width, height as shares."""
 
     def __init__(self, classifier: Classifier, crop: tuple[float, float, float, float]) -> None:
-        self._classifier = classifier
+        super().__init__(classifier)
         self._crop = crop
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return self._classifier.labels
-
-    @property
-    def frames(self) -> int:
-        return self._classifier.frames
-
-    @property
-    def views(self) -> int:
-        return self._classifier.views
 
     def model_input(self, image: Image, view: int = 0) -> Image:
         height, width = image.shape[:2]
@@ -85,14 +74,8 @@ class CroppedClassifier:
         right, bottom = max(x + 1, round((left + wide) * width)), max(y + 1, round((top + high) * height))
         return self._classifier.model_input(image[y:bottom, x:right], view)
 
-    def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        return self._classifier.classify(inputs)
-
     def judge(self, inputs: npt.NDArray[np.uint8]) -> Judgement:
         return judged(self._classifier, inputs)
-
-    def reset(self) -> None:
-        self._classifier.reset()
 
 
 def open_classifier(

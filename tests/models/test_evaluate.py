@@ -13,6 +13,7 @@ from models.charts import as_svg, draw_confusion, draw_precision_recall, draw_ro
 from models.datasets import Sample
 from models.errors import ModelError
 from models.evaluate import Evaluation, evaluate, fit_temperature, renormalise, softmax
+from models.experiments.results import Part, write_predictions
 from models.export import Judged, export
 from models.opinion_pool import log_opinion_pool
 from models.preprocessing import Preprocessing, View
@@ -209,3 +210,16 @@ def test_charts_of_hundreds_of_labels_stay_small() -> None:
         assert len(names) == len(axes.lines) == curves
         assert any(name.startswith("label 3 ") for name in names)
         assert ("the worst 20 of 300 labels" in axes.get_title()) == (count == 300)
+
+
+def test_a_name_that_is_not_utf8_costs_no_report(tmp_path: Path) -> None:
+    """What took hours to compute is written; the byte that no CSV can hold is spelt out."""
+    path = tmp_path / "a" / "caf\udce9.png"
+    path.parent.mkdir()
+    path.write_bytes(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    judged = Evaluation(("a", "b"), np.array([0, 1]), np.array([[0.2, 0.8], [0.2, 0.8]], np.float32))
+    samples = [Sample(path, "a", "test"), Sample(path, "b", "test")]
+    write_report(tmp_path, judged, samples)
+    assert "a/caf\\udce9.png,a,b,0.8000" in (tmp_path / "wrong.csv").read_text()
+    write_predictions(tmp_path / "predictions.csv", {"test": Part(samples, judged, judged, {"a": 1, "b": 1})})
+    assert "a,caf\\udce9.png,test,a,b,1," in (tmp_path / "predictions.csv").read_text()

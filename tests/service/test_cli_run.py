@@ -14,20 +14,14 @@ import cv2
 import numpy as np
 import pytest
 
-from service import run as run_module
+from service import outputs
 from service.cli import status_of
 from service.commands import train
 from service.commands.statuses import BAD_INPUT, INTERRUPTED, NOBODY_READS, PARTLY_DECODED
 from service.config import RunSettings
 from service.errors import ConfigurationError, SinkError, SourceError
-from service.run import (
-    LoadedModel,
-    RunOptions,
-    display_name,
-    output_stem,
-    run_source,
-    timecode,
-)
+from service.outputs import display_name, output_stem
+from service.run import LoadedModel, RunOptions, run_source
 from service.sinks.avi import AviWriter
 from service.sinks.event_files import EventReport, to_json
 from tests.service.fakes import ColourClassifier, read_video, scene
@@ -235,7 +229,7 @@ def test_lists_that_cannot_be_written_are_shown(
     def full(*_: object) -> tuple[Path, ...]:
         raise SinkError("cannot write clip.events.json: No space left on device")
 
-    monkeypatch.setattr(run_module, "write_event_files", full)
+    monkeypatch.setattr(outputs, "write_event_files", full)
     with pytest.raises(SinkError, match="No space left"):
         run_source(replace(options, as_json=True), fake_model)
     assert [event["label"] for event in json.loads(capsys.readouterr().out)["events"]] == ["red", "blue"]
@@ -259,30 +253,6 @@ def test_failed_source_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(SourceError):
         run_source(options, fake_model)
     assert names(tmp_path) == ["broken.mp4"]
-
-
-@pytest.mark.parametrize(
-    ("source", "stem", "name"),
-    [
-        ("a/match.final.mp4", "match.final", "match.final.mp4"),
-        ("-dash-.mp4", "-dash-", "-dash-.mp4"),
-        ("0", "camera0", "0"),
-        ("rtsp://me:secret@cam:554/hall/1", "cam_hall_1", "rtsp://***@cam:554/hall/1"),
-        ("http://cam/live.mjpg", "cam_live", "http://cam/live.mjpg"),
-        ("http://cam/?action=stream", "cam_103c27", "http://cam/?***"),
-        ("http://cam/live?camera=1&token=secret", "cam_live_6620f7", "http://cam/live?***"),
-        ("http://cam/live?camera=2&token=secret", "cam_live_0e2015", "http://cam/live?***"),
-        ("http://cam/live?" + "s" * 5000, "cam_live_606f9c", "http://cam/live?***"),
-    ],
-)
-def test_names(source: str, stem: str, name: str) -> None:
-    """Outputs are named after the source, and no password gets into a name."""
-    assert (output_stem(source), display_name(source)) == (stem, name)
-
-
-def test_timecode() -> None:
-    """Times in the table round and carry like a clock."""
-    assert [timecode(t) for t in (0, 59.9996, 3599.9999)] == ["00:00.000", "01:00.000", "1:00:00.000"]
 
 
 @pytest.mark.parametrize(
@@ -365,6 +335,25 @@ def test_output_that_nobody_takes(taken: str, status: int, errors: str) -> None:
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment)
     os.close(writer)
     assert (done.returncode, done.stderr) == (status, errors)
+
+
+@pytest.mark.parametrize("closed", [["run", "clip.mp4", "--json"], ["models", "list", "--json"]])
+def test_a_closed_output_is_told_before_any_work(
+    closed: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after ``>&-``, where Python has no stdout at all: what is to be printed would be lost."""
+    monkeypatch.setattr(sys, "stdout", None)
+    assert status_of(closed) == BAD_INPUT
+    assert capsys.readouterr().err == "video-events: --json prints to standard output, which is closed\n"
+
+
+def test_results_in_files_need_no_output(
+    options: RunOptions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who has closed stdout and wants the files gets them."""
+    monkeypatch.setattr(sys, "stdout", None)
+    run_source(options, fake_model)
+    assert len(names(options.directory)) == 4
 
 
 def test_help_imports_nothing_heavy() -> None:

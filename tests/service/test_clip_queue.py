@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from service import event_log
-from service.clips import process, queue, room, store
+from service.clips import follower, process, queue, room, store
 from service.clips.messages import Finished, Happened, Report
 from service.clips.queue import ClipQueue
 from service.clips.records import Clip, ClipLimits, ClipOptions, ClipState, VideoFacts
@@ -52,7 +52,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
     monkeypatch.setattr(Database, "write", write_if_there_is_room)
     monkeypatch.setattr(ClipStore, "free_bytes", lambda self: disk.free)
-    monkeypatch.setattr(queue, "AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr(follower, "AGAIN_SECONDS", 0.02)
     return disk
 
 

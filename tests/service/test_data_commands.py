@@ -131,6 +131,19 @@ def test_timestamps_to_frames_and_back(
         assert capsys.readouterr().out == times.read_text()
 
 
+def test_timestamps_of_a_name_that_is_not_utf8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The frames' names cannot be written as they are: a word says so, the file that is there is kept."""
+    times, labels = tmp_path / "caf\udce9.txt", tmp_path / "labels.csv"
+    times.write_text("00:00:00 - 00:00:01 rally\n")
+    labels.write_text("kept")
+    arguments = ["data", "timestamps", str(times), "--fps", "5", "--frames", "9", "-o", str(labels)]
+    assert status_of([*arguments, "--overwrite"]) == 2
+    assert "the video's name is not UTF-8; say --video" in capsys.readouterr().err
+    assert labels.read_text() == "kept"
+    assert status_of([*arguments, "--overwrite", "--video", "cafe"]) == 0
+    assert labels.read_text().startswith("video,frame,label\ncafe,cafe_000000.jpg,rally\n")
+
+
 def test_check_split_balance_and_sheets_work_on_what_frames_wrote(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.config import RunSettings
 from service.errors import ConfigurationError
 from service.events import EventDetector, EventSettings
 from service.smoothing import RollingAverage
@@ -17,6 +19,7 @@ from tests.service.slow_events import slow_events
 
 LABELS = ("background", "a", "b")
 FPS = 30.0
+DEFAULTS = RunSettings().event_settings()
 
 
 def one_hot(names: str) -> list[Prediction]:
@@ -31,7 +34,7 @@ def smooth(predictions: list[Prediction], window: int) -> list[SmoothedPredictio
 
 
 def detect(
-    frames: list[SmoothedPrediction], settings: EventSettings | None = None, close_pts: float | None = None
+    frames: list[SmoothedPrediction], settings: EventSettings = DEFAULTS, close_pts: float | None = None
 ) -> list[EventMessage]:
     detector = EventDetector("cam", LABELS, settings)
     messages = [message for frame in frames for message in detector.update(frame)]
@@ -75,7 +78,7 @@ def test_label_change_leaves_neither_gap_nor_overlap() -> None:
 
 def test_label_that_enters_before_the_other_exits_ends_it() -> None:
     """A low exit threshold cannot keep an event open beside another."""
-    settings = EventSettings(enter=0.5, exit=0.05, min_duration=0.0)
+    settings = replace(DEFAULTS, enter=0.5, exit=0.05, min_duration=0.0)
     first, second = ended(detect(smooth(one_hot("a" * 60 + "b" * 60), 32), settings))
     assert spans([first, second]) == [("a", 0, 60), ("b", 60, 120)]
 
@@ -88,7 +91,7 @@ def rows(*runs: tuple[int, float, float]) -> list[Prediction]:
 
 def test_thresholds_themselves_enter_and_stay() -> None:
     """A label enters at ``enter``, not only above it, and exits below ``exit``, not at it."""
-    settings = EventSettings(enter=0.75, exit=0.5, merge_gap=0.0)
+    settings = replace(DEFAULTS, enter=0.75, exit=0.5, merge_gap=0.0)
     frames = smooth(rows((30, 0.75, 0), (30, 0.5, 0), (30, 0.25, 0)), 1)
     (event,) = ended(detect(frames, settings))
     assert spans([event]) == [("a", 0, 60)]
@@ -97,7 +100,7 @@ def test_thresholds_themselves_enter_and_stay() -> None:
 @pytest.mark.parametrize("lead", [0, 6, 8, 31, 46])
 def test_durations_of_so_many_frames_count_wherever_they_begin(lead: int) -> None:
     """15 frames at 30 fps are half a second and 30 are one, whatever the pts are rounded to."""
-    detector = EventDetector("cam", LABELS)
+    detector = EventDetector("cam", LABELS, DEFAULTS)
     told = [
         (frame.index - lead, message.phase, message.event.id)
         for frame in smooth(one_hot("." * lead + "a" * 61 + "." * 30 + "a" * 30), 1)
@@ -137,21 +140,21 @@ def test_what_comes_after_an_exit_is_not_dated_into_what_was_before() -> None:
 
 def test_a_label_that_never_entered_leaves_no_credit() -> None:
     """Probable for long but below ``exit``, then gone: when it comes at last, it has just come."""
-    settings = EventSettings(enter=0.8, exit=0.8)
+    settings = replace(DEFAULTS, enter=0.8, exit=0.8)
     frames = smooth(rows((60, 0.7, 0), (30, 0.4, 0), (60, 0.9, 0)), 1)
     assert spans(ended(detect(frames, settings))) == [("a", 90, 150)]
 
 
 def test_a_label_that_gave_way_is_dated_afresh() -> None:
     """It comes back after another and a pause; its long past must not have the pause count as its own."""
-    settings = EventSettings(exit=0.05, min_duration=0.0, merge_gap=0.0)
+    settings = replace(DEFAULTS, exit=0.05, min_duration=0.0, merge_gap=0.0)
     frames = smooth(rows((30, 0.9, 0), (15, 0.15, 0.8), (10, 0.15, 0.0), (20, 0.9, 0)), 1)
     assert spans(ended(detect(frames, settings))) == [("a", 0, 30), ("b", 30, 45), ("a", 55, 75)]
 
 
 def test_a_label_gives_way_where_the_other_began() -> None:
     """A weak return in the midst of a stronger label does not put off the beginning of that label."""
-    settings = EventSettings(exit=0.05, min_duration=0.2)
+    settings = replace(DEFAULTS, exit=0.05, min_duration=0.2)
     frames = smooth(rows((30, 1.0, 0), (6, 0.0, 0.95), (8, 0.6, 0.4), (30, 0.1, 0.9)), 1)
     assert spans(ended(detect(frames, settings))) == [("a", 0, 30), ("b", 30, 74)]
 
@@ -159,13 +162,13 @@ def test_a_label_gives_way_where_the_other_began() -> None:
 def test_a_label_that_gives_way_keeps_its_own_time() -> None:
     """Also where the other had been probable since before it, without ever entering."""
     frames = smooth(rows((60, 0.0, 0.59), (20, 0.7, 0.3), (30, 0.1, 0.9)), 1)
-    assert spans(ended(detect(frames, EventSettings(exit=0.05)))) == [("a", 60, 80), ("b", 80, 110)]
+    assert spans(ended(detect(frames, replace(DEFAULTS, exit=0.05)))) == [("a", 60, 80), ("b", 80, 110)]
 
 
 def test_a_label_that_is_back_before_smoothing_shows_its_leave_is_dated_to_its_return() -> None:
     """The smoothed probability still falls when the label is there again: its first frames count."""
     frames = smooth(rows((60, 1.0, 0), (18, 0.0, 0), (12, 0.55, 0), (60, 1.0, 0)), 32)
-    events = ended(detect(frames, EventSettings(merge_gap=0.0)))
+    events = ended(detect(frames, replace(DEFAULTS, merge_gap=0.0)))
     assert spans(events) == [("a", 0, 60), ("a", 78, 150)]
 
 
@@ -173,7 +176,7 @@ def test_ended_is_told_within_the_documented_time() -> None:
     """A listener is not kept waiting for the end while the label hovers between exit and enter."""
     half = np.array([0.45, 0.55, 0.0], np.float32)
     predictions = [*one_hot("a" * 60 + "." * 20), *(Prediction(i, i / FPS, half) for i in range(80, 600))]
-    detector = EventDetector("cam", LABELS)
+    detector = EventDetector("cam", LABELS, DEFAULTS)
     told = [m.event for frame in smooth(predictions, 16) for m in detector.update(frame)]
     assert told[-1].end_pts == pytest.approx(2.0)
 
@@ -195,7 +198,7 @@ def test_updates_come_at_most_once_per_interval() -> None:
 
 def test_close_starts_afresh_and_goes_on_counting() -> None:
     """After a lost source nothing of the past remains, and neither id nor number is used twice."""
-    detector = EventDetector("cam", LABELS)
+    detector = EventDetector("cam", LABELS, DEFAULTS)
     frames = smooth(one_hot("a" * 60), 4)
     before = [m for frame in frames[:30] for m in detector.update(frame)]
     before += detector.close(EndReason.SOURCE_LOST, frames[29].pts)
@@ -206,7 +209,7 @@ def test_close_starts_afresh_and_goes_on_counting() -> None:
         (3, "cam-000002", None),
     ]
     assert after[0].event.start_pts == frames[30].pts
-    assert after[0].event.detect_delay >= EventSettings().min_duration
+    assert after[0].event.detect_delay >= DEFAULTS.min_duration
     assert detector.close(EndReason.BLIND, 5.0)[0].event.end_reason is EndReason.BLIND
     assert detector.close(EndReason.BLIND, 6.0) == []
 
@@ -243,20 +246,20 @@ def test_a_moment_is_not_an_event() -> None:
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, float]) -> None:
     """A typing error in a threshold is told at the start, not by odd events."""
     with pytest.raises(ConfigurationError):
-        EventSettings(**wrong)
+        replace(DEFAULTS, **wrong)
 
 
 def test_bad_input_is_refused() -> None:
     """NaN from a broken model, or a wrong number of classes, cannot pass for 'no event'."""
     good, nan = np.array([0, 1, 0], np.float32), np.array([0, np.nan, 0], np.float32)
-    detector = EventDetector("cam", LABELS)
+    detector = EventDetector("cam", LABELS, DEFAULTS)
     for raw, mean, pts in ((nan, good, 0.0), (good, nan, 0.0), (good[:2], good, 0.0), (good, good, np.nan)):
         with pytest.raises(ValueError, match=r"probabilities|pts"):
             detector.update(SmoothedPrediction(Prediction(0, pts, raw), mean, "a", 1.0))
     with pytest.raises(ValueError, match="pts"):
         detector.close(EndReason.EXIT, float("nan"))
     with pytest.raises(ConfigurationError):
-        EventDetector("cam", ("a", "a"))
+        EventDetector("cam", ("a", "a"), DEFAULTS)
 
 
 @st.composite
@@ -344,7 +347,7 @@ def test_without_smoothing_events_are_the_runs_of_argmax(names: str) -> None:
 
 def test_a_viewer_sees_the_exit_before_the_end_is_told() -> None:
     """The annotation must not claim an event while ``ended`` waits for the gap that might still close."""
-    detector = EventDetector("cam", LABELS)
+    detector = EventDetector("cam", LABELS, DEFAULTS)
     states = []
     for frame in smooth(one_hot("." * 40 + "a" * 60 + "." * 120), 32):
         phases = [message.phase for message in detector.update(frame)]

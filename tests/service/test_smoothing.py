@@ -49,7 +49,7 @@ def test_window_of_one_is_the_raw_prediction() -> None:
 def test_the_past_leaves_no_trace() -> None:
     """After 20 000 frames the same window gives the same bits as on a fresh start: no drift."""
     last = predictions(32, seed=1)
-    old, fresh = RollingAverage(LABELS), RollingAverage(LABELS)
+    old, fresh = RollingAverage(LABELS, 32), RollingAverage(LABELS, 32)
     run(old, predictions(20_000, seed=2))
     np.testing.assert_array_equal(run(old, last)[-1].probabilities, run(fresh, last)[-1].probabilities)
 
@@ -84,6 +84,7 @@ def test_a_window_in_seconds_outlives_a_clock_that_was_set_back(monkeypatch: pyt
 @pytest.mark.parametrize(
     "wrong",
     [
+        {},
         {"window": 0},
         {"window": 2.5},
         {"window": True},
@@ -104,7 +105,7 @@ def test_windows_that_cannot_work_are_refused(wrong: dict[str, object]) -> None:
 @pytest.mark.parametrize("row", [[0, np.nan, 0], [0, 1], [-0.1, 1, 0], [0, np.inf, 0]])
 def test_probabilities_that_are_none_are_refused(row: list[float]) -> None:
     """One NaN would stay in a running sum for ever; it is refused and leaves the window as it was."""
-    average = RollingAverage(LABELS)
+    average = RollingAverage(LABELS, 32)
     with pytest.raises(ValueError, match="probabilities"):
         average.update(Prediction(0, 0.0, np.array(row, np.float32)))
     good = predictions(1)[0]

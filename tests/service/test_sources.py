@@ -28,9 +28,9 @@ from service.errors import (
     SourceNotFoundError,
     SourceTimeoutError,
 )
-from service.images import as_bgr
 from service.sources import Source, open_source, redact
 from service.types import Frame
+from service.video import as_bgr
 from tests.service.matroska import write_matroska
 
 WriteVideo = Callable[..., Path]
@@ -250,18 +250,23 @@ def test_image_sequences_come_in_the_order_of_their_numbers(tmp_path: Path) -> N
         open_source(str(tmp_path / "f3.png"))
 
 
-def test_any_image_becomes_bgr() -> None:
-    """Grey, alpha and 16 bits reach the model as three channels of 8 bits."""
+def test_any_image_becomes_bgr(tmp_path: Path) -> None:
+    """Grey, alpha and 16 bits reach the model as three channels of 8 bits, of videos as of image files."""
     for shape, kind in (
         ((4, 4), np.uint8),
         ((4, 4, 1), np.uint8),
         ((4, 4, 4), np.uint8),
         ((4, 4), np.uint16),
     ):
-        image = as_bgr(np.full(shape, np.iinfo(kind).max, kind))
-        assert image.shape == (4, 4, 3)
-        assert image.dtype == np.uint8
-        assert image.min() == 255
+        white = np.full(shape, np.iinfo(kind).max, kind)
+        cv2.imwrite(str(tmp_path / "white.png"), white)
+        with open_source(str(tmp_path / "white.png")) as source:
+            frame = source.read()
+        assert frame
+        for image in (as_bgr(white), frame.image):
+            assert image.shape == (4, 4, 3)
+            assert image.dtype == np.uint8
+            assert image.min() == 255
 
 
 def test_reading_after_close_is_an_error(write_video: WriteVideo) -> None:

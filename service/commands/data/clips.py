@@ -50,8 +50,8 @@ def frames(
     from models.data import frames as tool
     from models.data.listing import Entry
     from models.data.timestamps import read_timestamps
+    from service.outputs import output_stem
     from service.progress import progress_bar
-    from service.run import output_stem
 
     stems = [output_stem(clip) for clip in clips]
     doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
@@ -208,6 +208,8 @@ def _put(text: str, output: Path | None) -> None:
         return
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text, encoding="utf-8")
+        output.write_bytes(text.encode())
     except OSError as error:
         raise DatasetError(f"cannot write {output}: {error.strerror}") from error
+    except UnicodeEncodeError as error:
+        raise DatasetError(f"cannot write {output}: the video's name is not UTF-8; say --video") from error

@@ -99,6 +99,16 @@ def test_lists_survive_being_written(tmp_path_factory: pytest.TempPathFactory, e
         write_listing(file, entries)
 
 
+def test_a_name_that_is_not_utf8_cannot_be_listed(tmp_path: Path) -> None:
+    """It is told by name, the list that is there is kept, and nothing half-written lies beside it."""
+    file = tmp_path / "splits.csv"
+    write_listing(file, [Entry("red/1.png", "red", "train")])
+    before = file.read_bytes()
+    with pytest.raises(DatasetError, match=r"red/caf\\udce9.*is not UTF-8; rename"):
+        write_listing(file, [Entry("red/caf\udce9.png", "red", "train")], overwrite=True)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
 @given(ENTRIES, st.integers(0, 99))
 def test_no_group_is_ever_divided(entries: list[Entry], seed: int) -> None:
     """Whatever the groups are, each is in one split; all images have one; the seed decides alone."""
