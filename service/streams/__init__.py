@@ -7,7 +7,8 @@ source and ``playback`` a file, ``sight`` judges whether a camera can see, ``rec
 ``shadows`` follows labels on trial, ``screen`` and ``recording`` are about pictures, ``outlet`` tells of it
 all.
 
-In the service: ``store`` remembers definitions, ``manager`` starts, changes and removes streams, ``stream``
-hears one of them, ``broadcast`` carries its labels and pictures to any number of subscribers, ``archive``
-keeps the recordings.
+In the service: ``store`` remembers definitions, ``manager`` starts, changes and removes streams,
+``admission`` lets them in and gives each its rate as ``sharing`` divides what the network can take,
+``stream`` hears one of them and ``journal`` brings what it tells into the log of events, ``broadcast``
+carries its labels and pictures to any number of subscribers, ``archive`` keeps the recordings.
 """
