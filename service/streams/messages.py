@@ -57,7 +57,7 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class Announced:
     """A step in the life of an event; ``epoch`` is the Unix time at pts 0, ``None`` for a file."""
 
     message: EventMessage
@@ -137,11 +137,11 @@ class Pace:
 
 
 Told = (
-    Standing | Opened | Labelled | Happened | Tried | Weighed | Measured | Recorded | Picture | Watch | Pace
+    Standing | Opened | Labelled | Announced | Tried | Weighed | Measured | Recorded | Picture | Watch | Pace
 )
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (Standing, Opened, Labelled, Happened, Tried, Weighed, Measured, Recorded, Watch, Pace)
+    for kind in (Standing, Opened, Labelled, Announced, Tried, Weighed, Measured, Recorded, Watch, Pace)
 }
 
 
