@@ -46,7 +46,6 @@ View = Depends(requires(Scope.VIEW))
 Manage = Depends(requires(Scope.MANAGE))
 Serving = Annotated[Services, Depends(services)]
 Rate = Annotated[float | None, Query(gt=0, le=60, description="At most so many per second.")]
-Moment = Query(ge=0, le=LATEST, description="Unix seconds.")
 
 MULTIPART: Final = "multipart/x-mixed-replace"
 BOUNDARY: Final = "frame"
