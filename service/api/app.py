@@ -79,10 +79,11 @@ def create_app(settings: ServeSettings, model: ServedModel) -> FastAPI:
         responses=problems.ANSWERS,
     )
     app.state.gatekeeper = gatekeeper
-    app.add_middleware(Guard, gatekeeper=gatekeeper, metrics=metrics, body_seconds=settings.head_seconds)
     problems.install(app)
     for module in (clips, streams, events, models, webhook_routes, health, page):
         app.include_router(module.router)
+    # Not by add_middleware, which would leave what answers unexpected errors outside of it.
+    app.middleware_stack = Guard(app.build_middleware_stack(), gatekeeper, metrics, settings.head_seconds)
     return app
 
 
