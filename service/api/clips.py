@@ -74,7 +74,7 @@ _FORM: Final[dict[str, Any]] = {
 async def upload(request: Request, serving: Serving, response: Response) -> ClipAccepted:
     """Upload a video (field `file`) with options as further fields; it is worked on in its turn.
 
-    413 larger than the service takes, 415 not a video, 503 too many wait, 507 no space left.
+    413 larger than the service takes, 415 not a video, 503 too many wait or storage fails, 507 no space left.
     """
     clips = serving.clips
     announced = request.headers.get("content-length", "")
