@@ -89,10 +89,10 @@ class Measured:
     """About once a second: paces, and the seconds watched, dropped and blind since the last one.
 
     ``fps`` is frames that arrive per second, None until two have come over a connection; ``classified_fps``
-    counts those classified, per second.
-    ``inference_seconds`` is the mean time that a classification took. ``frames``, ``dropped``, ``classified``
-    and ``reused`` (not classified, because they look like the last classified one) count frames from the
-    start of the process. Seconds dropped are those in which no frame could be had.
+    those classified, 0 until two have been. ``inference_seconds`` is the mean time that a classification
+    took. ``frames``, ``dropped``, ``classified`` and ``reused`` (not classified, because they look like the
+    last classified one) count frames from the start of the process. Seconds dropped are those in which no
+    frame could be had.
     """
 
     fps: float | None
