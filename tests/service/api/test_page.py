@@ -393,6 +393,8 @@ def test_the_description_fits_a_phone_and_is_read_with_the_keyboard(page: Any, s
     table = section.get_by_role("group", name="What PATCH /streams/{name} takes")
     expect(table).to_have_attribute("tabindex", "0")
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    landmarks = page.evaluate("[...document.body.children].map(child => child.tagName)")
+    assert landmarks == ["HEADER", "MAIN", "FOOTER"]
 
 
 def test_a_token_opens_pictures_and_sockets_too(browser: Any, tmp_path: Path, court: Path) -> None:
