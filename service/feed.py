@@ -17,8 +17,8 @@ from enum import StrEnum
 from itertools import islice
 from typing import Final, Self
 
+from service.bell import Bell
 from service.event_log import EventLog, EventQuery, LoggedMessage
-from service.news import News
 
 RING_SIZE: Final = 1024
 BATCH: Final = 64
@@ -55,7 +55,7 @@ class Feed:
         self.catch_ups = 0
 
     async def __aenter__(self) -> Self:
-        self._news = News(asyncio.get_running_loop())
+        self._bell = Bell(asyncio.get_running_loop())
         self._stack.enter_context(self._log.listening(self._hear))  # before the end is asked for: no hole
         page = await asyncio.wrap_future(self._log.query(EventQuery(limit=0)))
         with self._lock:
@@ -78,7 +78,7 @@ class Feed:
             yield Gap(cursor, until, GapReason.UNKNOWN_POSITION)
             cursor = until
         while True:
-            news = self._news.event
+            rung = self._bell.event
             recent = self._recent(cursor)
             if recent is None:
                 self.catch_ups += 1
@@ -94,7 +94,7 @@ class Feed:
                     yield matching
                 cursor = recent[-1].position
             else:
-                await news.wait()
+                await rung.wait()
 
     def _recent(self, cursor: int) -> list[LoggedMessage] | None:
         """What the ring holds after ``cursor``; ``None`` where it does not reach back so far."""
@@ -111,4 +111,4 @@ class Feed:
         with self._lock:
             self._ring.append(logged)
             self._last = logged.position
-        self._news.ring()
+        self._bell.ring()

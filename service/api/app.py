@@ -27,7 +27,7 @@ from service.clips.queue import ClipQueue
 from service.clips.store import ClipStore
 from service.database import Database
 from service.errors import StorageError, VideoEventsError
-from service.event_log import EventLog, LoggedMessage
+from service.event_log import EventLog
 from service.feed import Feed
 from service.inference.shared import SharedInference
 from service.learning import trials
@@ -63,7 +63,9 @@ def create_app(settings: ServeSettings, model: ServedModel) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.services = await _start(stack, settings, model, metrics)
+            services = await _open(stack, settings, model, metrics)
+            await _begin(stack, services)
+            app.state.services = services
             yield
 
     app = FastAPI(
@@ -77,56 +79,40 @@ def create_app(settings: ServeSettings, model: ServedModel) -> FastAPI:
         responses=problems.ANSWERS,
     )
     app.state.gatekeeper = gatekeeper
-    app.add_middleware(Guard, gatekeeper=gatekeeper, metrics=metrics, body_seconds=settings.head_seconds)
     problems.install(app)
     for module in (clips, streams, events, models, webhook_routes, health, page):
         app.include_router(module.router)
+    # Not by add_middleware, which would leave what answers unexpected errors outside of it.
+    app.middleware_stack = Guard(app.build_middleware_stack(), gatekeeper, metrics, settings.head_seconds)
     return app
 
 
-async def _start(
+async def _open(
     stack: AsyncExitStack, settings: ServeSettings, model: ServedModel, metrics: Metrics
 ) -> Services:
+    """Make all parts, each after those that it needs; ``stack`` closes them in the reverse order."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(WAITING, "waiting"))
-    try:
-        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise StorageError(f"cannot make the folder {settings.data}: {error.strerror}") from error
-    database = Database(settings.data / "video-events.db", SCHEMA)
-    stack.callback(database.close)
+    database = _open_database(stack, settings)
     log = EventLog(database)
-
-    def count(logged: LoggedMessage) -> None:
-        metrics.messages.labels(logged.message.phase.value).inc()
-
-    stack.enter_context(log.listening(count))
+    stack.enter_context(log.listening(metrics.count))
     feed = await stack.enter_async_context(Feed(log))
     webhooks = WebhookSender(database, log, settings.webhook_list(), settings.webhook_policy(), message_body)
-    await asyncio.to_thread(webhooks.__enter__)
-    stack.push_async_callback(asyncio.to_thread, webhooks.close)
+    await _bracket(stack, webhooks.__enter__, webhooks.close)
 
-    manager: StreamManager | None = None
+    streams: StreamManager | None = None
 
     def hear(child: ChildStatus) -> None:
         if child.state is ChildState.WAITING:
             logger.warning("process %r ended: %s", child.name, child.reason)
-        if manager:
-            manager.hear(child)
+        if streams:
+            streams.hear(child)
 
     supervisor = Supervisor(hear)
     stack.push_async_callback(asyncio.to_thread, supervisor.close)
     learned = LearnedModel(model, settings.learned_folder)
-    inference = stack.enter_context(
-        SharedInference(
-            supervisor,
-            learned,
-            settings.batching,
-            max_clients=settings.max_streams + settings.clips_parallel + OTHER_CLIENTS,
-            standby=bool(settings.standby),
-        )
-    )
+    inference = _start_inference(stack, settings, supervisor, learned)
     trainer = Trainer(learned, inference.model.open_features, trials.TrialLog(database))
-    manager = StreamManager(
+    streams = StreamManager(
         StreamStore(database),
         log,
         inference.model,
@@ -137,23 +123,14 @@ async def _start(
         on_trial=trainer.hear,
         hardware=settings.hardware_decode,
     )
-    queue = ClipQueue(
-        ClipStore(database, settings.data / "clips"), log, inference.model, settings.clip_limits
-    )
-    # What was left open by a service that was killed, before anything new can begin.
-    await asyncio.wrap_future(log.end_open_events(EndReason.SOURCE_LOST))
-    await asyncio.to_thread(queue.start)
-    stack.push_async_callback(asyncio.to_thread, queue.close)
-    await asyncio.to_thread(manager.start, settings.stream_definitions())
-    stack.push_async_callback(asyncio.to_thread, manager.close)
-    trainer.start()
-    stack.callback(trainer.close)
-    services = Services(
+    return Services(
         settings=settings,
         log=log,
         feed=feed,
-        clips=queue,
-        streams=manager,
+        clips=ClipQueue(
+            ClipStore(database, settings.data / "clips"), log, inference.model, settings.clip_limits
+        ),
+        streams=streams,
         inference=inference,
         trainer=trainer,
         webhooks=webhooks,
@@ -165,12 +142,50 @@ async def _start(
         probes=asyncio.Semaphore(PROBES),
         lessons=asyncio.Semaphore(LESSONS),
     )
-    metrics.observe(services)
-    tidying = asyncio.create_task(_tidy_for_ever(services))
-    stack.callback(tidying.cancel)
-    pacing = asyncio.create_task(_pace_for_ever(services))
-    stack.callback(pacing.cancel)
-    return services
+
+
+def _open_database(stack: AsyncExitStack, settings: ServeSettings) -> Database:
+    """Raises ``StorageError``."""
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StorageError(f"cannot make the folder {settings.data}: {error.strerror}") from error
+    database = Database(settings.data / "video-events.db", SCHEMA)
+    stack.callback(database.close)
+    return database
+
+
+def _start_inference(
+    stack: AsyncExitStack, settings: ServeSettings, supervisor: Supervisor, model: ServedModel
+) -> SharedInference:
+    return stack.enter_context(
+        SharedInference(
+            supervisor,
+            model,
+            settings.batching,
+            max_clients=settings.max_streams + settings.clips_parallel + OTHER_CLIENTS,
+            standby=bool(settings.standby),
+        )
+    )
+
+
+async def _begin(stack: AsyncExitStack, services: Services) -> None:
+    """Have all parts work, until ``stack`` ends what they do."""
+    # What was left open by a service that was killed, before anything new can begin.
+    await asyncio.wrap_future(services.log.end_open_events(EndReason.SOURCE_LOST))
+    await _bracket(stack, services.clips.start, services.clips.close)
+    configured = services.settings.stream_definitions()
+    await _bracket(stack, lambda: services.streams.start(configured), services.streams.close)
+    await _bracket(stack, services.trainer.start, services.trainer.close)
+    services.metrics.observe(services)
+    for task in (_tidy_for_ever, _pace_for_ever):
+        stack.callback(asyncio.create_task(task(services)).cancel)
+
+
+async def _bracket(stack: AsyncExitStack, start: Callable[[], object], close: Callable[[], object]) -> None:
+    """Start what may wait for something, in a thread, and have ``stack`` close it likewise."""
+    await asyncio.to_thread(start)
+    stack.push_async_callback(asyncio.to_thread, close)
 
 
 async def _pace_for_ever(services: Services) -> None:

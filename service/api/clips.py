@@ -74,28 +74,28 @@ _FORM: Final[dict[str, Any]] = {
 async def upload(request: Request, serving: Serving, response: Response) -> ClipAccepted:
     """Upload a video (field `file`) with options as further fields; it is worked on in its turn.
 
-    413 larger than the service takes, 415 not a video, 503 too many wait, 507 no space left.
+    413 larger than the service takes, 415 not a video, 503 too many wait or storage fails, 507 no space left.
     """
     clips = serving.clips
     announced = request.headers.get("content-length", "")
     expected = max(0, int(announced) - uploads.OVERHEAD) if announced.isdecimal() else 0
-    admission = await asyncio.to_thread(clips.admit, expected)
+    reservation = await asyncio.to_thread(clips.admit, expected)
     try:
         form = await uploads.receive(
             request,
-            admission.source,
+            reservation.source,
             serving.settings.upload_idle_seconds,
             serving.stopping,
-            lambda size: clips.grow(admission, size),
+            lambda size: clips.grow(reservation, size),
         )
         labels = await asyncio.to_thread(lambda: clips.provider.labels)  # from a file, as they may change
         options = _options(form.fields, labels)
         name = form.file_name or "clip"
         async with serving.probes:
-            video = await asyncio.to_thread(clips.examine, admission.source, name)
-        clip = await asyncio.to_thread(clips.add, admission, name, video, options)
+            video = await asyncio.to_thread(clips.examine, reservation.source, name)
+        clip = await asyncio.to_thread(clips.add, reservation, name, video, options)
     finally:
-        await asyncio.to_thread(clips.release, admission)
+        await asyncio.to_thread(clips.release, reservation)
     links = ClipLinks.of(clip)
     response.headers["Location"] = links.self
     return ClipAccepted(id=clip.id, state=clip.state, links=links)

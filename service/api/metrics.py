@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from service.clips.records import ClipState
+from service.event_log import LoggedMessage
 from service.histogram import Histogram as Counted
 from service.types import StreamState
 
@@ -44,6 +45,10 @@ class Metrics:
             ("status",),
             registry=self.registry,
         )
+
+    def count(self, logged: LoggedMessage) -> None:
+        """A listener of the event log."""
+        self.messages.labels(logged.message.phase.value).inc()
 
     def observe(self, services: Services) -> None:
         self.registry.register(_Observed(services))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import sqlite3
 from collections.abc import Mapping
 from http import HTTPMethod, HTTPStatus
 from typing import Any, Final
@@ -70,8 +72,7 @@ _STATUS: Final[Mapping[type[VideoEventsError], HTTPStatus]] = {
     ConfigurationError: HTTPStatus.UNPROCESSABLE_ENTITY,
     QueueFullError: HTTPStatus.SERVICE_UNAVAILABLE,
     QuotaError: HTTPStatus.INSUFFICIENT_STORAGE,
-    UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
-    StorageError: HTTPStatus.INSUFFICIENT_STORAGE,
+    StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
     StreamNotFoundError: HTTPStatus.NOT_FOUND,
     StreamExistsError: HTTPStatus.CONFLICT,
     OperatorStreamError: HTTPStatus.CONFLICT,
@@ -155,9 +156,18 @@ async def _known(request: Request, error: Exception) -> JSONResponse:
     for kind, status in _STATUS.items():
         if isinstance(error, kind):
             headers = {"Retry-After": RETRY_SECONDS} if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
-            detail = _without_places(request, error) if isinstance(error, StorageError) else str(error)
-            return problem(status, detail, headers=headers)
+            if not isinstance(error, StorageError):
+                return problem(status, str(error), headers=headers)
+            status = HTTPStatus.INSUFFICIENT_STORAGE if _is_full(error.__cause__) else status
+            return problem(status, _without_places(request, error), headers=headers)
     return await _unknown(request, error)
+
+
+def _is_full(cause: BaseException | None) -> bool:
+    """Whether storage has failed for want of space: on the disk, or in the quota of its user."""
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _without_places(request: HTTPConnection, error: StorageError) -> str:

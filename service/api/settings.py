@@ -38,10 +38,10 @@ from service.clips.records import ClipLimits
 from service.config import HardwareDecode
 from service.engines import Engine
 from service.errors import AddressRefusedError, ConfigurationError
-from service.inference.admission import AdmissionSettings
 from service.inference.queueing import BatchSettings
 from service.learning.places import user_folder
 from service.logs import LogFormat
+from service.streams.admission import AdmissionSettings
 from service.streams.manager import StreamLimits
 from service.streams.records import StreamDefinition
 from service.types import EventPhase

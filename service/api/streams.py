@@ -46,7 +46,6 @@ View = Depends(requires(Scope.VIEW))
 Manage = Depends(requires(Scope.MANAGE))
 Serving = Annotated[Services, Depends(services)]
 Rate = Annotated[float | None, Query(gt=0, le=60, description="At most so many per second.")]
-Moment = Query(ge=0, le=LATEST, description="Unix seconds.")
 
 MULTIPART: Final = "multipart/x-mixed-replace"
 BOUNDARY: Final = "frame"
@@ -201,18 +200,18 @@ async def labels(socket: WebSocket, name: str, mode: Mode = Mode.LATEST, rate: R
 
 
 async def _send(socket: WebSocket, stream: Stream, mode: Mode, rate: float | None) -> None:
-    follower = stream.news.follow()
+    follower = stream.updates.follow()
     last = stream.last_label if stream.status.label is not None else None
     first = SnapshotOut(stream=StreamOut.of_stream(stream), last=LabelOut.of(last) if last else None)
     await socket.send_text(first.model_dump_json())
     sent_at = -inf
-    async for missed, news in follower:
-        newest = max((number for number, item in enumerate(news) if isinstance(item, Label)), default=0)
+    async for missed, updates in follower:
+        newest = max((number for number, item in enumerate(updates) if isinstance(item, Label)), default=0)
         if missed:  # among which there may have been a change of state
             if mode is Mode.LOSSLESS:
                 await socket.send_text(MissedOut(count=missed).model_dump_json())
             await socket.send_text(StateChangeOut.of(stream.status).model_dump_json())
-        for number, item in enumerate(news):
+        for number, item in enumerate(updates):
             if mode is Mode.LATEST and number < newest and isinstance(item, Label):
                 continue
             if isinstance(item, Label):

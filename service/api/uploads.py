@@ -15,7 +15,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from service.errors import QuotaError, StoppingError
+from service.errors import StoppingError, StorageError
 
 MAX_FIELDS: Final = 16
 MAX_FIELD_BYTES: Final = 4096
@@ -146,7 +146,7 @@ async def receive(
 
     ``on_bytes`` is told the size so far, in another thread, and may refuse. Raises ``HTTPException``: 400 not
     a form that can be read, 413 and 422 for one that is too large, has no file, or a field twice; what
-    ``chunks_of`` does.
+    ``chunks_of`` does; and ``StorageError``.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
@@ -163,7 +163,7 @@ async def receive(
     except FormParserError:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "this is not a well-formed multipart form") from None
     except OSError as error:
-        raise QuotaError("the upload could not be stored; try again later") from error
+        raise StorageError(f"the upload could not be stored: {error.strerror or error}") from error
     if not form.complete:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "the form breaks off")
     if form.file_name is None:

@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
-class Admission:
+class Reservation:
     """A place in the queue, and bytes of the quota, for a clip that is still coming in."""
 
     id: str
@@ -79,7 +79,7 @@ class ClipQueue:
         self._clips: dict[str, Clip] = {}
         self._waiting: deque[str] = deque()
         self._running: dict[str, threading.Event] = {}
-        self._admissions: set[Admission] = set()
+        self._reservations: set[Reservation] = set()
         self._closing = threading.Event()
         self._threads = [
             threading.Thread(target=self._work, name=f"clips {number}", daemon=True)
@@ -113,44 +113,44 @@ class ClipQueue:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
 
-    def admit(self, expected_bytes: int) -> Admission:
+    def admit(self, expected_bytes: int) -> Reservation:
         """Hold a place for a clip while it is received, until ``add`` or ``release``.
 
         Raises ``ClipRefusedError``, ``QueueFullError``, ``QuotaError`` or ``StorageError``.
         """
         clip_id = CLIP_PREFIX + secrets.token_hex(12)
-        admission = Admission(clip_id, self._store.source(clip_id))
+        reservation = Reservation(clip_id, self._store.source(clip_id))
         with self._changed:
-            if self._closing.is_set() or len(self._waiting) + len(self._admissions) >= self.limits.waiting:
+            if self._closing.is_set() or len(self._waiting) + len(self._reservations) >= self.limits.waiting:
                 raise QueueFullError("as many clips wait already as this service takes; try again later")
-            self._admissions.add(admission)
+            self._reservations.add(reservation)
         try:
-            self.grow(admission, expected_bytes)
+            self.grow(reservation, expected_bytes)
             self._store.make_folder(clip_id)
         except BaseException:
-            self.release(admission)
+            self.release(reservation)
             raise
-        return admission
+        return reservation
 
-    def release(self, admission: Admission) -> None:
+    def release(self, reservation: Reservation) -> None:
         """Give up the place, and delete what has come, of a clip that was not added."""
         with self._changed:
-            self._admissions.discard(admission)
-            added = admission.id in self._clips
+            self._reservations.discard(reservation)
+            added = reservation.id in self._clips
         if not added:
-            self._store.discard(admission.id)
+            self._store.discard(reservation.id)
 
-    def grow(self, admission: Admission, size: int) -> None:
+    def grow(self, reservation: Reservation, size: int) -> None:
         """Count ``size`` bytes for a clip that is coming in, if it has come to more than before."""
         if size > self.limits.upload_bytes:
             raise ClipRefusedError(f"a clip may have {self.limits.upload_bytes} bytes at most")
         with self._changed:
-            growth = size - admission.size
+            growth = size - reservation.size
             if growth <= 0:
                 return
             if self._used() + growth > room.for_uploads(self.limits):
                 raise QuotaError("the space for clips is used up; remove some, or try again later")
-            admission.size = size
+            reservation.size = size
         if self._store.free_bytes() < self.limits.free_bytes:
             raise QuotaError("the disk of this service is nearly full; try again later")
 
@@ -174,14 +174,14 @@ class ClipQueue:
             raise ClipRefusedError(f"{name}: longer than the {self.limits.video_seconds:g} s that are taken")
         return video
 
-    def add(self, admission: Admission, name: str, video: VideoFacts, options: ClipOptions) -> Clip:
+    def add(self, reservation: Reservation, name: str, video: VideoFacts, options: ClipOptions) -> Clip:
         """Queue a clip that has come in; it is stored when this returns. Waits."""
         clip = Clip(
-            id=admission.id,
+            id=reservation.id,
             name=name,
             state=ClipState.QUEUED,
             created_at=self._clock(),
-            size=admission.source.stat().st_size,
+            size=reservation.source.stat().st_size,
             video=video,
             options=options,
             model=self.provider.name,
@@ -190,7 +190,7 @@ class ClipQueue:
         with self._changed:
             self._clips[clip.id] = clip
             self._waiting.append(clip.id)
-            self._admissions.discard(admission)
+            self._reservations.discard(reservation)
             self._changed.notify_all()
         return clip
 
@@ -239,7 +239,7 @@ class ClipQueue:
                 self.remove(clip.id)
 
     def _used(self) -> int:
-        return sum(clip.size for clip in self._clips.values()) + sum(a.size for a in self._admissions)
+        return sum(clip.size for clip in self._clips.values()) + sum(one.size for one in self._reservations)
 
     def _crashed(self, clip: Clip, reason: str) -> Clip:
         """The clip after an attempt that was cut short: it waits for another, or has failed."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
-from service.errors import OverloadedError
-from service.inference.admission import TOLERANCE, AdmissionSettings, Demand, SteadyCapacity, grants, promised
+from service.errors import ConfigurationError, OverloadedError
 from service.streams.records import OnOverload, StreamDefinition, StreamOptions
+from service.streams.sharing import TOLERANCE, Demand, SteadyCapacity, grants, promised
 from service.streams.stream import Stream
 from service.types import StreamState
 
@@ -18,6 +19,24 @@ SAME: Final = 0.05
 AWAY: Final = (StreamState.CONNECTING, StreamState.STALLED, StreamState.LOST, StreamState.FAILED)
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionSettings:
+    """``headroom`` is the share of the measured capacity that is not given away.
+
+    ``least`` is what a stream is promised that takes what the others leave, in inputs per second.
+    """
+
+    headroom: float = 0.1
+    least: float = 1.0
+
+    def check(self) -> None:
+        """Raise ``ConfigurationError`` for a value that cannot work."""
+        if not 0 <= self.headroom < 1:
+            raise ConfigurationError(f"headroom must be from 0 to below 1, got {self.headroom:g}")
+        if not self.least > 0:
+            raise ConfigurationError(f"least must be above 0, got {self.least:g}")
 
 
 class Admission:

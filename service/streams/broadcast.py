@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from itertools import islice
 from typing import Generic, TypeVar
 
-from service.news import News
+from service.bell import Bell
 
 Item = TypeVar("Item")
 
@@ -33,7 +33,7 @@ class Broadcast(Generic[Item]):
         self._ring: deque[Item] = deque(maxlen=size)
         self._published = 0
         self._lock = threading.Lock()
-        self._news = News(loop)
+        self._bell = Bell(loop)
         self._closed = False
         self._on_followers = on_followers
         self.followers = 0
@@ -48,7 +48,7 @@ class Broadcast(Generic[Item]):
         with self._lock:
             self._ring.append(item)
             self._published += 1
-        self._news.ring()
+        self._bell.ring()
 
     def forget(self) -> None:
         """Have no ``newest`` any more: what was published is too old to be shown to anybody."""
@@ -59,7 +59,7 @@ class Broadcast(Generic[Item]):
         """Let all followers come to their end."""
         with self._lock:
             self._closed = True
-        self._news.ring()
+        self._bell.ring()
 
     def follow(self) -> AsyncIterator[tuple[int, list[Item]]]:
         """Yield what is published after this call, with the number of items missed before it."""
@@ -69,7 +69,7 @@ class Broadcast(Generic[Item]):
         self._count(+1)
         try:
             while True:
-                news = self._news.event
+                rung = self._bell.event
                 with self._lock:
                     missed = max(0, self._published - len(self._ring) - cursor)
                     skipped = max(0, cursor - (self._published - len(self._ring)))
@@ -80,7 +80,7 @@ class Broadcast(Generic[Item]):
                 elif closed:
                     return
                 else:
-                    await news.wait()
+                    await rung.wait()
         finally:
             self._count(-1)
 

@@ -26,8 +26,7 @@ from service.errors import (
     StreamNotFoundError,
 )
 from service.event_log import EventLog
-from service.inference.admission import AdmissionSettings
-from service.streams.admission import Admission
+from service.streams.admission import Admission, AdmissionSettings
 from service.streams.archive import Archive, RecordedFile
 from service.streams.broadcast import Broadcast
 from service.streams.process import StreamTask, run_stream

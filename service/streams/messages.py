@@ -57,7 +57,7 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class Announced:
     """A step in the life of an event; ``epoch`` is the Unix time at pts 0, ``None`` for a file."""
 
     message: EventMessage
@@ -89,10 +89,10 @@ class Measured:
     """About once a second: paces, and the seconds watched, dropped and blind since the last one.
 
     ``fps`` is frames that arrive per second, None until two have come over a connection; ``classified_fps``
-    counts those classified, per second.
-    ``inference_seconds`` is the mean time that a classification took. ``frames``, ``dropped``, ``classified``
-    and ``reused`` (not classified, because they look like the last classified one) count frames from the
-    start of the process. Seconds dropped are those in which no frame could be had.
+    those classified, 0 until two have been. ``inference_seconds`` is the mean time that a classification
+    took. ``frames``, ``dropped``, ``classified`` and ``reused`` (not classified, because they look like the
+    last classified one) count frames from the start of the process. Seconds dropped are those in which no
+    frame could be had.
     """
 
     fps: float | None
@@ -137,11 +137,11 @@ class Pace:
 
 
 Told = (
-    Standing | Opened | Labelled | Happened | Tried | Weighed | Measured | Recorded | Picture | Watch | Pace
+    Standing | Opened | Labelled | Announced | Tried | Weighed | Measured | Recorded | Picture | Watch | Pace
 )
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (Standing, Opened, Labelled, Happened, Tried, Weighed, Measured, Recorded, Watch, Pace)
+    for kind in (Standing, Opened, Labelled, Announced, Tried, Weighed, Measured, Recorded, Watch, Pace)
 }
 
 

@@ -18,16 +18,13 @@ import numpy as np
 from service.child import Child
 from service.errors import VideoEventsError
 from service.streams.messages import Labelled, Measured, Pace, Picture, Standing, Told, Watch, decode, encode
+from service.streams.meter import Meter
 from service.types import Event, SmoothedPrediction, StreamState
 
 MOST_LABELS: Final = 256
 MOST_MESSAGES: Final = 10_000
 """Messages of which none may be lost; a service that has left so many unread is taken for dead."""
-MEASURE_EVERY: Final = 1.0
-"""Seconds."""
 TOP: Final = 5
-_OVER: Final = (StreamState.LOST, StreamState.FAILED, StreamState.ENDED)
-"""States without a connection."""
 _HEARD_BYTES: Final = 1024
 
 
@@ -149,7 +146,7 @@ class Outlet:
     def interval(self, announced: float) -> float:
         """Seconds between frames, by the rate ``announced`` or, where that is slower, as they came last."""
         with self._lock:
-            return max(1 / announced, self._meter.interval or 0.0)
+            return max(1 / announced, self._meter.frames.interval or 0.0)
 
     def tell(self, told: Told) -> None:
         self._sender.tell(told)
@@ -172,11 +169,12 @@ class Outlet:
         """Add frames that arrived, were dropped, or took over the result of an earlier one; or a
         classification that took so many seconds."""
         with self._lock:
-            self._meter.arrive(frames, time.monotonic())
+            now = time.monotonic()
+            self._meter.frames.come(frames, now)
             self._meter.dropped += dropped
             self._meter.reused += reused
             if classified is not None:
-                self._meter.classified += 1
+                self._meter.classified.come(1, now)
                 self._meter.times.append(classified)
 
     def close(self, timeout: float) -> None:
@@ -196,76 +194,6 @@ class Outlet:
                     self.pace = told.rate
         except (EOFError, OSError) as error:
             raise VideoEventsError("the service is gone") from error
-
-
-class Meter:
-    """Adds up frames, and the seconds spent in each kind of state. Pure: time is an argument.
-
-    ``interval`` is the mean of the seconds from one frame to the next, as last measured; None before two
-    have come over this connection. A count by the second would have a slow camera come and go.
-    """
-
-    def __init__(self, now: float) -> None:
-        self.frames = 0
-        self.interval: float | None = None
-        self.dropped = 0
-        self.classified = 0
-        self.reused = 0
-        self.times: list[float] = []
-        self._arrived_at: float | None = None
-        self._timed_at, self._timed_frames = now, 0
-        self._told_at = self._noted_at = now
-        self._watched = self._dropped = self._blind = 0.0
-
-    def arrive(self, frames: int, now: float) -> None:
-        """Count frames that have come since the last call."""
-        if not frames:
-            return
-        self.frames += frames
-        if self._arrived_at is None:  # what came before the first one is no interval
-            self._timed_at, self._timed_frames = now, self.frames
-        self._arrived_at = now
-
-    def measure(self, now: float, standing: Standing | None, at_once: bool = False) -> Measured | None:
-        """Note the time that passed in ``standing``; return what is to be told when a second is full."""
-        passed, self._noted_at = now - self._noted_at, now
-        state = standing.state if standing else StreamState.CONNECTING
-        if state in (StreamState.BLIND, StreamState.FROZEN):
-            self._blind += passed
-        elif state is StreamState.LIVE and standing and standing.reason is None:
-            self._watched += passed
-        elif state is not StreamState.ENDED:
-            self._dropped += passed
-        if state in _OVER:
-            self.interval = self._arrived_at = None
-        seconds = now - self._told_at
-        if seconds <= 0 or not (at_once or seconds >= MEASURE_EVERY):
-            return None
-        measured = Measured(
-            fps=0.0 if state in _OVER else self._rate(now),
-            classified_fps=len(self.times) / seconds,
-            inference_seconds=sum(self.times) / len(self.times) if self.times else None,
-            frames=self.frames,
-            dropped=self.dropped,
-            classified=self.classified,
-            reused=self.reused,
-            seconds_watched=self._watched,
-            seconds_dropped=self._dropped,
-            seconds_blind=self._blind,
-        )
-        self._told_at, self.times = now, []
-        self._watched = self._dropped = self._blind = 0.0
-        return measured
-
-    def _rate(self, now: float) -> float | None:
-        """Frames per second, None if not known; fewer and fewer when no more come."""
-        silent = 0.0
-        if self._arrived_at is not None and self._arrived_at > self._timed_at:
-            self.interval = (self._arrived_at - self._timed_at) / (self.frames - self._timed_frames)
-            self._timed_at, self._timed_frames = self._arrived_at, self.frames
-        else:
-            silent = now - self._timed_at
-        return None if self.interval is None else 1 / max(self.interval, silent)
 
 
 def label_of(

@@ -18,7 +18,7 @@ from service.errors import InferenceError, SourceTimeoutError
 from service.pipeline import RunResult, run
 from service.sinks import Step
 from service.sources import Source
-from service.streams.messages import Happened
+from service.streams.messages import Announced
 from service.streams.outlet import Outlet, label_of
 from service.streams.recogniser import PATIENCE, WAITING
 from service.streams.records import StreamOptions
@@ -239,5 +239,5 @@ class StreamSink:
 
     def _tell(self, messages: tuple[EventMessage, ...]) -> None:
         for message in messages:
-            self._outlet.tell(Happened(message, None))
+            self._outlet.tell(Announced(message, None))
         self._screen.note(messages)

@@ -19,7 +19,7 @@ from service.errors import SourceError
 from service.events import SHORTEST_EVENT
 from service.pipeline import Interpreter
 from service.sources import Source
-from service.streams.messages import Happened
+from service.streams.messages import Announced
 from service.streams.outlet import Outlet, label_of
 from service.streams.recogniser import WAITING, Recogniser, Result
 from service.streams.records import StreamOptions
@@ -237,7 +237,7 @@ class LiveSession:
 
     def _tell(self, messages: tuple[EventMessage, ...]) -> None:
         for message in messages:
-            self._outlet.tell(Happened(message, self._epoch))
+            self._outlet.tell(Announced(message, self._epoch))
         self._screen.note(messages)
 
     def _show(self, frame: Frame, state: str | None) -> None:

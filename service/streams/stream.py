@@ -23,7 +23,7 @@ from service.streams.broadcast import Broadcast
 from service.streams.journal import Journal
 from service.streams.messages import (
     MAX_BYTES,
-    Happened,
+    Announced,
     Labelled,
     Measured,
     Opened,
@@ -60,7 +60,7 @@ class Label:
 TrialListener = Callable[[str, Tried | Weighed], "Future[None] | None"]
 """Hears, with the name of the stream, of labels on trial, and begins to store it (see ``journal.Entry``)."""
 
-News = Label | StreamStatus
+Update = Label | StreamStatus
 """What subscribers to labels hear: labels, and the status whenever the state has changed."""
 
 
@@ -72,13 +72,13 @@ class Stream:
         definition: StreamDefinition,
         log: EventLog,
         model_name: str,
-        news: Broadcast[News],
+        updates: Broadcast[Update],
         pictures: Callable[[Callable[[int], None]], Broadcast[bytes]],
         clock: Callable[[], float] = time.time,
         on_trial: TrialListener = lambda stream, told: None,
     ) -> None:
         self.definition = definition
-        self.news = news
+        self.updates = updates
         self.pictures = pictures(lambda followers: self._tell())
         self.last_label: Label | None = None
         self.announced_fps: float | None = None
@@ -150,7 +150,7 @@ class Stream:
         if self._listening:
             self._listening.join(timeout)
         self._journal.close(timeout)
-        self.news.close()
+        self.updates.close()
         self.pictures.close()
 
     def _tell(self) -> None:
@@ -196,8 +196,8 @@ class Stream:
             self.last_label = Label(self._seq, told, self._clock())
             self.latency.add(told.age)
             self._note(label=told.label, confidence=told.confidence, frame_age=told.age)
-            self.news.publish(self.last_label)
-        elif isinstance(told, Happened):
+            self.updates.publish(self.last_label)
+        elif isinstance(told, Announced):
             event = replace(told.message.event, stream=self.definition.name)
             self._journal.append(replace(told.message, event=event), told.epoch)
         elif isinstance(told, Tried | Weighed):
@@ -265,7 +265,7 @@ class Stream:
                 status = replace(status, label=None, confidence=None, frame_age=None)
             self._status = status
         if status != was:
-            self.news.publish(status)
+            self.updates.publish(status)
             self._log(status)
 
     def _log(self, status: StreamStatus) -> None:

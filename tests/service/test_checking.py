@@ -24,7 +24,7 @@ TOLD: list[Any] = [
     streams.Standing(StreamState.LOST, "no frame for 5 s", 2, 4.0),
     streams.Opened(640, 360, 25.0, True),
     streams.Labelled(7, 0.28, 1e9, 0.1, "red", 0.9, (("red", 0.9), ("blue", 0.1)), 2, None),
-    streams.Happened(MESSAGE, None),
+    streams.Announced(MESSAGE, None),
     streams.Tried(MESSAGE, 1e9),
     streams.Weighed("green", 50, (("red", 0.4),)),
     streams.Measured(25.0, 5.0, None, 100, 75, 20, 5, 1.0, 0.0, 0.0),

@@ -80,10 +80,10 @@ def opened(folder: Path, **limits: int) -> Iterator[Queued]:
 def left_behind(folder: Path, video: VideoFacts = VIDEO) -> Clip:
     """A clip of 1000 bytes that another life of the service has taken in."""
     with opened(folder) as queued:
-        admission = queued.queue.admit(0)
-        admission.source.write_bytes(b"x" * 1000)
-        clip = queued.queue.add(admission, "film.mp4", video, ClipOptions())
-        queued.queue.release(admission)
+        reservation = queued.queue.admit(0)
+        reservation.source.write_bytes(b"x" * 1000)
+        clip = queued.queue.add(reservation, "film.mp4", video, ClipOptions())
+        queued.queue.release(reservation)
     return clip
 
 
@@ -403,10 +403,10 @@ def test_a_removed_clip_does_not_come_back(
 def test_uploads_on_their_way_take_places(tmp_path: Path, disk: Disk) -> None:
     """As many as may wait may come in at once; one that is broken off gives its place back."""
     with opened(tmp_path, waiting=1) as queued:
-        admission = queued.queue.admit(0)
+        reservation = queued.queue.admit(0)
         with pytest.raises(QueueFullError):
             queued.queue.admit(0)
-        queued.queue.release(admission)
+        queued.queue.release(reservation)
         queued.queue.release(queued.queue.admit(0))
 
 
@@ -414,11 +414,11 @@ def test_bytes_that_have_come_count_once(tmp_path: Path, disk: Disk) -> None:
     """An upload that grows bit by bit to what uploads may take is taken; a byte more is not, nor another."""
     with opened(tmp_path, quota_bytes=1000) as queued:
         most = room.for_uploads(queued.queue.limits)
-        admission = queued.queue.admit(0)
+        reservation = queued.queue.admit(0)
         for size in (most - 400, most - 100, most):
-            queued.queue.grow(admission, size)
+            queued.queue.grow(reservation, size)
         with pytest.raises(QuotaError):
-            queued.queue.grow(admission, most + 1)
+            queued.queue.grow(reservation, most + 1)
         with pytest.raises(QuotaError):
             queued.queue.admit(1)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import json
 import os
@@ -13,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.api.uploads import MAX_FIELD_BYTES, MAX_FIELDS
+from service.api.uploads import MAX_FIELD_BYTES, MAX_FIELDS, Form
 from service.clips.store import ClipStore
 from service.config import RunSettings
 from service.database import Database
@@ -306,13 +307,17 @@ def test_a_full_disk_can_be_emptied(served: Served, clip: Path, monkeypatch: pyt
     """Files go first, which needs no room; a clip that could not be forgotten can be removed again."""
     clip_id = served.upload(clip).json()["id"]
     served.wait_for(clip_id, "done")
+    said = sqlite3.OperationalError("database or disk is full")
+    said.sqlite_errorcode = sqlite3.SQLITE_FULL
 
     def full(self: Database, task: object) -> None:
-        raise StorageError("database or disk is full")
+        raise StorageError("the database could not be written") from said
 
     with monkeypatch.context() as patch:
         patch.setattr(Database, "write", full)
         is_problem(served.client.delete(f"/clips/{clip_id}"), 507)
+        said.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        is_problem(served.client.delete(f"/clips/{clip_id}"), 503)
     assert not (served.data / "clips" / clip_id).exists()
     assert served.client.get(f"/clips/{clip_id}").status_code == 200
     assert served.client.delete(f"/clips/{clip_id}").status_code == 204
@@ -324,7 +329,25 @@ def test_a_file_that_cannot_be_made_is_told(
 ) -> None:
     """What the disk refuses is the disk's fault, not one of the service that its log has to explain."""
     monkeypatch.setattr(ClipStore, "make_folder", lambda self, clip_id: None)
-    is_problem(served.upload(clip), 507)
+    is_problem(served.upload(clip), 503)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(errno.ENOSPC, 507), (errno.EDQUOT, 507), (errno.EIO, 503), (errno.EACCES, 503)]
+)
+def test_only_want_of_space_is_told_as_such(
+    served: Served, clip: Path, monkeypatch: pytest.MonkeyPatch, number: int, status: int
+) -> None:
+    """Who removes clips to make room must not do so in vain; either way it is worth another try later."""
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Form, "callbacks", lambda self: {"on_part_begin": fail})
+    answer = served.upload(clip)
+    is_problem(answer, status)
+    assert answer.headers["retry-after"]
+    assert list((served.data / "clips").iterdir()) == []
 
 
 def test_old_clips_are_removed(serve: Serve, clip: Path) -> None:

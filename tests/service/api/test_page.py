@@ -367,6 +367,24 @@ def test_the_page_fits_a_phone(page: Any, served: Served) -> None:
         assert page.evaluate(f"{place}.scrollWidth <= {place}.clientWidth")
 
 
+@pytest.mark.parametrize("width", [400, 900, 1100])
+def test_the_latest_events_are_read_without_scrolling_sideways(page: Any, served: Served, width: int) -> None:
+    """Long labels and names take more lines instead."""
+    page.set_viewport_size({"width": width, "height": 740})
+    page.goto(served.url)
+    page.evaluate(
+        """async () => {
+            const { showLatest } = await import("/page/latest.js");
+            const event = { id: "one", label: "rhythmic gymnastics", stream: "front-door-camera-2",
+              started_at: "2026-01-01T12:34:56Z", start_pts: 0, end_pts: 4000, mean_confidence: 1 };
+            showLatest({ type: "event", event }, (name) => name);
+        }"""
+    )
+    expect(page.locator("#latest tbody")).to_contain_text("front-door-camera-2")
+    table = "document.querySelector('#latest').parentElement"
+    assert page.evaluate(f"{table}.scrollWidth <= {table}.clientWidth")
+
+
 def test_the_description_fits_a_phone_and_is_read_with_the_keyboard(page: Any, served: Served) -> None:
     """Paths that are longer than the screen break; wide tables are places of their own."""
     page.set_viewport_size(PHONE)
@@ -375,6 +393,8 @@ def test_the_description_fits_a_phone_and_is_read_with_the_keyboard(page: Any, s
     table = section.get_by_role("group", name="What PATCH /streams/{name} takes")
     expect(table).to_have_attribute("tabindex", "0")
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    landmarks = page.evaluate("[...document.body.children].map(child => child.tagName)")
+    assert landmarks == ["HEADER", "MAIN", "FOOTER"]
 
 
 def test_a_token_opens_pictures_and_sockets_too(browser: Any, tmp_path: Path, court: Path) -> None:

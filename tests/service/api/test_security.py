@@ -215,16 +215,32 @@ def test_every_error_is_a_problem_that_leaks_nothing(served: Served) -> None:
         assert not any(word in answer.text for word in ("Traceback", "Error", str(served.data), "service/"))
 
 
-def test_a_fault_of_ours_tells_no_details(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unexpected exception is a 500 whose reason stands in the log of the service only."""
+def test_a_fault_of_ours_tells_no_details(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An unexpected exception is a 500 whose reason stands in the log of the service only.
+
+    It has the headers of any other answer, and is counted and noted as what it is.
+    """
 
     def fail(*_: object) -> None:
         raise RuntimeError("secret of the house")
 
-    monkeypatch.setattr(type(served.services.clips), "all", fail)
-    answer = served.client.get("/clips")
-    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
-    assert "secret" not in answer.text
+    page = "https://cams.example"
+    caplog.set_level(logging.INFO, "service.access")
+    with serve(tokens=TOKENS, allowed_origins=(page,)) as served:
+        monkeypatch.setattr(type(served.services.clips), "all", fail)
+        answer = served.client.get("/clips", headers=bearer(VIEWER) | {"Origin": page})
+        assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+        assert "secret" not in answer.text
+        assert answer.headers["access-control-allow-origin"] == page
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
+        until(lambda: "GET /clips 500" in caplog.text)
+    (failure,) = [record for record in caplog.records if record.name == "service.api.problems"]
+    assert failure.exc_text
+    assert "secret of the house" in failure.exc_text
+    assert "fail" in failure.exc_text
 
 
 def test_security_headers(served: Served) -> None:

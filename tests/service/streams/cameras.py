@@ -20,7 +20,7 @@ import numpy.typing as npt
 from service.child import BEAT, READY, Child
 from service.config import RunSettings
 from service.errors import InferenceError, InferenceLostError
-from service.streams.messages import MAX_BYTES, Happened, Labelled, Standing, Told, Watch, decode, encode
+from service.streams.messages import MAX_BYTES, Announced, Labelled, Standing, Told, Watch, decode, encode
 from service.streams.process import StreamTask, run_stream
 from service.streams.records import StreamOptions
 from service.streams.session import Limits
@@ -201,10 +201,10 @@ class Running:
         wait_until(lambda: state in self.states[after:])
         return self.states.index(state, after)
 
-    def phases(self, phase: EventPhase) -> list[Happened]:
-        return [told for told in self.all(Happened) if told.message.phase is phase]
+    def phases(self, phase: EventPhase) -> list[Announced]:
+        return [told for told in self.all(Announced) if told.message.phase is phase]
 
-    def wait_for_event(self) -> Happened:
+    def wait_for_event(self) -> Announced:
         before = len(self.phases(EventPhase.STARTED))
         wait_until(lambda: len(self.phases(EventPhase.STARTED)) > before)
         return self.phases(EventPhase.STARTED)[before]

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from service.config import RunSettings
-from service.errors import OverloadedError
-from service.inference.admission import AdmissionSettings
-from service.streams.admission import Admission
+from service.errors import ConfigurationError, OverloadedError
+from service.streams.admission import Admission, AdmissionSettings
 from service.streams.records import OnOverload, StreamDefinition, StreamOptions, StreamStatus
 from service.types import StreamState
 
@@ -156,3 +155,10 @@ def test_who_sends_nothing_at_present_takes_nothing_from_others(admit: Callable[
     assert [one.status.asked_rate for one in (stalled, new, left)] == [1, 1, 200]
     assert [one.pace for one in (stalled, new, left)] == [None, None, 88]
     assert (admission.demand, admission.promised) == (202, 3)
+
+
+@pytest.mark.parametrize("settings", [{"headroom": 1.0}, {"headroom": -0.1}, {"least": 0.0}])
+def test_settings_that_cannot_work_are_refused(settings: dict[str, float]) -> None:
+    """A mistyped share is told at once."""
+    with pytest.raises(ConfigurationError, match=next(iter(settings))):
+        AdmissionSettings(**settings).check()

@@ -32,7 +32,7 @@ from service.sources import open_source
 from service.streams import process
 from service.streams.messages import (
     MAX_BYTES,
-    Happened,
+    Announced,
     Labelled,
     Measured,
     Opened,
@@ -86,7 +86,7 @@ def film(tmp_path: Path) -> Path:
     return path
 
 
-def ended(stream: Running) -> Happened:
+def ended(stream: Running) -> Announced:
     wait_until(lambda: stream.phases(EventPhase.ENDED))
     return stream.phases(EventPhase.ENDED)[-1]
 
@@ -146,7 +146,7 @@ def test_a_file_gives_the_events_of_an_upload_at_its_own_pace(film: Path) -> Non
             (e.label, e.start_pts, e.end_pts, e.end_reason) for e in expected
         ]
         assert len(events) == 1
-        assert all(told.epoch is None for told in stream.all(Happened))
+        assert all(told.epoch is None for told in stream.all(Announced))
         assert stream.all(Opened) == [Opened(96, 64, 20.0, False)]
         assert not stream.all(Picture)
         assert stream.child.stopping.is_set() is False
@@ -622,7 +622,7 @@ def test_a_process_under_a_supervisor(cam: Camera) -> None:
     spawned = Spawned(cam.address)
     try:
         wait_until(lambda: spawned.has_told(Labelled, label="bright"))
-        wait_until(lambda: spawned.has_told(Happened))
+        wait_until(lambda: spawned.has_told(Announced))
         cam.mode = "hang"
         wait_until(lambda: spawned.has_told(Standing, state=LOST))
         cam.mode = "bright"

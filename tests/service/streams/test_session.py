@@ -14,7 +14,7 @@ from service.annotate import Annotator
 from service.config import RunSettings
 from service.sources import Source
 from service.streams import session
-from service.streams.messages import Happened, Labelled, Told
+from service.streams.messages import Announced, Labelled, Told
 from service.streams.outlet import Outlet
 from service.streams.recogniser import Recogniser, Result
 from service.streams.records import StreamOptions
@@ -184,7 +184,7 @@ def test_an_event_keeps_its_time_while_the_camera_s_clock_drifts() -> None:
     follow(Pictures((scene(name) for name in scenes), drift=0.1), Network(), listener, options)
     epochs: dict[str, list[float]] = {}
     for told in listener.told:
-        if isinstance(told, Happened) and told.epoch is not None:
+        if isinstance(told, Announced) and told.epoch is not None:
             epochs.setdefault(told.message.event.id, []).append(told.epoch)
     assert [len(set(of_event)) for of_event in epochs.values()] == [1] * 4
     starts = [of_event[0] for of_event in epochs.values()]

@@ -16,7 +16,7 @@ from service.event_log import EventLog, EventQuery
 from service.streams import store
 from service.streams.broadcast import Broadcast
 from service.streams.messages import (
-    Happened,
+    Announced,
     Labelled,
     Measured,
     Opened,
@@ -39,8 +39,8 @@ TOLD: list[Told] = [
     Standing(StreamState.LOST, "it is gone", 3, 1.5),
     Opened(640, 360, 25.0, True),
     Labelled(7, 0.28, 1e9, 0.1, "red", 0.9, (("red", 0.9), ("blue", 0.1)), 2, None),
-    Happened(EventMessage(1, EventPhase.STARTED, EVENT), 1e9),
-    Happened(
+    Announced(EventMessage(1, EventPhase.STARTED, EVENT), 1e9),
+    Announced(
         EventMessage(2, EventPhase.ENDED, replace(EVENT, end_pts=3.0, end_reason=EndReason.BLIND)), None
     ),
     Measured(25.0, 5.0, None, 10, 3, 5, 2, 0.8, 0.1, 0.1),
@@ -129,7 +129,7 @@ def test_the_next_process_is_heard_after_the_last_one(stream: Stream, log: Event
     first = stream.open_channel()
     first.send_bytes(encode(TOLD[3]))
     second = stream.open_channel()
-    second.send_bytes(encode(Happened(EventMessage(1, EventPhase.STARTED, replace(EVENT, id="two")), None)))
+    second.send_bytes(encode(Announced(EventMessage(1, EventPhase.STARTED, replace(EVENT, id="two")), None)))
     until(lambda: len(phases(log)) == 1)
     first.close()
     until(lambda: len(phases(log)) == 3)
@@ -189,9 +189,9 @@ def test_a_rate_that_changes_is_no_change_of_state(stream: Stream) -> None:
     """Rates change by the second on a busy machine; subscribers to labels hear of states."""
     stream.grant(25.0, 2.0, 2.0)
     assert (stream.status.asked_rate, stream.status.granted_rate, stream.pace) == (25.0, 2.0, 2.0)
-    assert stream.news.newest is None
+    assert stream.updates.newest is None
     stream._hear(Standing(StreamState.LIVE))
-    assert stream.news.newest == stream.status
+    assert stream.updates.newest == stream.status
 
 
 def test_definitions_are_remembered(database: Database) -> None:

@@ -12,27 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from service.errors import ConfigurationError
-
 TOLERANCE: Final = 1e-6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdmissionSettings:
-    """``headroom`` is the share of the measured capacity that is not given away.
-
-    ``least`` is what a stream is promised that takes what the others leave, in inputs per second.
-    """
-
-    headroom: float = 0.1
-    least: float = 1.0
-
-    def check(self) -> None:
-        """Raise ``ConfigurationError`` for a value that cannot work."""
-        if not 0 <= self.headroom < 1:
-            raise ConfigurationError(f"headroom must be from 0 to below 1, got {self.headroom:g}")
-        if not self.least > 0:
-            raise ConfigurationError(f"least must be above 0, got {self.least:g}")
 
 
 @dataclass(frozen=True, slots=True)

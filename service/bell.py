@@ -6,7 +6,7 @@ import asyncio
 import threading
 
 
-class News:
+class Bell:
     """Take ``event`` before looking at what it is about, then wait for it: so no ring is missed."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
