@@ -61,7 +61,7 @@ class Worker:
         self._database = context.database
         self._limits = context.limits
         self._saved = 0
-        self._news = threading.Event()
+        self._bell = threading.Event()
         self._stopping = threading.Event()
         self._post: Post | None = None
         self._thread = threading.Thread(target=self._run, name=f"webhook {hook.name}", daemon=True)
@@ -71,11 +71,11 @@ class Worker:
         self._thread.start()
 
     def wake(self) -> None:
-        self._news.set()
+        self._bell.set()
 
     def stop(self) -> None:
         self._stopping.set()
-        self._news.set()
+        self._bell.set()
 
     def abort(self) -> None:
         if post := self._post:
@@ -88,11 +88,11 @@ class Worker:
     def _run(self) -> None:
         try:
             while True:
-                self._news.clear()
+                self._bell.clear()
                 self._unless_stopping()
                 try:
                     if not (self._retry() or self._go_on()):
-                        self._news.wait()
+                        self._bell.wait()
                 except _Stopped:
                     raise
                 except StorageError as error:
