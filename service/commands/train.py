@@ -6,7 +6,7 @@ Like ``cli``, this module imports nothing heavy until the command runs.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,8 @@ from service.commands.options import Background, Groups, Labels, Splits, names
 if TYPE_CHECKING:
     from models.experiments.experiment import Experiment
 
+_OF_THE_COMMAND = ("output", "experiment", "grid", "retry", "by_group")
+"""Parameters that are none of the experiment's."""
 _MEANS = ("accuracy", "mean_roc_auc", "mean_average_precision")
 
 app = typer.Typer()
@@ -24,6 +26,7 @@ app = typer.Typer()
 
 @app.command()
 def train(
+    context: typer.Context,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="DIR", help="Folder of the run; an unfinished one goes on."),
@@ -233,52 +236,7 @@ def train(
     from models.extra import require_train_extra
 
     require_train_extra()
-    given = {
-        "data": None if data is None else data.absolute(),
-        "name": name,
-        "model_version": model_version,
-        "architecture": architecture,
-        "options": parsed_options(option or ()) or None,
-        "preset": preset,
-        "splits": splits,
-        "background": background,
-        "valid_groups": names(valid_groups) or None,
-        "test_groups": names(test_groups) or None,
-        "extra": tuple(extra or ()) or None,
-        "labels": names(labels) or None,
-        "valid_fraction": valid_fraction,
-        "test_fraction": test_fraction,
-        "split_by": split_by,
-        "leave_out": leave_out,
-        "groups": names(groups) or None,
-        "weights": weights,
-        "imagenet_weights": imagenet_weights,
-        "start_from": start_from,
-        "head_epochs": head_epochs,
-        "epochs": epochs,
-        "patience": patience,
-        "unfreeze": unfreeze,
-        "optimizer": optimizer,
-        "learning_rate": learning_rate,
-        "schedule": schedule,
-        "weight_decay": weight_decay,
-        "weight_average": weight_average,
-        "dropout": dropout,
-        "class_weights": class_weights,
-        "augmentation": augmentation,
-        "mix": mix,
-        "precision": precision,
-        "batch_size": batch_size,
-        "height": height,
-        "width": width,
-        "train_size": train_size,
-        "views": views,
-        "stride": stride,
-        "features": None if features is None else features.absolute(),
-        "seed": seed,
-        "test": test,
-    }
-    overrides = {name: value for name, value in given.items() if value is not None}
+    overrides = _given(context.params)
     if grid is not None:
         from service.commands.grid import run_grid_file
 
@@ -305,6 +263,14 @@ def train(
     hint = "".join(f" {option} {path}" for option, path in named.items() if path is not None)
     artifact = f"{output / 'artifact'} --data {planned.data}"
     typer.echo(f"faster on CPUs: video-events export {artifact}{hint}", err=True)
+
+
+def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What the command's ``parameters`` say of the experiment, which has them by the same names."""
+    given = {name: value for name, value in parameters.items() if name not in _OF_THE_COMMAND}
+    given |= {name: names(given[name]) for name in ("valid_groups", "test_groups", "labels", "groups")}
+    given["options"] = parsed_options(given.pop("option") or ())
+    return {name: value for name, value in given.items() if value not in (None, (), [], {})}
 
 
 def _planned(file: Path | None, overrides: dict[str, Any]) -> Experiment:
@@ -395,7 +361,7 @@ def folders_of(groups: Iterable[str]) -> dict[str, str]:
     return folders
 
 
-def parsed_options(texts: tuple[str, ...] | list[str]) -> dict[str, Any]:
+def parsed_options(texts: Sequence[str]) -> dict[str, Any]:
     """``NAME=VALUE`` as a dictionary; a value is a TOML number, boolean or list, else a text.
 
     Raises ModelError for a text without ``=``.

@@ -274,6 +274,29 @@ def test_a_run_is_not_trained_twice_at_once(
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
+def test_what_is_said_on_the_command_line_is_what_the_experiment_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paths are absolute, lists are taken apart, and what is not said, or empty, is left to a file."""
+    begun: list[Experiment] = []
+    monkeypatch.setattr(train, "_run", lambda experiment, output: begun.append(experiment) or {"stride": 1})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "e.toml").write_text('groups = ["a"]\ntest = true\nepochs = 3\n[options]\nunits = 8\n')
+    arguments = ["train", "pictures", "-o", "out", "--experiment", "e.toml", "--groups", "", "--no-test"]
+    arguments += ["--labels", "x, y", "--extra", "more", "--features", "kept", "--seed", "0"]
+    assert status_of([*arguments, "--option", "dense=[1, 2]"]) == 0
+    assert begun[0].parameters() == {
+        "data": str(tmp_path / "pictures"),
+        "options": {"units": 8, "dense": [1, 2]},
+        "extra": [str(tmp_path / "more")],
+        "labels": ["x", "y"],
+        "groups": ["a"],
+        "epochs": 3,
+        "features": str(tmp_path / "kept"),
+        "seed": 0,
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
