@@ -164,7 +164,7 @@ def figures(part: Part) -> dict[str, Any]:
     """All figures of a split; ``loss`` is that of the probabilities as served (calibrated)."""
     evaluation = part.evaluation
     areas = evaluation.areas()
-    means = {f"mean_{name}": _mean(list(values.values())) for name, values in areas.items()}
+    means = {f"mean_{name}": mean_of_known(list(values.values())) for name, values in areas.items()}
     return {
         "n": len(evaluation.truth),
         "accuracy": round(evaluation.accuracy, 4),
@@ -179,7 +179,8 @@ def figures(part: Part) -> dict[str, Any]:
     }
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def mean_of_known(values: Sequence[float | None]) -> float | None:
+    """The mean of those that are not None, to four digits; None where all are."""
     known = [value for value in values if value is not None]
     return round(sum(known) / len(known), 4) if known else None
 

@@ -5,8 +5,7 @@ Like ``cli``, this module imports nothing heavy until the command runs.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 _OF_THE_COMMAND = ("output", "experiment", "grid", "retry", "by_group")
 """Parameters that are none of the experiment's."""
-_MEANS = ("accuracy", "mean_roc_auc", "mean_average_precision")
 
 app = typer.Typer()
 
@@ -251,10 +249,7 @@ def train(
     if by_group:
         if planned.leave_out is not None:
             raise typer.BadParameter("--by-group leaves out each group in turn; --leave-out has no use")
-        from models.errors import ExperimentError
-
-        if failed := _run_by_group(planned, output):
-            raise ExperimentError(f"{len(failed)} groups could not be left out: {', '.join(failed)}")
+        _run_by_group(planned, output)
         return
     results = _run(planned, output)
     if "stride" in results:
@@ -310,55 +305,21 @@ def _steadiness(flicker: dict[str, Any] | None) -> str:
     return f"; changes of the label per 100 frames: {changes}"
 
 
-def _run_by_group(experiment: Experiment, output: Path) -> dict[str, str]:
-    """A run for each group in a folder of its own, then a line for each and the mean; ``by_group.json``.
+def _run_by_group(experiment: Experiment, output: Path) -> None:
+    """A run for each group, then a line for each and the mean.
 
-    Returns what went wrong by group. Raises ExperimentError where nothing can be begun.
+    Raises ExperimentError where nothing can be begun and, in the end, for groups that could not be left out.
     """
-    from models.errors import ModelError
-    from models.experiments.execute import settings_of
-    from models.experiments.samples import load_groups
-    from models.report import make_folder
-
-    groups = load_groups(experiment)
-    settings_of(experiment.model_copy(update={"leave_out": groups[0]}))
-    folders = folders_of(groups)
-    make_folder(output)
-    figures, failed = {}, {}
-    for folder, group in folders.items():
-        typer.echo(f"group {group} is left out", err=True)
-        try:
-            results = _run(experiment.model_copy(update={"leave_out": group}), output / folder)
-        except ModelError as error:
-            typer.echo(f"failed: {group}: {error}", err=True)
-            failed[group] = str(error)
-            continue
-        test = results["splits"]["test"]
-        figures[group] = {name: test[name] for name in ("n", *_MEANS)}
-    mean = {}
-    for name in _MEANS:
-        known = [row[name] for row in figures.values() if row[name] is not None]
-        mean[name] = round(sum(known) / len(known), 4) if known else None
-    summary = {"groups": figures, "mean": mean, "failed": failed}
-    (output / "by_group.json").write_text(json.dumps(summary, indent=1) + "\n")
-    typer.echo(f"{'left out':<16} images " + " ".join(f"{name:>22}" for name in _MEANS))
-    for group, row in {**figures, "mean": {"n": "", **mean}}.items():
-        cells = ("" if row[name] is None else f"{row[name]:.4f}" for name in _MEANS)
-        typer.echo(f"{group:<16} {row['n']!s:>6} " + " ".join(f"{cell:>22}" for cell in cells))
-    return failed
-
-
-def folders_of(groups: Iterable[str]) -> dict[str, str]:
-    """Groups by the names of their folders. Raises ExperimentError where two would have the same one."""
-    from models.data.listing import file_name
     from models.errors import ExperimentError
+    from models.experiments.by_group import MEANS, run_by_group
 
-    folders: dict[str, str] = {}
-    for group in groups:
-        other = folders.setdefault(file_name(group), group)
-        if other != group:
-            raise ExperimentError(f"groups {other!r} and {group!r} would share a folder; rename one of them")
-    return folders
+    summary = run_by_group(experiment, output, _run, tell=lambda text: typer.echo(text, err=True))
+    typer.echo(f"{'left out':<16} images " + " ".join(f"{name:>22}" for name in MEANS))
+    for group, row in {**summary.groups, "mean": {"n": "", **summary.mean}}.items():
+        cells = ("" if row[name] is None else f"{row[name]:.4f}" for name in MEANS)
+        typer.echo(f"{group:<16} {row['n']!s:>6} " + " ".join(f"{cell:>22}" for cell in cells))
+    if failed := summary.failed:
+        raise ExperimentError(f"{len(failed)} groups could not be left out: {', '.join(failed)}")
 
 
 def parsed_options(texts: Sequence[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from models.checkpoints import epoch_callbacks
-from models.errors import DatasetError, ExperimentError
+from models.errors import DatasetError
 from models.experiments.experiment import Experiment
 from service.cli import status_of
 from service.commands import train
@@ -204,13 +204,6 @@ def test_a_group_that_cannot_be_left_out_stops_no_other(
     assert summary["failed"] == {"camera1": "no such luck"}
     assert summary["mean"]["accuracy"] == 0.5
     assert "1 groups could not be left out: camera1" in capsys.readouterr().err
-
-
-def test_groups_never_share_a_folder() -> None:
-    """Or the second one would go on from the network that has seen it."""
-    assert train.folders_of(["cam 1", "cam-2"]) == {"cam-1": "cam 1", "cam-2": "cam-2"}
-    with pytest.raises(ExperimentError, match="'cam 1' and 'cam-1' would share a folder"):
-        train.folders_of(["cam 1", "cam-1"])
 
 
 def test_a_model_is_judged_on_the_images_that_its_run_kept_for_the_test(
