@@ -92,7 +92,7 @@ def write_results(run: Run) -> dict[str, Any]:
         "versions": versions(),
         **run.extra,
     }
-    write_report_page(report / PAGE, results, run.parts)
+    write_report_page(report / PAGE, results, run.parts, judged(results))
     unfinished = run.folder / f".{RESULTS}.new"
     unfinished.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
     unfinished.replace(run.folder / RESULTS)
@@ -114,6 +114,11 @@ def read_results(folder: Path) -> dict[str, Any]:
     if found != FORMAT:
         raise ExperimentError(f"{path} has format {found}; this version reads {FORMAT}")
     return results
+
+
+def judged(results: Mapping[str, Any]) -> str:
+    """What a run gave labels to: ``images``, or ``windows`` of frames, which have a stride."""
+    return "windows" if "stride" in results else "images"
 
 
 def find_runs(folders: Sequence[Path]) -> dict[str, dict[str, Any]]:

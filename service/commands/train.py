@@ -251,9 +251,10 @@ def train(
             raise typer.BadParameter("--by-group leaves out each group in turn; --leave-out has no use")
         _run_by_group(planned, output)
         return
-    results = _run(planned, output)
-    if "stride" in results:
-        return  # judges clips, which only TensorFlow runs yet
+    from models.experiments.results import judged
+
+    if judged(_run(planned, output)) == "windows":
+        return  # which only TensorFlow runs yet
     named = {"--background": planned.background, "--splits": planned.splits}
     hint = "".join(f" {option} {path}" for option, path in named.items() if path is not None)
     artifact = f"{output / 'artifact'} --data {planned.data}"
@@ -280,16 +281,16 @@ def _planned(file: Path | None, overrides: dict[str, Any]) -> Experiment:
 def _run(experiment: Experiment, output: Path) -> dict[str, Any]:
     from models.errors import ExperimentError
     from models.experiments.execute import execute
+    from models.experiments.results import judged
     from models.report import make_folder
     from service.lock import only_one
 
     make_folder(output)
     with only_one(output, ExperimentError(f"{output}: another training works here already")):
         results = execute(experiment, output, tell=lambda text: typer.echo(text, err=True))
-    judged = "windows" if "stride" in results else "images"
     for split, figures in results["splits"].items():
         typer.echo(
-            f"{split}: accuracy {figures['accuracy']:.4f} on {figures['n']} {judged}, "
+            f"{split}: accuracy {figures['accuracy']:.4f} on {figures['n']} {judged(results)}, "
             f"calibration error {figures['calibration_error']:.4f}{_steadiness(figures.get('flicker'))}"
         )
     typer.echo(f"model {output / 'artifact'}, report {output / 'report' / 'report.html'}")
