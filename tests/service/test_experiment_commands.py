@@ -133,7 +133,7 @@ def test_a_training_that_diverges_keeps_the_epochs_before_and_says_so(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its figures are JSON that every program reads, and the same command again trains no further."""
-    monkeypatch.setattr("models.train.epoch_callbacks", lambda *given: [Spoiler(), *epoch_callbacks(*given)])
+    monkeypatch.setattr("models.epochs.epoch_callbacks", lambda *given: [Spoiler(), *epoch_callbacks(*given)])
     arguments = ["train", str(pictures), "-o", str(tmp_path), "--architecture", "small_cnn", "--epochs", "4"]
     for _ in range(2):
         assert status_of(arguments) == 0
