@@ -23,7 +23,7 @@ from models.batches import Batches, MakeView
 from models.checkpoints import hold_settings, load_best, noted, origin, read_record, save_whole
 from models.datasets import Sample, counts, division_of, of_split
 from models.epochs import fit_epochs
-from models.errors import DatasetError, ModelError
+from models.errors import DatasetError
 from models.frozen import Features, features_of, fit_head, joined, split, unfreeze
 from models.metric_learning import fit_embedding
 from models.metrics import CalibratedLoss
@@ -253,11 +253,7 @@ class Training:
         """The network after stage one, trainable from the stage ``unfreeze`` upwards."""
         after_head = keras.models.load_model(self.folder / "head.keras", compile=False)
         model = self._copy_in(self.settings.precision, after_head)
-        stages = self.architecture.stages
-        if self.settings.unfreeze not in stages:
-            known = ", ".join(stages)
-            raise ModelError(f"no stage {self.settings.unfreeze!r} to unfreeze; there are {known}")
-        unfreeze(model, stages[self.settings.unfreeze])
+        unfreeze(model, self.architecture.stages[self.settings.unfreeze])
         return model
 
     def _refit_head(self, network: Any, preprocessing: Preprocessing) -> None:

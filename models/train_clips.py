@@ -139,6 +139,11 @@ class ClipTraining:
         """Pass every frame through the base once per view, then fit the head on windows of that."""
         settings = self.settings
         network = self.build()
+        names = [layer.name for layer in encoder_of(network).layers]
+        if settings.unfreeze not in ("", "base", *names):
+            raise ModelError(
+                f"the base has no layer {settings.unfreeze!r} to unfreeze from; 'base' is all of it"
+            )
         parts = cut(network, settings.preprocessing)
         views = 1 if settings.augmentation == "none" else max(1, settings.head_views)
         features, table = self._gathered(parts.encode, self.train, views=views)
@@ -216,9 +221,6 @@ class ClipTraining:
         """The network after its head was trained, its base trainable from the layer ``unfreeze`` upwards."""
         network = keras.models.load_model(self.folder / "head.keras", compile=False)
         encoder, first = encoder_of(network), self.settings.unfreeze
-        names = [layer.name for layer in encoder.layers]
-        if first != "base" and first not in names:
-            raise ModelError(f"the base has no layer {first!r} to unfreeze from; 'base' is all of it")
         trainable = first == "base"
         encoder.trainable = True
         for layer in encoder.layers:

@@ -41,8 +41,8 @@ def grid(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a grid of two runs, of which one cannot be."""
     folder = tmp_path_factory.mktemp("grid")
     (folder / "grid.toml").write_text(
-        f'data = "{pictures}"\narchitecture = "small_cnn"\nbatch_size = 8\nepochs = 2\ntest = true\n'
-        '[grid]\noptimizer = ["adam", "bogus"]\n'
+        f'data = "{pictures}"\noptimizer = "adam"\nbatch_size = 8\nepochs = 2\ntest = true\n'
+        '[grid]\narchitecture = ["small_cnn", "bogus"]\n'
     )
     assert status_of(["train", "--grid", str(folder / "grid.toml"), "-o", str(folder / "out")]) == 2
     return folder
@@ -93,8 +93,8 @@ def test_a_grid_says_what_failed_and_does_nothing_twice(
 ) -> None:
     """The table holds both runs; the same command again begins none, and its status tells of a failed one."""
     with (grid / "out" / "table.csv").open() as lines:
-        rows = {row["optimizer"]: row for row in csv.DictReader(lines)}
-    assert rows["adam"]["state"] == "done"
+        rows = {row["architecture"]: row for row in csv.DictReader(lines)}
+    assert rows["small_cnn"]["state"] == "done"
     assert rows["bogus"]["state"] == "failed"
     assert "bogus" in rows["bogus"]["error"]
     before = (the_run(grid) / "log.txt").stat().st_mtime_ns
@@ -102,7 +102,7 @@ def test_a_grid_says_what_failed_and_does_nothing_twice(
     captured = capsys.readouterr()
     assert "run 1" not in captured.err
     assert "run 2" not in captured.err
-    assert "failed: optimizer-bogus" in captured.out
+    assert "failed: architecture-bogus" in captured.out
     assert "1 of 2 runs failed; --retry" in captured.err
     assert (the_run(grid) / "log.txt").stat().st_mtime_ns == before
 
@@ -310,6 +310,30 @@ def test_options_without_a_use_are_told(
     error = capsys.readouterr().err
     assert f"{reason} has no use" in error
     assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "known"),
+    [
+        ("optimizer", "'sgd', 'adam' or 'adamw'"),
+        ("schedule", "'constant' or 'cosine'"),
+        ("augmentation", "'none', 'shifts', 'video', 'lecture' or 'clip'"),
+        ("class_weights", "'none' or 'balanced'"),
+        ("precision", "'float32' or 'bfloat16'"),
+        ("split_by", "'image' or 'group'"),
+    ],
+)
+def test_typing_mistakes_are_told_before_anything_is_done(
+    option: str, known: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the names that there are, in a grid too, rather than minutes later or run by run."""
+    out, file = tmp_path / "out", tmp_path / "grid.toml"
+    file.write_text(f'data = "{pictures}"\n[grid]\n{option} = ["bogus"]\n')
+    said = ["--" + option.replace("_", "-"), "bogus"]
+    for arguments in (["train", str(pictures), *said], ["train", "--grid", str(file)]):
+        assert status_of([*arguments, "-o", str(out)]) == 2
+        assert f"{option} = 'bogus': input should be {known}" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_mistakes_are_one_line_and_status_2(
