@@ -79,6 +79,7 @@ class PixelWindows(keras.utils.PyDataset):  # type: ignore[misc]
         shuffle: bool = False,
         is_random: bool = False,
         label_smoothing: float = 0.0,
+        first_epoch: int = 0,
     ) -> None:
         super().__init__()
         self._windows = list(chosen)
@@ -90,7 +91,7 @@ class PixelWindows(keras.utils.PyDataset):  # type: ignore[misc]
         self._is_random = is_random
         self._images: dict[Path, Image] = {}
         self._bytes = 0
-        self.epoch = 0
+        self._epoch = first_epoch
 
     def __len__(self) -> int:
         return math.ceil(len(self._windows) / self._batch_size)
@@ -98,19 +99,19 @@ class PixelWindows(keras.utils.PyDataset):  # type: ignore[misc]
     def __getitem__(self, batch: int) -> tuple[Floats, Floats]:
         order = np.arange(len(self._windows))
         if self._shuffle:
-            order = np.random.default_rng([self._seed, self.epoch]).permutation(order)
+            order = np.random.default_rng([self._seed, self._epoch]).permutation(order)
         chosen = order[batch * self._batch_size : (batch + 1) * self._batch_size]
         clips = np.stack([self._clip(int(index)) for index in chosen])
         return clips.astype(np.float32), self._targets[chosen]
 
     def on_epoch_end(self) -> None:
-        self.epoch += 1
+        self._epoch += 1
 
     def _clip(self, index: int) -> Image:
         frames = self._windows[index].frames
         if not self._is_random:
             return np.stack([self._preprocessing.model_input(self._read(frame.path)) for frame in frames])
-        change = steady_view(np.random.default_rng([self._seed, self.epoch, index]))
+        change = steady_view(np.random.default_rng([self._seed, self._epoch, index]))
         return np.stack([self._preprocessing.model_input(change(self._read(frame.path))) for frame in frames])
 
     def _read(self, path: Path) -> Image:

@@ -32,6 +32,7 @@ PRESETS = {
 
 
 _OF_BOTH = ("optimizer", "learning_rate", "epochs")
+_OF_STAGE_TWO = ("schedule", "weight_average", "mix")
 
 
 def with_overrides(
@@ -97,6 +98,7 @@ def with_overrides(
     trained = (settings.head_epochs, settings.refit_epochs, settings.unfreeze and settings.epochs)
     if settings.weights != "none" and not any(trained):
         raise ModelError("without --epochs a head on a frozen base learns nothing")
+    _check_stage_two(network, settings, given)
     if settings.train_size and not network.any_size:
         wanted = (preprocessing.height, preprocessing.width)
         if wanted != (settings.train_size, settings.train_size):
@@ -121,6 +123,18 @@ def _refuse_useless(network: Architecture, settings: TrainingSettings, given: Ma
         _refuse(given, of_head, f"to {network.name} from random weights, which has no stage one")
 
 
+def _check_stage_two(network: Architecture, settings: TrainingSettings, given: Mapping[str, Any]) -> None:
+    """Raise ModelError for a stage that ``network`` does not have, or what is said of a stage two that is
+    skipped; which layers the base of a clip network has is known once it is built."""
+    if settings.weights == "none" or not settings.unfreeze:
+        return
+    if network.kind is Kind.FRAME and settings.unfreeze not in network.stages:
+        known = ", ".join(network.stages)
+        raise ModelError(f"no stage {settings.unfreeze!r} to unfreeze; there are {known}")
+    if not settings.epochs:
+        _refuse(given, ("unfreeze", "patience", *_OF_BOTH, *_OF_STAGE_TWO), "without stage two; say --epochs")
+
+
 def _decays(network: Architecture, settings: TrainingSettings) -> bool:
     """Whether AdamW has a part in the training."""
     from_scratch, refits = settings.weights == "none", network.kind is Kind.FRAME and settings.refit_epochs
@@ -141,7 +155,6 @@ def _of_head(given: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises ModelError for what a head on kept features cannot have.
     """
-    of_stage_two = ("schedule", "weight_average", "mix")
-    _refuse(given, of_stage_two, "while the base stays frozen; say --unfreeze STAGE")
+    _refuse(given, _OF_STAGE_TWO, "while the base stays frozen; say --unfreeze STAGE")
     moved = {f"head_{name}": given[name] for name in _OF_BOTH if name in given}
     return moved | {name: value for name, value in given.items() if name not in _OF_BOTH}

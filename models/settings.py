@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from models.preprocessing import Preprocessing
+
+Optimizer = Literal["sgd", "adam", "adamw"]
+Schedule = Literal["constant", "cosine"]
+ClassWeights = Literal["none", "balanced"]
+Augmentation = Literal["none", "shifts", "video", "lecture", "clip"]
+TrainingPrecision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +58,25 @@ class TrainingSettings:
     seed: int = 1
     batch_size: int = 32
     train_size: int = 160
-    augmentation: str = "video"
+    augmentation: Augmentation = "video"
     mix: float = 0.0
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     label_smoothing: float = 0.1
-    class_weights: str = "none"
+    class_weights: ClassWeights = "none"
     head_views: int = 1
     head_epochs: int = 12
-    head_optimizer: str = "adamw"
+    head_optimizer: Optimizer | Literal["lecture_sgd"] = "adamw"
     head_learning_rate: float = 1e-3
     unfreeze: str = "conv4"
     epochs: int = 6
     patience: int = 0
-    optimizer: str = "adamw"
+    optimizer: Optimizer = "adamw"
     learning_rate: float = 4e-5
-    schedule: str = "cosine"
+    schedule: Schedule = "cosine"
     head_factor: float = 20.0
     weight_decay: float = 0.02
     weight_average: float = 0.0
-    precision: str = "float32"
+    precision: TrainingPrecision = "float32"
     refit_epochs: int = 10
     views: int = 1
 

@@ -20,18 +20,10 @@ import numpy as np
 from models import architectures
 from models.architectures.normalisation import finalize_normalization
 from models.batches import Batches, MakeView
-from models.checkpoints import (
-    Progress,
-    epoch_callbacks,
-    hold_settings,
-    load_best,
-    noted,
-    origin,
-    read_record,
-    save_whole,
-)
+from models.checkpoints import hold_settings, load_best, noted, origin, read_record, save_whole
 from models.datasets import Sample, counts, division_of, of_split
-from models.errors import DatasetError, ModelError
+from models.epochs import fit_epochs
+from models.errors import DatasetError
 from models.frozen import Features, features_of, fit_head, joined, split, unfreeze
 from models.metric_learning import fit_embedding
 from models.metrics import CalibratedLoss
@@ -237,49 +229,31 @@ class Training:
 
         Returns the file of the best network.
         """
-        settings, progress = self.settings, Progress.read(self.folder)
-        if progress.over(settings.epochs, settings.patience):
-            return self.folder / progress.best_file
-        if progress.epoch:
-            model = keras.models.load_model(self.folder / progress.last_file)
-        else:
-            model = start()
-            steps = settings.epochs * len(self.batches(self.train, self._train_view))
-            model.compile(
-                optimizer=make_optimizer(settings, steps),
-                loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-                # from scratch early stopping is by the plain loss, which tells sooner when to stop
-                metrics=["accuracy"] if settings.weights == "none" else ["accuracy", CalibratedLoss()],
-                jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-            )
-        model.fit(
-            self.batches(
+        settings = self.settings
+        return fit_epochs(
+            start,
+            partial(
+                self.batches,
                 self.train,
                 self._train_view,
                 shuffle=True,
                 label_smoothing=settings.label_smoothing,
                 mix=settings.mix,
-                first_epoch=progress.epoch,
             ),
-            validation_data=self.batches(self.valid, self._valid_view),
-            initial_epoch=progress.epoch,
-            epochs=settings.epochs,
+            self.batches(self.valid, self._valid_view),
+            settings=settings,
+            # from scratch early stopping is by the plain loss, which tells sooner when to stop
+            metrics=["accuracy"] if settings.weights == "none" else ["accuracy", CalibratedLoss()],
             class_weight=self._class_weight(),
-            callbacks=epoch_callbacks(self.folder, progress, settings),
-            shuffle=False,
+            folder=self.folder,
             verbose=self._verbose,
         )
-        return self.folder / Progress.read(self.folder).best_file
 
     def _unfrozen(self) -> Any:
         """The network after stage one, trainable from the stage ``unfreeze`` upwards."""
         after_head = keras.models.load_model(self.folder / "head.keras", compile=False)
         model = self._copy_in(self.settings.precision, after_head)
-        stages = self.architecture.stages
-        if self.settings.unfreeze not in stages:
-            known = ", ".join(stages)
-            raise ModelError(f"no stage {self.settings.unfreeze!r} to unfreeze; there are {known}")
-        unfreeze(model, stages[self.settings.unfreeze])
+        unfreeze(model, self.architecture.stages[self.settings.unfreeze])
         return model
 
     def _refit_head(self, network: Any, preprocessing: Preprocessing) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,14 @@ import numpy.typing as npt
 from models import architectures
 from models.architectures.architecture import Kind
 from models.architectures.clips import STATISTICS, ClipParts, cut, encoder_of, set_statistics
-from models.checkpoints import (
-    Progress,
-    epoch_callbacks,
-    hold_settings,
-    load_best,
-    noted,
-    origin,
-    read_record,
-    save_whole,
-)
+from models.checkpoints import hold_settings, load_best, noted, origin, read_record, save_whole
 from models.clip_batches import FeatureWindows, PixelWindows, targets
 from models.datasets import Sample, counts, division_of
+from models.epochs import fit_epochs
 from models.errors import DatasetError, DivergedError, ModelError
 from models.export import Judged
 from models.features import FrameFeatures
-from models.optimizers import class_weight, make_head_optimizer, make_optimizer
+from models.optimizers import class_weight, make_head_optimizer
 from models.report import make_folder
 from models.sequences import VideoFrame, Window, of_split, windows
 from models.settings import TrainingSettings
@@ -146,6 +139,11 @@ class ClipTraining:
         """Pass every frame through the base once per view, then fit the head on windows of that."""
         settings = self.settings
         network = self.build()
+        names = [layer.name for layer in encoder_of(network).layers]
+        if settings.unfreeze not in ("", "base", *names):
+            raise ModelError(
+                f"the base has no layer {settings.unfreeze!r} to unfreeze from; 'base' is all of it"
+            )
         parts = cut(network, settings.preprocessing)
         views = 1 if settings.augmentation == "none" else max(1, settings.head_views)
         features, table = self._gathered(parts.encode, self.train, views=views)
@@ -194,51 +192,35 @@ class ClipTraining:
 
     def _fit_whole(self, start: Callable[[], Any]) -> Path:
         """Train on windows of pixels until it gets no better; returns the file of the best network."""
-        settings, progress = self.settings, Progress.read(self.folder)
-        if progress.over(settings.epochs, settings.patience):
-            return self.folder / progress.best_file
-        train = PixelWindows(
-            self.train,
-            self.labels,
-            settings.preprocessing,
+        settings = self.settings
+        batches = partial(
+            PixelWindows,
+            labels=self.labels,
+            preprocessing=settings.preprocessing,
             batch_size=settings.batch_size,
-            seed=settings.seed,
-            shuffle=True,
-            is_random=settings.augmentation != "none",
-            label_smoothing=settings.label_smoothing,
         )
-        if progress.epoch:
-            network = keras.models.load_model(self.folder / progress.last_file)
-        else:
-            network = start()
-            network.compile(
-                optimizer=make_optimizer(settings, settings.epochs * len(train)),
-                loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-                metrics=["accuracy"],
-                jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-            )
-        train.epoch = progress.epoch
-        network.fit(
-            train,
-            validation_data=PixelWindows(
-                self.valid, self.labels, settings.preprocessing, batch_size=settings.batch_size
+        return fit_epochs(
+            start,
+            partial(
+                batches,
+                self.train,
+                seed=settings.seed,
+                shuffle=True,
+                is_random=settings.augmentation != "none",
+                label_smoothing=settings.label_smoothing,
             ),
-            initial_epoch=progress.epoch,
-            epochs=settings.epochs,
+            batches(self.valid),
+            settings=settings,
+            metrics=["accuracy"],
             class_weight=self._class_weight(),
-            callbacks=epoch_callbacks(self.folder, progress, settings),
-            shuffle=False,
+            folder=self.folder,
             verbose=self._verbose,
         )
-        return self.folder / Progress.read(self.folder).best_file
 
     def _unfrozen(self) -> Any:
         """The network after its head was trained, its base trainable from the layer ``unfreeze`` upwards."""
         network = keras.models.load_model(self.folder / "head.keras", compile=False)
         encoder, first = encoder_of(network), self.settings.unfreeze
-        names = [layer.name for layer in encoder.layers]
-        if first != "base" and first not in names:
-            raise ModelError(f"the base has no layer {first!r} to unfreeze from; 'base' is all of it")
         trainable = first == "base"
         encoder.trainable = True
         for layer in encoder.layers:

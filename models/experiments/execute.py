@@ -11,7 +11,7 @@ from typing import Any
 from models import architectures
 from models.artifact import load_artifact
 from models.datasets import Sample, counts, of_split
-from models.errors import ModelError
+from models.errors import ExperimentError, ModelError
 from models.experiments.execute_clips import execute_clips
 from models.experiments.experiment import Experiment
 from models.experiments.finish import finish
@@ -52,7 +52,7 @@ def execute(
     if _judges_clips(settings):
         return execute_clips(experiment, folder, settings, tell=tell)
     samples = without_copies(load_samples(experiment, settings.seed), tell)
-    initialise, settings = _start(experiment, settings, samples)
+    initialise = _start(experiment, settings, samples)
     training = Training(samples, folder, settings, initialise=initialise, start_from=experiment.start_from)
     if experiment.judges_test:
         check_test(samples, training.labels)
@@ -104,7 +104,32 @@ def settings_of(experiment: Experiment) -> TrainingSettings:
         useless = OF_IMAGENET
     if settings.weights == "none":
         experiment.refuse(useless, "is trained from scratch")
+        return settings
+    if experiment.start_from is not None:
+        experiment.refuse(("imagenet_weights",), "starts from another model")
+        if not _judges_clips(settings):
+            return _without_stage_one(experiment, settings)
     return settings
+
+
+def _without_stage_one(experiment: Experiment, settings: TrainingSettings) -> TrainingSettings:
+    """What goes on from a model, whose head is trained already.
+
+    Raises ExperimentError where nothing is left to train, or for what is said of stage one.
+    """
+    of_stage_one = (
+        *("head_epochs", "head_views"),
+        *(() if settings.unfreeze else ("epochs", "patience", "optimizer")),
+        *(() if settings.refit_epochs else ("head_learning_rate",)),
+    )
+    useless = [name for name in of_stage_one if getattr(experiment, name)]
+    if not (settings.unfreeze and settings.epochs) and not settings.refit_epochs:
+        raise ExperimentError(
+            "start_from goes on without stage one, and a frozen base learns nothing; say unfreeze and epochs"
+        )
+    if useless:
+        raise ExperimentError(f"start_from goes on without stage one; {', '.join(useless)} has no use")
+    return replace(settings, head_epochs=0)
 
 
 def _judges_clips(settings: TrainingSettings) -> bool:
@@ -125,8 +150,8 @@ def evenly(samples: Sequence[Sample], most: int) -> list[Sample]:
 
 def _start(
     experiment: Experiment, settings: TrainingSettings, samples: Sequence[Sample]
-) -> tuple[Callable[[Any], None] | None, TrainingSettings]:
-    """What fills the network at first, None for what the settings say; and the settings with that."""
+) -> Callable[[Any], None] | None:
+    """What fills the network at first, None for what the settings say."""
     if experiment.start_from is not None:
         earlier = load_artifact(experiment.start_from)
         labels = tuple(sorted({sample.label for sample in of_split(samples, "train")}))
@@ -136,8 +161,8 @@ def _start(
             )
         check_fed_alike(earlier, settings.preprocessing)
         check_unseen(earlier, samples)
-        return earlier.fill, replace(settings, head_epochs=0)
+        return earlier.fill
     load, folder = architectures.find(settings.architecture).load_weights, experiment.imagenet_weights
     if folder is not None and load is not None and settings.weights == "imagenet":
-        return lambda network: load(network, folder), settings
-    return None, settings
+        return lambda network: load(network, folder)
+    return None

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from models.artifact import CARD
 from models.data.listing import LABELS_FILE, SPLITS_FILE
 from models.errors import ExperimentError
+from models.settings import Augmentation, ClassWeights, Optimizer, Schedule, TrainingPrecision
 
 _PATHS = ("data", "splits", "background", "imagenet_weights", "features")
 _SETTINGS = (
@@ -65,17 +66,17 @@ class Experiment(BaseModel):
     patience: int | None = Field(None, ge=0)
     unfreeze: str | None = None
     refit_epochs: int | None = Field(None, ge=0)
-    optimizer: str | None = None
+    optimizer: Optimizer | None = None
     learning_rate: float | None = Field(None, gt=0)
-    schedule: str | None = None
+    schedule: Schedule | None = None
     weight_decay: float | None = Field(None, ge=0)
     weight_average: float | None = Field(None, ge=0, lt=1)
     dropout: float | None = Field(None, ge=0, lt=1)
     label_smoothing: float | None = Field(None, ge=0, lt=1)
-    class_weights: str | None = None
-    augmentation: str | None = None
+    class_weights: ClassWeights | None = None
+    augmentation: Augmentation | None = None
     mix: float | None = Field(None, ge=0, le=1)
-    precision: Literal["float32", "bfloat16"] | None = None
+    precision: TrainingPrecision | None = None
     batch_size: int | None = Field(None, ge=1)
     height: int | None = Field(None, ge=1)
     width: int | None = Field(None, ge=1)

@@ -22,8 +22,8 @@ WRONG_SHOWN = 24
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_report_page(path: Path, results: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
-    """The page of one run. Raises ModelError where it cannot be written."""
+def write_report_page(path: Path, results: Mapping[str, Any], parts: Mapping[str, Part], judged: str) -> None:
+    """The page of one run, which gave labels to ``judged``. Raises ModelError where it cannot be written."""
     charts = {
         split: {
             "roc": as_svg(draw_roc(part.evaluation), (5.2, 4.0)),
@@ -34,6 +34,7 @@ def write_report_page(path: Path, results: Mapping[str, Any], parts: Mapping[str
     page = _render(
         "report.html.jinja",
         results=results,
+        judged=judged,
         curves=as_svg(draw_learning_curves(results["history"])),
         charts=charts,
         wrong={split: _wrong(part) for split, part in parts.items()},

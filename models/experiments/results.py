@@ -92,7 +92,7 @@ def write_results(run: Run) -> dict[str, Any]:
         "versions": versions(),
         **run.extra,
     }
-    write_report_page(report / PAGE, results, run.parts)
+    write_report_page(report / PAGE, results, run.parts, judged(results))
     unfinished = run.folder / f".{RESULTS}.new"
     unfinished.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
     unfinished.replace(run.folder / RESULTS)
@@ -114,6 +114,11 @@ def read_results(folder: Path) -> dict[str, Any]:
     if found != FORMAT:
         raise ExperimentError(f"{path} has format {found}; this version reads {FORMAT}")
     return results
+
+
+def judged(results: Mapping[str, Any]) -> str:
+    """What a run gave labels to: ``images``, or ``windows`` of frames, which have a stride."""
+    return "windows" if "stride" in results else "images"
 
 
 def find_runs(folders: Sequence[Path]) -> dict[str, dict[str, Any]]:
@@ -164,7 +169,7 @@ def figures(part: Part) -> dict[str, Any]:
     """All figures of a split; ``loss`` is that of the probabilities as served (calibrated)."""
     evaluation = part.evaluation
     areas = evaluation.areas()
-    means = {f"mean_{name}": _mean(list(values.values())) for name, values in areas.items()}
+    means = {f"mean_{name}": mean_of_known(list(values.values())) for name, values in areas.items()}
     return {
         "n": len(evaluation.truth),
         "accuracy": round(evaluation.accuracy, 4),
@@ -179,7 +184,8 @@ def figures(part: Part) -> dict[str, Any]:
     }
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def mean_of_known(values: Sequence[float | None]) -> float | None:
+    """The mean of those that are not None, to four digits; None where all are."""
     known = [value for value in values if value is not None]
     return round(sum(known) / len(known), 4) if known else None
 

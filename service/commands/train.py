@@ -5,8 +5,7 @@ Like ``cli``, this module imports nothing heavy until the command runs.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,13 +16,15 @@ from service.commands.options import Background, Groups, Labels, Splits, names
 if TYPE_CHECKING:
     from models.experiments.experiment import Experiment
 
-_MEANS = ("accuracy", "mean_roc_auc", "mean_average_precision")
+_OF_THE_COMMAND = ("output", "experiment", "grid", "retry", "by_group")
+"""Parameters that are none of the experiment's."""
 
 app = typer.Typer()
 
 
 @app.command()
 def train(
+    context: typer.Context,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="DIR", help="Folder of the run; an unfinished one goes on."),
@@ -233,52 +234,7 @@ def train(
     from models.extra import require_train_extra
 
     require_train_extra()
-    given = {
-        "data": None if data is None else data.absolute(),
-        "name": name,
-        "model_version": model_version,
-        "architecture": architecture,
-        "options": parsed_options(option or ()) or None,
-        "preset": preset,
-        "splits": splits,
-        "background": background,
-        "valid_groups": names(valid_groups) or None,
-        "test_groups": names(test_groups) or None,
-        "extra": tuple(extra or ()) or None,
-        "labels": names(labels) or None,
-        "valid_fraction": valid_fraction,
-        "test_fraction": test_fraction,
-        "split_by": split_by,
-        "leave_out": leave_out,
-        "groups": names(groups) or None,
-        "weights": weights,
-        "imagenet_weights": imagenet_weights,
-        "start_from": start_from,
-        "head_epochs": head_epochs,
-        "epochs": epochs,
-        "patience": patience,
-        "unfreeze": unfreeze,
-        "optimizer": optimizer,
-        "learning_rate": learning_rate,
-        "schedule": schedule,
-        "weight_decay": weight_decay,
-        "weight_average": weight_average,
-        "dropout": dropout,
-        "class_weights": class_weights,
-        "augmentation": augmentation,
-        "mix": mix,
-        "precision": precision,
-        "batch_size": batch_size,
-        "height": height,
-        "width": width,
-        "train_size": train_size,
-        "views": views,
-        "stride": stride,
-        "features": None if features is None else features.absolute(),
-        "seed": seed,
-        "test": test,
-    }
-    overrides = {name: value for name, value in given.items() if value is not None}
+    overrides = _given(context.params)
     if grid is not None:
         from service.commands.grid import run_grid_file
 
@@ -293,18 +249,24 @@ def train(
     if by_group:
         if planned.leave_out is not None:
             raise typer.BadParameter("--by-group leaves out each group in turn; --leave-out has no use")
-        from models.errors import ExperimentError
-
-        if failed := _run_by_group(planned, output):
-            raise ExperimentError(f"{len(failed)} groups could not be left out: {', '.join(failed)}")
+        _run_by_group(planned, output)
         return
-    results = _run(planned, output)
-    if "stride" in results:
-        return  # judges clips, which only TensorFlow runs yet
+    from models.experiments.results import judged
+
+    if judged(_run(planned, output)) == "windows":
+        return  # which only TensorFlow runs yet
     named = {"--background": planned.background, "--splits": planned.splits}
     hint = "".join(f" {option} {path}" for option, path in named.items() if path is not None)
     artifact = f"{output / 'artifact'} --data {planned.data}"
     typer.echo(f"faster on CPUs: video-events export {artifact}{hint}", err=True)
+
+
+def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What the command's ``parameters`` say of the experiment, which has them by the same names."""
+    given = {name: value for name, value in parameters.items() if name not in _OF_THE_COMMAND}
+    given |= {name: names(given[name]) for name in ("valid_groups", "test_groups", "labels", "groups")}
+    given["options"] = parsed_options(given.pop("option") or ())
+    return {name: value for name, value in given.items() if value not in (None, (), [], {})}
 
 
 def _planned(file: Path | None, overrides: dict[str, Any]) -> Experiment:
@@ -319,16 +281,16 @@ def _planned(file: Path | None, overrides: dict[str, Any]) -> Experiment:
 def _run(experiment: Experiment, output: Path) -> dict[str, Any]:
     from models.errors import ExperimentError
     from models.experiments.execute import execute
+    from models.experiments.results import judged
     from models.report import make_folder
     from service.lock import only_one
 
     make_folder(output)
     with only_one(output, ExperimentError(f"{output}: another training works here already")):
         results = execute(experiment, output, tell=lambda text: typer.echo(text, err=True))
-    judged = "windows" if "stride" in results else "images"
     for split, figures in results["splits"].items():
         typer.echo(
-            f"{split}: accuracy {figures['accuracy']:.4f} on {figures['n']} {judged}, "
+            f"{split}: accuracy {figures['accuracy']:.4f} on {figures['n']} {judged(results)}, "
             f"calibration error {figures['calibration_error']:.4f}{_steadiness(figures.get('flicker'))}"
         )
     typer.echo(f"model {output / 'artifact'}, report {output / 'report' / 'report.html'}")
@@ -344,58 +306,24 @@ def _steadiness(flicker: dict[str, Any] | None) -> str:
     return f"; changes of the label per 100 frames: {changes}"
 
 
-def _run_by_group(experiment: Experiment, output: Path) -> dict[str, str]:
-    """A run for each group in a folder of its own, then a line for each and the mean; ``by_group.json``.
+def _run_by_group(experiment: Experiment, output: Path) -> None:
+    """A run for each group, then a line for each and the mean.
 
-    Returns what went wrong by group. Raises ExperimentError where nothing can be begun.
+    Raises ExperimentError where nothing can be begun and, in the end, for groups that could not be left out.
     """
-    from models.errors import ModelError
-    from models.experiments.execute import settings_of
-    from models.experiments.samples import load_groups
-    from models.report import make_folder
-
-    groups = load_groups(experiment)
-    settings_of(experiment.model_copy(update={"leave_out": groups[0]}))
-    folders = folders_of(groups)
-    make_folder(output)
-    figures, failed = {}, {}
-    for folder, group in folders.items():
-        typer.echo(f"group {group} is left out", err=True)
-        try:
-            results = _run(experiment.model_copy(update={"leave_out": group}), output / folder)
-        except ModelError as error:
-            typer.echo(f"failed: {group}: {error}", err=True)
-            failed[group] = str(error)
-            continue
-        test = results["splits"]["test"]
-        figures[group] = {name: test[name] for name in ("n", *_MEANS)}
-    mean = {}
-    for name in _MEANS:
-        known = [row[name] for row in figures.values() if row[name] is not None]
-        mean[name] = round(sum(known) / len(known), 4) if known else None
-    summary = {"groups": figures, "mean": mean, "failed": failed}
-    (output / "by_group.json").write_text(json.dumps(summary, indent=1) + "\n")
-    typer.echo(f"{'left out':<16} images " + " ".join(f"{name:>22}" for name in _MEANS))
-    for group, row in {**figures, "mean": {"n": "", **mean}}.items():
-        cells = ("" if row[name] is None else f"{row[name]:.4f}" for name in _MEANS)
-        typer.echo(f"{group:<16} {row['n']!s:>6} " + " ".join(f"{cell:>22}" for cell in cells))
-    return failed
-
-
-def folders_of(groups: Iterable[str]) -> dict[str, str]:
-    """Groups by the names of their folders. Raises ExperimentError where two would have the same one."""
-    from models.data.listing import file_name
     from models.errors import ExperimentError
+    from models.experiments.by_group import MEANS, run_by_group
 
-    folders: dict[str, str] = {}
-    for group in groups:
-        other = folders.setdefault(file_name(group), group)
-        if other != group:
-            raise ExperimentError(f"groups {other!r} and {group!r} would share a folder; rename one of them")
-    return folders
+    summary = run_by_group(experiment, output, _run, tell=lambda text: typer.echo(text, err=True))
+    typer.echo(f"{'left out':<16} images " + " ".join(f"{name:>22}" for name in MEANS))
+    for group, row in {**summary.groups, "mean": {"n": "", **summary.mean}}.items():
+        cells = ("" if row[name] is None else f"{row[name]:.4f}" for name in MEANS)
+        typer.echo(f"{group:<16} {row['n']!s:>6} " + " ".join(f"{cell:>22}" for cell in cells))
+    if failed := summary.failed:
+        raise ExperimentError(f"{len(failed)} groups could not be left out: {', '.join(failed)}")
 
 
-def parsed_options(texts: tuple[str, ...] | list[str]) -> dict[str, Any]:
+def parsed_options(texts: Sequence[str]) -> dict[str, Any]:
     """``NAME=VALUE`` as a dictionary; a value is a TOML number, boolean or list, else a text.
 
     Raises ModelError for a text without ``=``.

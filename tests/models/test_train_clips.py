@@ -280,6 +280,7 @@ def test_a_base_can_be_trained_too(videos: Path, tmp_path: Path) -> None:
             verbose=0,
             initialise=lambda network: None,
         ).fit()
+    assert not (tmp_path / "other" / "features").exists()
 
 
 def test_a_base_can_be_trained_without_its_head_first(videos: Path, tmp_path: Path) -> None:

@@ -449,6 +449,22 @@ def test_what_is_said_of_the_training_is_the_heads_on_a_frozen_base() -> None:
     assert with_overrides(architecture="lrcn", head_epochs=0, unfreeze="base", epochs=2).head_epochs == 0
 
 
+@pytest.mark.parametrize(
+    ("architecture", "given", "reason"),
+    [
+        ("lrcn", {"unfreeze": "base"}, "unfreeze: of no use without stage two; say --epochs"),
+        ("lrcn", {"unfreeze": "base", "epochs": 0}, "unfreeze: of no use without stage two"),
+        ("resnet50", {"epochs": 0, "learning_rate": 1e-3, "mix": 0.5}, "learning_rate, mix: of no use"),
+        ("resnet50", {"unfreeze": "conv9"}, "no stage 'conv9' to unfreeze; there are "),
+        ("vgg16", {"unfreeze": "conv5", "epochs": 3}, "no stage 'conv5' to unfreeze; there are "),
+    ],
+)
+def test_a_second_stage_that_there_is_not_is_told(architecture: str, given: dict, reason: str) -> None:
+    """Rather than the head trained alone, and without a word, or only once that is done."""
+    with pytest.raises(ModelError, match=reason):
+        with_overrides(architecture=architecture, **given)
+
+
 class Head:
     """Comes to ``losses``, one an epoch."""
 
@@ -522,10 +538,7 @@ def test_what_has_a_use_after_all_is_taken() -> None:
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
 def test_a_head_follows_the_optimizer_that_is_asked_for(name: str) -> None:
     """And no other."""
-    settings = replace(SETTINGS, head_optimizer=name)
-    assert type(make_head_optimizer(settings)).__name__.lower() == name
-    with pytest.raises(ModelError, match="no optimizer 'sdg'; there are sgd, adam, adamw"):
-        make_head_optimizer(replace(settings, head_optimizer="sdg"))
+    assert type(make_head_optimizer(replace(SETTINGS, head_optimizer=name))).__name__.lower() == name
 
 
 def test_a_diverged_training_stores_no_model(color_folder: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from models.checkpoints import epoch_callbacks
-from models.errors import DatasetError, ExperimentError
+from models.errors import DatasetError
 from models.experiments.experiment import Experiment
 from service.cli import status_of
 from service.commands import train
@@ -41,8 +41,8 @@ def grid(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a grid of two runs, of which one cannot be."""
     folder = tmp_path_factory.mktemp("grid")
     (folder / "grid.toml").write_text(
-        f'data = "{pictures}"\narchitecture = "small_cnn"\nbatch_size = 8\nepochs = 2\ntest = true\n'
-        '[grid]\noptimizer = ["adam", "bogus"]\n'
+        f'data = "{pictures}"\noptimizer = "adam"\nbatch_size = 8\nepochs = 2\ntest = true\n'
+        '[grid]\narchitecture = ["small_cnn", "bogus"]\n'
     )
     assert status_of(["train", "--grid", str(folder / "grid.toml"), "-o", str(folder / "out")]) == 2
     return folder
@@ -93,8 +93,8 @@ def test_a_grid_says_what_failed_and_does_nothing_twice(
 ) -> None:
     """The table holds both runs; the same command again begins none, and its status tells of a failed one."""
     with (grid / "out" / "table.csv").open() as lines:
-        rows = {row["optimizer"]: row for row in csv.DictReader(lines)}
-    assert rows["adam"]["state"] == "done"
+        rows = {row["architecture"]: row for row in csv.DictReader(lines)}
+    assert rows["small_cnn"]["state"] == "done"
     assert rows["bogus"]["state"] == "failed"
     assert "bogus" in rows["bogus"]["error"]
     before = (the_run(grid) / "log.txt").stat().st_mtime_ns
@@ -102,7 +102,7 @@ def test_a_grid_says_what_failed_and_does_nothing_twice(
     captured = capsys.readouterr()
     assert "run 1" not in captured.err
     assert "run 2" not in captured.err
-    assert "failed: optimizer-bogus" in captured.out
+    assert "failed: architecture-bogus" in captured.out
     assert "1 of 2 runs failed; --retry" in captured.err
     assert (the_run(grid) / "log.txt").stat().st_mtime_ns == before
 
@@ -133,7 +133,7 @@ def test_a_training_that_diverges_keeps_the_epochs_before_and_says_so(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its figures are JSON that every program reads, and the same command again trains no further."""
-    monkeypatch.setattr("models.train.epoch_callbacks", lambda *given: [Spoiler(), *epoch_callbacks(*given)])
+    monkeypatch.setattr("models.epochs.epoch_callbacks", lambda *given: [Spoiler(), *epoch_callbacks(*given)])
     arguments = ["train", str(pictures), "-o", str(tmp_path), "--architecture", "small_cnn", "--epochs", "4"]
     for _ in range(2):
         assert status_of(arguments) == 0
@@ -206,13 +206,6 @@ def test_a_group_that_cannot_be_left_out_stops_no_other(
     assert "1 groups could not be left out: camera1" in capsys.readouterr().err
 
 
-def test_groups_never_share_a_folder() -> None:
-    """Or the second one would go on from the network that has seen it."""
-    assert train.folders_of(["cam 1", "cam-2"]) == {"cam-1": "cam 1", "cam-2": "cam-2"}
-    with pytest.raises(ExperimentError, match="'cam 1' and 'cam-1' would share a folder"):
-        train.folders_of(["cam 1", "cam-1"])
-
-
 def test_a_model_is_judged_on_the_images_that_its_run_kept_for_the_test(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -274,6 +267,29 @@ def test_a_run_is_not_trained_twice_at_once(
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
+def test_what_is_said_on_the_command_line_is_what_the_experiment_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paths are absolute, lists are taken apart, and what is not said, or empty, is left to a file."""
+    begun: list[Experiment] = []
+    monkeypatch.setattr(train, "_run", lambda experiment, output: begun.append(experiment) or {"stride": 1})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "e.toml").write_text('groups = ["a"]\ntest = true\nepochs = 3\n[options]\nunits = 8\n')
+    arguments = ["train", "pictures", "-o", "out", "--experiment", "e.toml", "--groups", "", "--no-test"]
+    arguments += ["--labels", "x, y", "--extra", "more", "--features", "kept", "--seed", "0"]
+    assert status_of([*arguments, "--option", "dense=[1, 2]"]) == 0
+    assert begun[0].parameters() == {
+        "data": str(tmp_path / "pictures"),
+        "options": {"units": 8, "dense": [1, 2]},
+        "extra": [str(tmp_path / "more")],
+        "labels": ["x", "y"],
+        "groups": ["a"],
+        "epochs": 3,
+        "features": str(tmp_path / "kept"),
+        "seed": 0,
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -294,6 +310,30 @@ def test_options_without_a_use_are_told(
     error = capsys.readouterr().err
     assert f"{reason} has no use" in error
     assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "known"),
+    [
+        ("optimizer", "'sgd', 'adam' or 'adamw'"),
+        ("schedule", "'constant' or 'cosine'"),
+        ("augmentation", "'none', 'shifts', 'video', 'lecture' or 'clip'"),
+        ("class_weights", "'none' or 'balanced'"),
+        ("precision", "'float32' or 'bfloat16'"),
+        ("split_by", "'image' or 'group'"),
+    ],
+)
+def test_typing_mistakes_are_told_before_anything_is_done(
+    option: str, known: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the names that there are, in a grid too, rather than minutes later or run by run."""
+    out, file = tmp_path / "out", tmp_path / "grid.toml"
+    file.write_text(f'data = "{pictures}"\n[grid]\n{option} = ["bogus"]\n')
+    said = ["--" + option.replace("_", "-"), "bogus"]
+    for arguments in (["train", str(pictures), *said], ["train", "--grid", str(file)]):
+        assert status_of([*arguments, "-o", str(out)]) == 2
+        assert f"{option} = 'bogus': input should be {known}" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_mistakes_are_one_line_and_status_2(
