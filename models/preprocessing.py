@@ -54,8 +54,8 @@ class Preprocessing:
     """What happens to an image before a network sees it.
 
     ``height`` and ``width`` are pixels. A network that judges single frames may see them in several
-    ``views`` in turn, one view a frame: the mean over time is then one over the views too, as if each frame
-    had been seen in all of them (multi-crop testing, Krizhevsky et al., 2012), at the price of one.
+    ``views`` in turn, one view a frame: what is said over time is then of all views, as if each frame had
+    been seen in all of them (multi-crop testing, Krizhevsky et al., 2012), at the price of one.
 
     The rest is done by the network's own first layers: ``mean`` is subtracted from each channel in the order
     of ``channels`` (``bgr``, ``rgb`` or ``grey``, which has one mean), in units of 0 to 255; ``scale``, one

@@ -50,7 +50,7 @@ def evaluate(
 
     All labels of the model are judged; without images of the background, 'background' alone is left out. With
     --labels only the images of these labels count. Probabilities are renormalised over what is left; of a
-    model with several views they are the mean over all views. Images that the model's own training had are in
+    model with several views they are pooled over all views. Images that the model's own training had are in
     the split that they were in there. The groups of the background default to those of that training. A model
     that judges clips is judged on the videos of DATA/labels.csv, window by window.
     """
