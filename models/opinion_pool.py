@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 
-_LEAST = 1e-12
-"""No view is surer than this that something is not there, so that none has a veto."""
+_LEAST = float(np.finfo(np.float32).tiny)
+"""Stands for a probability of 0, whose logarithm no mean could have."""
 
 
 def log_opinion_pool(probabilities: Floats) -> Floats:

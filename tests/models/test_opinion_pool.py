@@ -29,7 +29,7 @@ def test_labels_are_left_out_before_or_after(rows: np.ndarray) -> None:
 
 
 def test_views_that_contradict_each_other_leave_it_open() -> None:
-    """Nothing is divided by zero, and no view has a veto."""
+    """Nothing is divided by zero, and no view that is quite sure has a veto over one that is as sure."""
     sure = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
     np.testing.assert_allclose(log_opinion_pool(sure), [0.5, 0.5, 0], atol=1e-5)
     assert pool_beside(np.array([[1.0], [0.0]], np.float32), sure)[0] == pytest.approx(0.5, abs=1e-5)
