@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from models.datasets import BACKGROUND, Sample, counts
 from models.evaluate import Evaluation, fit_temperature, softmax
 from models.opinion_pool import Floats
 from models.preprocessing import Fit, Preprocessing, View
-from models.views import plain_view
+from models.views import plain_views
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,7 @@ def judge(
     from models.forward import fastest
 
     run = fastest(network)
-    views = [partial(plain_view, preprocessing, view=view) for view in range(len(preprocessing.views))]
-    seen = [Batches(samples, labels, view, batch_size=16) for view in views]
+    seen = [Batches(samples, labels, view, batch_size=16) for view in plain_views(preprocessing)]
     bar = keras.utils.Progbar(sum(map(len, seen)), unit_name="batch")
     logits = []
     for batches in seen:
