@@ -593,10 +593,15 @@ class Spawned:
     def __init__(self, source: str) -> None:
         self.told: list[object] = []
         self.statuses: list[ChildStatus] = []
-        self.supervisor = Supervisor(self.statuses.append)
+        self.supervisor = Supervisor()
         self.supervisor.start(
             ChildSpec(
-                "cam", run_stream, (task_of(source), BrightModel()), self.open_channel, beat_timeout=3.0
+                "cam",
+                run_stream,
+                (task_of(source), BrightModel()),
+                open_channel=self.open_channel,
+                on_change=self.statuses.append,
+                beat_timeout=3.0,
             )
         )
 
