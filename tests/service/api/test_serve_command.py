@@ -17,9 +17,11 @@ from websockets.sync.client import connect
 from service.cli import status_of
 from service.commands.statuses import BAD_INPUT
 from tests.service.api.conftest import until
+from tests.service.live import TIMED, within
 from tests.service.program import ROOT, alive, descendants, program
 
 
+@TIMED
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_ends_with_all_its_processes(tmp_path: Path, clip: Path, number: signal.Signals) -> None:
     """Asked to stop, or killed, in the middle of a clip: gone within 10 s, and so are its processes."""
@@ -38,11 +40,11 @@ def test_ends_with_all_its_processes(tmp_path: Path, clip: Path, number: signal.
             began = time.monotonic()
             running.send_signal(number)
             with pytest.raises(ConnectionClosed):
-                events.recv(timeout=10)
-        status = running.wait(10)
-        assert time.monotonic() - began < 10
+                events.recv(timeout=30)
+        status = running.wait(30)
+        assert time.monotonic() - began < within(10)
         assert status == (0 if number == signal.SIGTERM else -number)
-        until(lambda: not alive(children), 5)
+        until(lambda: not alive(children))
 
 
 def test_stops_at_once_whoever_watches_or_uploads(tmp_path: Path, clip: Path) -> None:
@@ -58,13 +60,13 @@ def test_stops_at_once_whoever_watches_or_uploads(tmp_path: Path, clip: Path) ->
             b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
             b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\nabc'
         )
-        time.sleep(0.5)
+        until(lambda: list((tmp_path / "data" / "clips").glob("*/upload")))
         service.process.send_signal(signal.SIGTERM)
         for _ in watching.iter_raw():
             pass
-        upload.settimeout(10)
+        upload.settimeout(30)
         answer = b"".join(iter(lambda: upload.recv(4096), b""))
-        assert service.process.wait(10) == 0
+        assert service.process.wait(30) == 0
         log = service.log.read_text()
     assert b" 503 " in answer
     assert b"application/problem+json" in answer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -51,9 +50,7 @@ def test_life_of_a_stream_that_cannot_be_reached(serve: Serve) -> None:
         assert (found["name"], found["options"]["rate"]) == ("door", 3)
         with connect(served.url.replace("http", "ws") + "/streams/door/labels") as socket:
             assert json.loads(socket.recv())["type"] == "snapshot"
-            began = time.monotonic()
             assert served.client.delete("/streams/door").status_code == 204
-            assert time.monotonic() - began < 5
             kinds = [json.loads(text)["type"] for text in socket]
         assert kinds[-1] == "removed"
         assert served.client.get("/streams/door").status_code == 404
