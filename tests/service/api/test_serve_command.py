@@ -48,12 +48,15 @@ def test_ends_with_all_its_processes(tmp_path: Path, clip: Path, number: signal.
 
 
 def test_stops_at_once_whoever_watches_or_uploads(tmp_path: Path, clip: Path) -> None:
-    """Live pictures end, an upload is told that the service stops, and nothing is a fault to the log."""
+    """Live pictures end, also those that are hardly ever sent, an upload is told that the service stops, and
+    nothing is a fault to the log."""
     streams = {"film": {"source": str(clip), "crop": [0, 0, 1, 1]}}
     with program(tmp_path, model="quick", streams=streams) as service, ExitStack() as stack:
         until(service.ready)
         viewer = stack.enter_context(httpx.Client(base_url=service.url, timeout=20))
         watching = stack.enter_context(viewer.stream("GET", "/streams/film/live.mjpeg"))
+        seldom = stack.enter_context(viewer.stream("GET", "/streams/film/live.mjpeg?rate=0.01")).iter_raw()
+        assert next(seldom)
         upload = stack.enter_context(socket.create_connection(("127.0.0.1", urlsplit(service.url).port)))
         upload.sendall(
             b"POST /clips HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n"
@@ -62,7 +65,7 @@ def test_stops_at_once_whoever_watches_or_uploads(tmp_path: Path, clip: Path) ->
         )
         until(lambda: list((tmp_path / "data" / "clips").glob("*/upload")))
         service.process.send_signal(signal.SIGTERM)
-        for _ in watching.iter_raw():
+        for _ in (*watching.iter_raw(), *seldom):
             pass
         upload.settimeout(30)
         answer = b"".join(iter(lambda: upload.recv(4096), b""))

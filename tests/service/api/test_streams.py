@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -334,3 +335,17 @@ def children_of_streams(served: Served) -> list[str]:
     """Streams whose process is still known to the supervisor."""
     supervisor = served.services.streams._supervisor
     return [name for name in ("a", "b", "late") if supervisor.status(f"stream {name}")]
+
+
+def test_live_pictures_come_no_faster_than_asked_for(serve: Serve, tmp_path: Path) -> None:
+    """A client says what it can take: of ten a second it gets two."""
+    film = make_clip(tmp_path / "film.avi", ["red", "blue"] * 300)
+    with serve(streams={"film": {"source": str(film), "window": 4}}) as served:
+        until(lambda: served.client.get("/streams/film").json()["state"] == "live")
+        began, shown = time.monotonic(), b""
+        with served.client.stream("GET", "/streams/film/live.mjpeg", params={"rate": 2}) as answer:
+            for part in answer.iter_raw():
+                shown += part
+                if shown.count(b"--frame") == 6:
+                    break
+        assert time.monotonic() - began >= 2.0
