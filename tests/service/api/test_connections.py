@@ -64,7 +64,7 @@ def is_refused(one: socket.socket) -> bool:
 
 
 def answers(served: Served) -> bool:
-    with httpx.Client(base_url=served.url, timeout=5) as fresh:
+    with httpx.Client(base_url=served.url, timeout=30) as fresh:
         return fresh.get("/healthz").status_code == 200
 
 
