@@ -47,12 +47,16 @@ class ChildSpec:
 
     ``open_channel``, if given, is called before each start; what it returns is handed to ``main`` as its
     last argument and closed in the parent, so that the other end notices when the process is gone.
+
+    ``on_change``, if given, is told every new status, in the order of events, by the supervisor's own
+    thread; it must be quick and must not call back.
     """
 
     name: str
     main: Callable[..., None]
     args: tuple[object, ...] = ()
     open_channel: Callable[[], Connection] | None = None
+    on_change: Callable[[ChildStatus], None] | None = None
     start_timeout: float = 120.0
     beat_timeout: float = 5.0
     backoff: Backoff = field(default_factory=Backoff)
@@ -85,19 +89,9 @@ class ChildStatus:
 
 
 class Supervisor:
-    """Keeps the processes that it is given running; a context manager that stops them.
+    """Keeps the processes that it is given running; a context manager that stops them."""
 
-    ``on_change`` is told every new status, in the order of events, by the supervisor's own thread; it
-    must be quick and must not call back.
-    """
-
-    def __init__(
-        self,
-        on_change: Callable[[ChildStatus], None] | None = None,
-        *,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
-        self._on_change = on_change
+    def __init__(self, *, chance: Callable[[], float] = random.random) -> None:
         self._chance = chance
         self._children: dict[str, _Watched] = {}
         self._changed = threading.Condition()
@@ -171,8 +165,8 @@ class Supervisor:
                     waitables = [item for child in self._children.values() for item in child.waitables()]
                     due = min((child.due_at() for child in self._children.values()), default=None)
                     close_by = self._close_by
-                for status in changes:
-                    self._report(status)
+                for spec, status in changes:
+                    _report(spec, status)
                 now = time.monotonic()
                 if close_by is not None and (due is None or now >= close_by):
                     return
@@ -184,14 +178,7 @@ class Supervisor:
             self._wake_reader.close()
             self._wake_writer.close()
 
-    def _report(self, status: ChildStatus) -> None:
-        if self._on_change:
-            try:
-                self._on_change(status)
-            except Exception:  # whoever listens must not cost every process its life
-                logger.exception("a listener failed on %s", status)
-
-    def _look(self, now: float) -> list[ChildStatus]:
+    def _look(self, now: float) -> list[tuple[ChildSpec, ChildStatus]]:
         """Bring every child up to date; return what has changed. Called with the lock held."""
         # While this process itself did not run (paused container, debugger), no child could be heard.
         gap = now - self._looked_at
@@ -208,7 +195,7 @@ class Supervisor:
                 child.trip(f"{type(error).__name__}: {error}", now, self._chance)
                 gone = False
             if child.status != before:
-                changes.append(child.status)
+                changes.append((child.spec, child.status))
             if gone:
                 del self._children[name]
         return changes
@@ -373,6 +360,16 @@ class _Watched:
     def _show(self, state: ChildState, pid: int | None = None) -> None:
         was = self.status
         self.status = ChildStatus(self.spec.name, state, pid, was.attempt, was.failures, was.reason)
+
+
+def _report(spec: ChildSpec, status: ChildStatus) -> None:
+    if status.state is ChildState.WAITING:
+        logger.warning("process %r ended: %s", spec.name, status.reason)
+    if spec.on_change:
+        try:
+            spec.on_change(status)
+        except Exception:  # whoever listens must not cost every process its life
+            logger.exception("a listener failed on %s", status)
 
 
 def _seconds(text: bytes) -> float:

@@ -36,7 +36,7 @@ from service.learning.trainer import Trainer
 from service.streams import store as stream_store
 from service.streams.manager import StreamManager
 from service.streams.store import StreamStore
-from service.supervisor import ChildState, ChildStatus, Supervisor
+from service.supervisor import Supervisor
 from service.types import EndReason, ServedModel
 from service.webhooks import store as webhook_store
 from service.webhooks.sender import WebhookSender
@@ -99,30 +99,11 @@ async def _open(
     webhooks = WebhookSender(database, log, settings.webhook_list(), settings.webhook_policy(), message_body)
     await _bracket(stack, webhooks.__enter__, webhooks.close)
 
-    streams: StreamManager | None = None
-
-    def hear(child: ChildStatus) -> None:
-        if child.state is ChildState.WAITING:
-            logger.warning("process %r ended: %s", child.name, child.reason)
-        if streams:
-            streams.hear(child)
-
-    supervisor = Supervisor(hear)
+    supervisor = Supervisor()
     stack.push_async_callback(asyncio.to_thread, supervisor.close)
     learned = LearnedModel(model, settings.learned_folder)
     inference = _start_inference(stack, settings, supervisor, learned)
     trainer = Trainer(learned, inference.model.open_features, trials.TrialLog(database))
-    streams = StreamManager(
-        StreamStore(database),
-        log,
-        inference.model,
-        supervisor,
-        settings.data / "recordings",
-        settings.stream_limits(),
-        asyncio.get_running_loop(),
-        on_trial=trainer.hear,
-        hardware=settings.hardware_decode,
-    )
     return Services(
         settings=settings,
         log=log,
@@ -130,7 +111,17 @@ async def _open(
         clips=ClipQueue(
             ClipStore(database, settings.data / "clips"), log, inference.model, settings.clip_limits
         ),
-        streams=streams,
+        streams=StreamManager(
+            StreamStore(database),
+            log,
+            inference.model,
+            supervisor,
+            settings.data / "recordings",
+            settings.stream_limits(),
+            asyncio.get_running_loop(),
+            on_trial=trainer.hear,
+            hardware=settings.hardware_decode,
+        ),
         inference=inference,
         trainer=trainer,
         webhooks=webhooks,

@@ -160,7 +160,7 @@ async def _known(request: Request, error: Exception) -> JSONResponse:
                 return problem(status, str(error), headers=headers)
             status = HTTPStatus.INSUFFICIENT_STORAGE if _is_full(error.__cause__) else status
             return problem(status, _without_places(request, error), headers=headers)
-    return await _unknown(request, error)
+    raise error
 
 
 def _is_full(cause: BaseException | None) -> bool:
@@ -177,6 +177,6 @@ def _without_places(request: HTTPConnection, error: StorageError) -> str:
     return f"what this needs cannot be {verb} just now; the log of the service says why"
 
 
-async def _unknown(request: Request, error: Exception) -> JSONResponse:
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+async def _unknown(_request: Request, _error: Exception) -> JSONResponse:
+    """The server logs the error, which goes on to it in any case."""
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed to answer this; its log says why")

@@ -226,12 +226,16 @@ async def _send(socket: WebSocket, stream: Stream, mode: Mode, rate: float | Non
 
 
 async def _parts(stream: Stream, rate: float | None) -> AsyncIterator[bytes]:
+    every = 1 / rate if rate else 0.0
+    due_at = time.monotonic()
     async for _, pictures in stream.pictures.follow():
+        now = time.monotonic()
+        if now < due_at:  # not slept through: the stream may end, or the service
+            continue
+        due_at = max(due_at, now - every) + every
         jpeg = pictures[-1]
         yield (
             f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
             + jpeg
             + b"\r\n"
         )
-        if rate:
-            await asyncio.sleep(1 / rate)

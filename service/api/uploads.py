@@ -157,9 +157,16 @@ async def receive(
         with await asyncio.to_thread(target.open, "xb") as file:
             form = Form(file)
             parser = MultipartParser(options[b"boundary"], form.callbacks())
+            received = 0
             async with aclosing(chunks_of(request, idle_seconds, stopping)) as chunks:
                 async for chunk in chunks:
                     await asyncio.to_thread(_take, chunk, parser, form, on_bytes)
+                    received += len(chunk)
+                    if received - form.file_bytes > OVERHEAD:  # before its first part, or after its last
+                        raise HTTPException(
+                            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                            f"a form has {OVERHEAD} bytes beside its file at most",
+                        )
     except FormParserError:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "this is not a well-formed multipart form") from None
     except OSError as error:

@@ -33,7 +33,7 @@ from service.streams.process import StreamTask, run_stream
 from service.streams.records import LiveModel, StreamDefinition, StreamOptions
 from service.streams.store import StreamStore
 from service.streams.stream import Stream, TrialListener
-from service.supervisor import ChildSpec, ChildStatus, Supervisor
+from service.supervisor import ChildSpec, Supervisor
 from service.types import StreamState
 
 PREFIX: Final = "stream "
@@ -210,13 +210,6 @@ class StreamManager:
         """Remove recordings that are too old, and the oldest of those that are too many."""
         self._archive.tidy(self._clock(), tuple(self._streams))
 
-    def hear(self, child: ChildStatus) -> None:
-        """What the supervisor tells of any process."""
-        if child.name.startswith(PREFIX):
-            stream = self._streams.get(child.name.removeprefix(PREFIX))
-            if stream:
-                stream.hear_supervisor(child)
-
     @contextmanager
     def _changed(self, name: str) -> Iterator[Stream]:
         """The client's stream to whoever changes it, one after the other; others' changes go on meanwhile."""
@@ -264,6 +257,7 @@ class StreamManager:
                 run_stream,
                 (task, self.model),
                 open_channel=stream.open_channel,
+                on_change=stream.hear_supervisor,
                 start_timeout=60.0,
                 beat_timeout=SILENCE_SECONDS,
                 backoff=Backoff(limit=4.0),

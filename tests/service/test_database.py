@@ -51,7 +51,7 @@ def test_an_end_amid_a_group_is_one(database: Database) -> None:
     closing.start()
     wait_until(lambda: database._tasks.qsize() == 2)
     gate.set()
-    closing.join(5)
+    closing.join(30)
     assert not closing.is_alive()
     assert last.result(0) == 1
 

@@ -13,7 +13,7 @@ from service.event_log import SCHEMA, EventLog, EventQuery
 from service.feed import BATCH, Feed, Gap
 from tests.service.test_event_log import message
 
-PATIENCE = 5.0
+PATIENCE = 30.0
 
 
 @pytest.fixture

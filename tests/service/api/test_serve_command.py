@@ -17,9 +17,11 @@ from websockets.sync.client import connect
 from service.cli import status_of
 from service.commands.statuses import BAD_INPUT
 from tests.service.api.conftest import until
+from tests.service.live import TIMED, within
 from tests.service.program import ROOT, alive, descendants, program
 
 
+@TIMED
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_ends_with_all_its_processes(tmp_path: Path, clip: Path, number: signal.Signals) -> None:
     """Asked to stop, or killed, in the middle of a clip: gone within 10 s, and so are its processes."""
@@ -38,33 +40,36 @@ def test_ends_with_all_its_processes(tmp_path: Path, clip: Path, number: signal.
             began = time.monotonic()
             running.send_signal(number)
             with pytest.raises(ConnectionClosed):
-                events.recv(timeout=10)
-        status = running.wait(10)
-        assert time.monotonic() - began < 10
+                events.recv(timeout=30)
+        status = running.wait(30)
+        assert time.monotonic() - began < within(10)
         assert status == (0 if number == signal.SIGTERM else -number)
-        until(lambda: not alive(children), 5)
+        until(lambda: not alive(children))
 
 
 def test_stops_at_once_whoever_watches_or_uploads(tmp_path: Path, clip: Path) -> None:
-    """Live pictures end, an upload is told that the service stops, and nothing is a fault to the log."""
+    """Live pictures end, also those that are hardly ever sent, an upload is told that the service stops, and
+    nothing is a fault to the log."""
     streams = {"film": {"source": str(clip), "crop": [0, 0, 1, 1]}}
     with program(tmp_path, model="quick", streams=streams) as service, ExitStack() as stack:
         until(service.ready)
         viewer = stack.enter_context(httpx.Client(base_url=service.url, timeout=20))
         watching = stack.enter_context(viewer.stream("GET", "/streams/film/live.mjpeg"))
+        seldom = stack.enter_context(viewer.stream("GET", "/streams/film/live.mjpeg?rate=0.01")).iter_raw()
+        assert next(seldom)
         upload = stack.enter_context(socket.create_connection(("127.0.0.1", urlsplit(service.url).port)))
         upload.sendall(
             b"POST /clips HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n"
             b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
             b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\nabc'
         )
-        time.sleep(0.5)
+        until(lambda: list((tmp_path / "data" / "clips").glob("*/upload")))
         service.process.send_signal(signal.SIGTERM)
-        for _ in watching.iter_raw():
+        for _ in (*watching.iter_raw(), *seldom):
             pass
-        upload.settimeout(10)
+        upload.settimeout(30)
         answer = b"".join(iter(lambda: upload.recv(4096), b""))
-        assert service.process.wait(10) == 0
+        assert service.process.wait(30) == 0
         log = service.log.read_text()
     assert b" 503 " in answer
     assert b"application/problem+json" in answer

@@ -51,9 +51,7 @@ def test_life_of_a_stream_that_cannot_be_reached(serve: Serve) -> None:
         assert (found["name"], found["options"]["rate"]) == ("door", 3)
         with connect(served.url.replace("http", "ws") + "/streams/door/labels") as socket:
             assert json.loads(socket.recv())["type"] == "snapshot"
-            began = time.monotonic()
             assert served.client.delete("/streams/door").status_code == 204
-            assert time.monotonic() - began < 5
             kinds = [json.loads(text)["type"] for text in socket]
         assert kinds[-1] == "removed"
         assert served.client.get("/streams/door").status_code == 404
@@ -337,3 +335,17 @@ def children_of_streams(served: Served) -> list[str]:
     """Streams whose process is still known to the supervisor."""
     supervisor = served.services.streams._supervisor
     return [name for name in ("a", "b", "late") if supervisor.status(f"stream {name}")]
+
+
+def test_live_pictures_come_no_faster_than_asked_for(serve: Serve, tmp_path: Path) -> None:
+    """A client says what it can take: of ten a second it gets two."""
+    film = make_clip(tmp_path / "film.avi", ["red", "blue"] * 300)
+    with serve(streams={"film": {"source": str(film), "window": 4}}) as served:
+        until(lambda: served.client.get("/streams/film").json()["state"] == "live")
+        began, shown = time.monotonic(), b""
+        with served.client.stream("GET", "/streams/film/live.mjpeg", params={"rate": 2}) as answer:
+            for part in answer.iter_raw():
+                shown += part
+                if shown.count(b"--frame") == 6:
+                    break
+        assert time.monotonic() - began >= 2.0

@@ -50,6 +50,7 @@ from service.streams.session import Limits
 from service.supervisor import ChildSpec, ChildStatus, Supervisor
 from service.types import EndReason, EventPhase, StreamState
 from tests.service.fakes import read_video
+from tests.service.live import TIMED, within
 from tests.service.streams.cameras import (
     LIMITS,
     QUICK,
@@ -67,6 +68,7 @@ from tests.service.streams.cameras import (
 LIVE, LOST = StreamState.LIVE, StreamState.LOST
 SOON = 4.0
 """Seconds; a tenth of it where the machine has nothing else to do."""
+pytestmark = TIMED
 
 
 @pytest.fixture
@@ -177,7 +179,7 @@ def test_a_file_stops_in_the_middle(film: Path) -> None:
     """Stopping is quick and ends the open event."""
     with running(str(film)) as stream:
         stream.wait_for_event()
-        assert stream.stop() < SOON
+        assert stream.stop() < within(SOON)
     assert ended(stream).message.event.end_reason is EndReason.END_OF_STREAM
 
 
@@ -187,7 +189,7 @@ def test_a_live_source_is_labelled_and_stops(cam: Camera) -> None:
     with running(cam.address) as stream:
         event = stream.wait_for_event()
         wait_until(lambda: len(stream.all(Measured)) >= 2)
-        assert stream.stop() < SOON
+        assert stream.stop() < within(SOON)
     passed = time.monotonic() - began
     assert stream.states[:2] == [StreamState.CONNECTING, LIVE]
     assert stream.all(Opened)[0].is_live
@@ -277,7 +279,7 @@ def test_a_hung_camera_stalls_and_is_lost(cam: Camera) -> None:
         assert len(stream.beats()) >= 2
         assert ended(stream).message.event.end_reason is EndReason.SOURCE_LOST
         stream.wait_for_state(StreamState.CONNECTING, at)
-        assert stream.stop() < SOON
+        assert stream.stop() < within(SOON)
 
 
 def test_a_stalled_camera_goes_on(cam: Camera) -> None:
@@ -393,7 +395,7 @@ def test_labels_that_the_model_lacks_are_told() -> None:
     with running("nowhere.mp4", labels=("chess",)) as stream:
         at = stream.wait_for_state(StreamState.FAILED)
         assert "chess" in (stream.all(Standing)[at].reason or "")
-        assert stream.stop() < SOON
+        assert stream.stop() < within(SOON)
 
 
 def test_a_slow_network_does_not_slow_the_picture(cam: Camera) -> None:
@@ -411,7 +413,8 @@ def test_frames_do_not_age_while_the_network_is_slow(cam: Camera) -> None:
         wait_until(lambda: len(stream.labels()) >= 12, 60)
         labels = stream.labels()
     assert labels[-1].index - labels[0].index >= 4 * len(labels)  # a queue would be 3 s long by now
-    assert all(0.4 <= label.age < 1.5 for label in labels)
+    assert min(label.age for label in labels) >= 0.4
+    assert max(label.age for label in labels) < within(1.5)
 
 
 def test_a_quick_network_sees_every_frame(cam: Camera) -> None:
@@ -473,7 +476,7 @@ def test_a_file_waits_for_inference(film: Path, tmp_path: Path) -> None:
         assert stream.labels()[0].index == 0
         away.touch()
         wait_until(lambda: stream.all(Standing)[-1] == Standing(LIVE, "waiting for inference"))
-        assert stream.stop() < SOON
+        assert stream.stop() < within(SOON)
 
 
 def test_an_event_is_recorded(cam: Camera, tmp_path: Path) -> None:
@@ -507,7 +510,7 @@ def test_stopping_finishes_the_recording(cam: Camera, tmp_path: Path) -> None:
     """A recording that goes on when the process is to stop is whole, and told of."""
     with running(cam.address, folder=tmp_path, record=Record.EVENTS) as stream:
         event = stream.wait_for_event().message.event
-        assert stream.stop() < SOON
+        assert stream.stop() < within(SOON)
     assert [told.event for told in stream.all(Recorded)] == [event.id]
     assert read_video(tmp_path / stream.all(Recorded)[0].file)[0]
 
@@ -522,7 +525,7 @@ def test_all_of_a_stream_is_recorded_also_when_its_process_is_killed(cam: Camera
         shutil.copy(part, folder)
     with running(cam.address, folder=folder, record=Record.ALWAYS) as stream:
         stream.wait_for_event()
-        assert stream.stop() < SOON
+        assert stream.stop() < within(SOON)
     assert [told.file for told in stream.all(Recorded)] == sorted(path.name for path in folder.iterdir())
     left, new = sorted(folder.iterdir())
     assert left.name == part.stem
@@ -538,7 +541,7 @@ def test_a_service_that_does_not_read_holds_up_nothing(cam: Camera) -> None:
     wait_until(lambda: cam.sent > count + 60)
     stream.beats()
     wait_until(lambda: len(stream.beats()) >= 1)
-    assert stream.stop() < SOON
+    assert stream.stop() < within(SOON)
 
 
 def test_what_waits_for_a_slow_service_is_bounded() -> None:
@@ -593,10 +596,15 @@ class Spawned:
     def __init__(self, source: str) -> None:
         self.told: list[object] = []
         self.statuses: list[ChildStatus] = []
-        self.supervisor = Supervisor(self.statuses.append)
+        self.supervisor = Supervisor()
         self.supervisor.start(
             ChildSpec(
-                "cam", run_stream, (task_of(source), BrightModel()), self.open_channel, beat_timeout=3.0
+                "cam",
+                run_stream,
+                (task_of(source), BrightModel()),
+                open_channel=self.open_channel,
+                on_change=self.statuses.append,
+                beat_timeout=3.0,
             )
         )
 
@@ -643,7 +651,7 @@ def test_a_server_that_never_answers_is_waited_for() -> None:
             wait_until(lambda: spawned.has_told(Measured))
             began = time.monotonic()
             spawned.supervisor.stop("cam", timeout=10.0)
-            assert time.monotonic() - began < 5.0
+            assert time.monotonic() - began < within(SOON)
             assert not any(status.failures for status in spawned.statuses)
         finally:
             spawned.supervisor.close(timeout=1.0)
