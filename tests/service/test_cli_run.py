@@ -293,9 +293,13 @@ def test_a_name_too_long_for_results_is_told(options: RunOptions, clip: Path) ->
 
 
 def test_help_is_near(capsys: pytest.CaptureFixture[str]) -> None:
-    """A mistake in the arguments tells where help is, and its paragraphs are not broken twice."""
+    """A mistake tells where help is, no arguments are answered with it, and its paragraphs are whole."""
     assert status_of(["run"]) == BAD_INPUT
     assert "run --help' tells more" in capsys.readouterr().err
+    assert status_of([]) == BAD_INPUT
+    shown = capsys.readouterr()
+    assert "Commands" in shown.out
+    assert shown.err == ""
     assert status_of(["run", "--help"]) == 0
     assert "<name>.events.csv and <name>.events.vtt." in " ".join(capsys.readouterr().out.split())
 
