@@ -404,6 +404,7 @@ def test_a_token_opens_pictures_and_sockets_too(browser: Any, tmp_path: Path, co
     with serving(tmp_path / "data", ColourProvider(), tokens=tokens, streams=streams) as served:
         page = browser.new_page()
         page.goto(served.url)
+        expect(page.locator("#about")).to_have_text("A valid token is needed")
         page.fill("#token", TOKEN)
         page.click("#access button")
         expect(page.locator("#connection")).to_have_text("Connected")
