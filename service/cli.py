@@ -84,6 +84,8 @@ def status_of(arguments: list[str]) -> int:
         return NOBODY_READS
     except Exception as error:
         if isinstance(error, _usage_error()):
+            if not error.format_message():  # nothing was given: all the help has been printed
+                return BAD_INPUT
             context = getattr(error, "ctx", None)
             more = f" ('{context.command_path} --help' tells more)" if context else ""
             return _complain(f"{error.format_message()}{more}", BAD_INPUT)

@@ -46,7 +46,7 @@ class RollingAverage:
                     f"window must be a whole number of frames from 1 to {LONGEST_WINDOW}, got {window!r}"
                 )
         elif not (math.isfinite(seconds) and seconds > 0):
-            raise ConfigurationError(f"seconds must be a positive number, got {seconds!r}")
+            raise ConfigurationError(f"a window in seconds must be a positive number, got {seconds!r}")
         self._labels = tuple(labels)
         self._seconds = seconds
         self._kept: deque[tuple[float, npt.NDArray[np.int64]]] = deque(maxlen=window or LONGEST_WINDOW)

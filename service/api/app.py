@@ -17,6 +17,7 @@ from service import event_log
 from service.api import clips, events, health, models, page, problems, streams
 from service.api import webhooks as webhook_routes
 from service.api.auth import Gatekeeper
+from service.api.description import TEXT, DescribedApi
 from service.api.guard import Guard
 from service.api.metrics import Metrics
 from service.api.schemas import message_body
@@ -68,9 +69,10 @@ def create_app(settings: ServeSettings, model: ServedModel) -> FastAPI:
             app.state.services = services
             yield
 
-    app = FastAPI(
+    app = DescribedApi(
         title="video-events",
         summary="Labelled events, with start, end and confidence, from video.",
+        description=TEXT,
         version=version("video-events"),
         lifespan=lifespan,
         redirect_slashes=False,  # it would send tokens on to an address without TLS

@@ -18,26 +18,29 @@ from service.feed import Gap
 router = APIRouter(tags=["events"])
 View = Depends(requires(Scope.VIEW))
 
-NAME: Final = Query(max_length=200)
 LATEST: Final = 1e11
-POSITION: Final = Query(ge=0, le=1 << 62)
+POSITION: Final = Query(ge=0, le=1 << 62, description="The last `position` that is known already.")
+After = Annotated[int, POSITION]
+Since = Annotated[float | None, Query(alias="from", ge=0, le=LATEST, description="Unix seconds.")]
+Until = Annotated[float | None, Query(alias="to", ge=0, le=LATEST, description="Unix seconds, exclusive.")]
+Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Most messages on a page.")]
+OfLabel = Annotated[str | None, Query(max_length=200, description="Only events of this label.")]
+OfStream = Annotated[str | None, Query(max_length=200, description="Only events of this stream or clip.")]
 
 
 @router.get("/events", dependencies=[View])
 async def list_messages(
     serving: Annotated[Services, Depends(services)],
-    after: Annotated[int, POSITION] = 0,
-    stream: Annotated[str | None, NAME] = None,
-    label: Annotated[str | None, NAME] = None,
-    since: Annotated[float | None, Query(alias="from", ge=0, le=LATEST, description="Unix seconds.")] = None,
-    until: Annotated[
-        float | None, Query(alias="to", ge=0, le=LATEST, description="Unix seconds, exclusive.")
-    ] = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 100,
+    after: After = 0,
+    stream: OfStream = None,
+    label: OfLabel = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = 100,
 ) -> MessagesOut:
-    """Messages in the life of events, in the order in which they were announced.
+    """Messages in the life of events, in the order in which they were announced, a page at a time.
 
-    `after` is the `position` of the last one that is known already, as for the WebSocket of the same path.
+    The WebSocket of the same path sends them as they come.
     """
     query = EventQuery(after=after, stream=stream, label=label, since=since, until=until, limit=limit)
     page = await asyncio.wrap_future(serving.log.query(query))
@@ -48,8 +51,8 @@ async def list_messages(
 async def subscribe(
     socket: WebSocket,
     after: Annotated[int | None, POSITION] = None,
-    stream: Annotated[str | None, NAME] = None,
-    label: Annotated[str | None, NAME] = None,
+    stream: OfStream = None,
+    label: OfLabel = None,
 ) -> None:
     """Messages after ``after`` from the log, then those to come; without ``after`` only those to come."""
     serving = services(socket)

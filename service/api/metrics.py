@@ -78,13 +78,13 @@ class _Observed(Collector):
             ("subscribers", "Open subscriptions to events and labels.", self._services.subscribers.taken),
             ("viewers", "Who watches live pictures.", self._services.viewers.taken),
             ("model_ready", "Whether the model is loaded and warm.", self._services.inference.is_ready),
-            (
-                "subscriber_catch_ups",
-                "Times a subscriber read on from the log.",
-                self._services.feed.catch_ups,
-            ),
         ):
             yield GaugeMetricFamily(f"video_events_{name}", text, value=float(value))
+        yield CounterMetricFamily(
+            "video_events_subscriber_catch_ups",
+            "Times a subscriber read on from the log.",
+            value=float(self._services.feed.catch_ups),
+        )
 
     def _inference(self) -> Iterator[Metric]:
         admission, figures = self._services.streams.admission, self._services.inference.statistics
@@ -94,7 +94,6 @@ class _Observed(Collector):
         ]
         inference = self._services.inference
         values += [
-            ("restarts", "Times that a process of the network died or hung.", inference.restarts),
             ("standby_ready", "Whether another process would take over at once.", inference.has_standby),
         ]
         if admission.capacity is not None:
@@ -108,6 +107,11 @@ class _Observed(Collector):
             ]
         for name, text, value in values:
             yield GaugeMetricFamily(f"video_events_inference_{name}", text, value=float(value))
+        yield CounterMetricFamily(
+            "video_events_inference_restarts",
+            "Times that a process of the network died or hung.",
+            value=float(inference.restarts),
+        )
         if not figures:
             return
         for name, text, count in (

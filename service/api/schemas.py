@@ -12,28 +12,38 @@ from service.clips.records import Clip, ClipOptions, ClipState
 from service.config import RunSettings
 from service.event_log import LoggedMessage, Page
 from service.feed import Gap, GapReason
+from service.smoothing import LONGEST_WINDOW
 from service.types import EndReason, Event, EventPhase
 
 
 class Wire(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class EventOut(Wire):
-    """Times in seconds of media time; ``started_at`` and ``ended_at`` are wall clock, for live sources."""
+    """A label, from when to when."""
 
     id: str
     stream: str
+    """The name of the stream, or the id of the clip."""
     label: str
     start_pts: float
+    """Seconds of media time, dated back to the first frame of the event."""
     end_pts: float | None
+    """Seconds of media time, of the first frame after the event; null while it goes on."""
     peak_confidence: float
+    """Largest smoothed probability since it was known, 0 to 1."""
     mean_confidence: float
+    """Mean of the smoothed probability since it was known, 0 to 1."""
     detect_delay: float
+    """Seconds of media time from the start until the event was known."""
     end_reason: EndReason | None
     model: str
+    """Name and version."""
     started_at: datetime | None = None
+    """The start by the clock, of live sources."""
     ended_at: datetime | None = None
+    """The end by the clock, of live sources."""
 
     @classmethod
     def of(cls, event: Event, model: str, epoch: float | None = None) -> Self:
@@ -54,11 +64,13 @@ class EventOut(Wire):
 
 
 class MessageOut(Wire):
-    """A step in the life of an event. ``position`` is what to give as ``after`` to go on from here."""
+    """A step in the life of an event."""
 
     type: Literal["event"] = "event"
     position: int
+    """In the log of all events: what to give as `after` to go on from here."""
     seq: int
+    """Rises by one per message of a stream."""
     phase: EventPhase
     recorded_at: datetime
     event: EventOut
@@ -135,29 +147,40 @@ class ClipAccepted(Wire):
 
 
 class ClipOut(Wire):
-    """``progress`` is the share of frames done, ``null`` where their number is unknown; ``fps`` the pace.
-
-    ``held_up`` says why a clip waits though it is its turn.
-    """
+    """An uploaded clip, and how far it is."""
 
     id: str
     name: str
+    """Of the file, as it was uploaded."""
     state: ClipState
     held_up: str | None
+    """Why it waits though it is its turn."""
     progress: float | None
+    """Share of frames done, 0 to 1; null where their number is unknown."""
     frames: int
+    """Frames done."""
     frame_count: int | None
+    """Frames that the file announces."""
     fps: float | None
+    """Frames done per second: the pace of the work, not the rate of the video."""
     width: int
+    """Pixels."""
     height: int
+    """Pixels."""
     duration: float | None
+    """Seconds of media time done."""
     created_at: datetime
     finished_at: datetime | None
     model: str
+    """Name and version."""
     labels: list[str] | None
+    """Only these were looked for; null: all."""
     error: str | None
+    """Why it failed."""
     ended_early: str | None
+    """Why the results do not cover the whole video."""
     attempt: int
+    """Counted from 1."""
     links: ClipLinks
     events: list[EventOut] | None = None
 
@@ -195,12 +218,31 @@ class ClipList(Wire):
 class RunOptionsIn(Wire):
     """How probabilities become events: the options of ``video-events run``."""
 
-    window: int = Field(RunSettings().window, ge=1, le=100_000, description="Rolling average, in frames.")
+    window: int = Field(
+        RunSettings().window, ge=1, le=LONGEST_WINDOW, description="Rolling average, in classified frames."
+    )
     window_seconds: float | None = Field(None, gt=0, le=3600, description="In seconds, instead of frames.")
-    enter: float = Field(RunSettings().enter, gt=0, le=1)
-    exit: float = Field(RunSettings().exit, gt=0, le=1)
-    min_duration: float = Field(RunSettings().min_duration, ge=0, le=3600)
-    merge_gap: float = Field(RunSettings().merge_gap, ge=0, le=3600)
+    enter: float = Field(
+        RunSettings().enter, gt=0, le=1, description="Smoothed probability from which on an event starts."
+    )
+    exit: float = Field(
+        RunSettings().exit,
+        gt=0,
+        le=1,
+        description="Smoothed probability below which it ends; at most `enter`.",
+    )
+    min_duration: float = Field(
+        RunSettings().min_duration,
+        ge=0,
+        le=3600,
+        description="Seconds that a label must hold to be an event.",
+    )
+    merge_gap: float = Field(
+        RunSettings().merge_gap,
+        ge=0,
+        le=3600,
+        description="Seconds; events with a shorter gap are one.",
+    )
     every: int = Field(RunSettings().every, ge=1, le=1000, description="Classify every Nth frame only.")
     gate: bool | None = Field(
         None, description="Do not classify what looks like the last classified frame; null: on live sources."

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -194,7 +194,7 @@ class ServeSettings(BaseSettings):
     webhooks: dict[str, WebhookEntry] = {}
     allowed_webhooks: tuple[str, ...] = ()
     hardware_decode: HardwareDecode = HardwareDecode.AUTO
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: LogFormat = LogFormat.TEXT
 
     max_connections: int = Field(512, ge=1)
@@ -345,6 +345,8 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Serve
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         message = str(first["msg"]).removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = "there is no such setting"
         raise ConfigurationError(f"{where}: {message}" if where else message) from None
     except (SettingsError, OSError, ValueError) as error:
         raise ConfigurationError(f"the settings cannot be read: {error}") from None

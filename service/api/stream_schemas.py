@@ -115,19 +115,23 @@ class StreamLinks(Wire):
 
 
 class StateOut(Wire):
-    """How a stream stands. ``since`` is when it came into this state, ``next_try_at`` when it tries again.
+    """How a stream stands.
 
-    ``asked_rate`` and ``granted_rate`` are classifications per second: wanted, and to be had at present. A
-    mere change of these is no change of state: ``GET /streams/{name}`` and ``/metrics`` tell it.
+    A mere change of its rates is no change of state: `GET /streams/{name}` and `/metrics` tell it.
     """
 
     state: StreamState
     since: datetime
+    """When it came into this state."""
     reason: str | None
+    """Of this state, in words."""
     attempt: int
+    """To connect, counted from 1."""
     next_try_at: datetime | None
     asked_rate: float | None
+    """Classifications per second that are wanted."""
     granted_rate: float | None
+    """Classifications per second that are to be had at present."""
 
     @classmethod
     def of(cls, status: StreamStatus) -> Self:
@@ -135,32 +139,42 @@ class StateOut(Wire):
 
 
 class StreamOut(StateOut):
-    """``source`` without its credentials; ``fps`` frames that arrive per second, null until two have;
-    ``frame_age`` in seconds.
-
-    A stream ``defined_by`` the operator (command line, configuration) cannot be changed or removed here.
-    ``dropped`` frames came too fast to be classified or shown; ``reused`` ones were not classified, as they
-    look like the last one that was.
-    """
+    """A stream: how it stands, what came of it and what is seen now."""
 
     name: str
     source: str
+    """Without its credentials."""
     defined_by: Literal["operator", "client"]
+    """What the operator has defined (command line, configuration) cannot be changed or removed here."""
     created_at: datetime
     is_live: bool | None
+    """False for a file; null until it is open."""
     width: int | None
+    """Pixels."""
     height: int | None
+    """Pixels."""
     fps: float | None
+    """Frames that arrive per second; null until two have."""
     classified_fps: float | None
+    """Frames classified per second."""
     inference_seconds: float | None
+    """Mean time that a classification takes."""
     frame_age: float | None
+    """Seconds from the capture of a frame to its label."""
     frames: int
+    """That have arrived."""
     dropped: int
+    """Frames that came too fast to be classified or shown."""
     classified: int
+    """Frames that went through the network."""
     reused: int
+    """Frames not classified, as they look like the last one that was."""
     label: str | None
+    """That is seen now."""
     confidence: float | None
+    """Its smoothed probability, 0 to 1."""
     restarts: int
+    """Times that its process ended and was started again."""
     options: StreamOptionsIn
     links: StreamLinks
 
@@ -199,27 +213,31 @@ class StreamList(Wire):
 class ShareOut(Wire):
     label: str
     confidence: float
+    """Smoothed probability, 0 to 1."""
 
 
 class LabelOut(Wire):
-    """One smoothed prediction.
-
-    ``seq`` rises by one per prediction of a stream; ``pts`` is media time in seconds, ``frame_age`` seconds
-    from capture to label, ``dropped`` the frames not classified since the last prediction, ``event`` the
-    event that goes on.
-    """
+    """One smoothed prediction."""
 
     type: Literal["label"] = "label"
     seq: int
+    """Rises by one per prediction of a stream."""
     pts: float
+    """Media time of its frame, in seconds."""
     captured_at: datetime
     emitted_at: datetime
     frame_age: float
+    """Seconds from capture to label."""
     label: str
+    """The likeliest; `background` is one, too."""
     confidence: float
+    """Its smoothed probability, 0 to 1."""
     top: list[ShareOut]
+    """The likeliest labels."""
     dropped: int
+    """Frames not classified since the last prediction, shown or not."""
     event: str | None
+    """Id of the event that goes on."""
 
     @classmethod
     def of(cls, label: Label) -> Self:
@@ -247,14 +265,17 @@ class SnapshotOut(Wire):
 
 
 class StateChangeOut(StateOut):
+    """The state has changed."""
+
     type: Literal["state"] = "state"
 
 
 class MissedOut(Wire):
-    """The subscriber was too slow for this many messages."""
+    """The subscriber was too slow."""
 
     type: Literal["missed"] = "missed"
     count: int
+    """Of messages."""
 
 
 class RemovedOut(Wire):
@@ -264,12 +285,16 @@ class RemovedOut(Wire):
 
 
 class HourOut(Wire):
-    """Seconds of one hour: watched, without frames to be had, and with frames on which nothing is seen."""
+    """One hour."""
 
     hour: datetime
+    """Its beginning."""
     watched: float
+    """Seconds watched."""
     dropped: float
+    """Seconds without frames to be had."""
     blind: float
+    """Seconds with frames on which nothing is seen."""
 
     @classmethod
     def of(cls, coverage: Coverage) -> Self:

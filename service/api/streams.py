@@ -13,7 +13,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Query, Response, WebSocket
 
 from service.api.auth import requires
-from service.api.events import LATEST, NAME, POSITION
+from service.api.events import After, Limit, OfLabel, Since, Until
 from service.api.media import AVI, JPEG, VIDEO_ANSWERS, LiveResponse, VideoResponse, content
 from service.api.problems import problem
 from service.api.schemas import MessagesOut
@@ -37,7 +37,7 @@ from service.api.stream_schemas import (
     label_text,
 )
 from service.errors import StreamNotFoundError
-from service.event_log import MOST_ROWS, EventQuery
+from service.event_log import EventQuery
 from service.streams.stream import Label, Stream
 from service.types import StreamState
 
@@ -122,11 +122,11 @@ async def remove(name: str, serving: Serving, recordings: Recordings = Recording
 async def events(
     name: str,
     serving: Serving,
-    after: Annotated[int, POSITION] = 0,
-    label: Annotated[str | None, NAME] = None,
-    since: Annotated[float | None, Query(alias="from", ge=0, le=LATEST)] = None,
-    until: Annotated[float | None, Query(alias="to", ge=0, le=LATEST)] = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 100,
+    after: After = 0,
+    label: OfLabel = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = 100,
 ) -> MessagesOut:
     """As `GET /events`, of this stream; also of one that was removed."""
     query = EventQuery(after=after, stream=name, label=label, since=since, until=until, limit=limit)
@@ -135,12 +135,7 @@ async def events(
 
 
 @router.get("/{name}/coverage", dependencies=[View])
-async def coverage(
-    name: str,
-    serving: Serving,
-    since: Annotated[float | None, Query(alias="from", ge=0, le=LATEST)] = None,
-    until: Annotated[float | None, Query(alias="to", ge=0, le=LATEST)] = None,
-) -> CoverageOut:
+async def coverage(name: str, serving: Serving, since: Since = None, until: Until = None) -> CoverageOut:
     """How much of each hour was watched; the last 24 hours unless told otherwise."""
     until = time.time() if until is None else until
     since = until - DAY if since is None else since

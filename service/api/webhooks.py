@@ -70,7 +70,9 @@ async def list_webhooks(serving: Serving) -> WebhookList:
 
 
 @router.get("/dead", dependencies=[Manage])
-async def list_dead(serving: Serving, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> DeadLetterList:
+async def list_dead(
+    serving: Serving, limit: Annotated[int, Query(ge=1, le=1000, description="Most messages.")] = 100
+) -> DeadLetterList:
     """Messages that could not be delivered, the newest first."""
     letters = await asyncio.wrap_future(serving.webhooks.dead_letters(limit))
     return DeadLetterList(

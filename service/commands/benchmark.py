@@ -29,7 +29,10 @@ def benchmark(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small and short: minutes, rougher.")] = False,
     clip: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Video to work on.", show_default="made, 720p")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Video to work on, of 8 frames or more.", show_default="made, 720p"
+        ),
     ] = None,
     model: Annotated[str, typer.Option(help="Name of a model that ships, or a model's folder.")] = "sports",
     engine: Annotated[Engine, typer.Option(help="What runs the network.")] = Engine.AUTO,

@@ -29,7 +29,7 @@ def run(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A video file, an rtsp:// or http:// address, or the number of a camera. "
+            help="A video file, a folder of images, an rtsp:// or http:// address, or a camera's number. "
             "Put -- before a name that starts with a dash.",
         ),
     ],
@@ -43,17 +43,18 @@ def run(
     window: Annotated[
         int | None,
         typer.Option(
-            help="Length of the rolling average in classified frames.", show_default=str(DEFAULTS.window)
+            help="Length of the rolling average in classified frames, up to 10000.",
+            show_default=str(DEFAULTS.window),
         ),
     ] = None,
     window_seconds: Annotated[
         float | None, typer.Option(help="Its length in seconds instead, for instance with --every.")
     ] = None,
     enter: Annotated[
-        float, typer.Option(help="Smoothed probability from which on an event starts.")
+        float, typer.Option(help="Smoothed probability from which on an event starts, up to 1.")
     ] = DEFAULTS.enter,
     exit_: Annotated[
-        float, typer.Option("--exit", help="Smoothed probability below which it ends.")
+        float, typer.Option("--exit", help="Smoothed probability below which it ends, at most --enter.")
     ] = DEFAULTS.exit,
     min_duration: Annotated[
         float, typer.Option(help="Seconds that a label must hold to be an event.")
@@ -73,7 +74,7 @@ def run(
         ),
     ] = DEFAULTS.gate,
     batch_size: Annotated[
-        int, typer.Option(help="Frames that go through the network together.")
+        int, typer.Option(help="Most frames that go through the network together.")
     ] = DEFAULTS.batch_size,
     hardware_decode: Annotated[
         HardwareDecode, typer.Option(help="Whether a graphics device may decode the video.")
@@ -87,8 +88,9 @@ def run(
     """Turn a video into an annotated video and a list of events.
 
     Writes <name>_events.avi, <name>.events.json, <name>.events.csv and <name>.events.vtt. Ctrl-C
-    finishes them with what has been seen so far. Exit status: 0 done, 2 bad arguments or input,
-    3 the source could be decoded, or the video written, only in part, 130 interrupted.
+    finishes them with what has been seen so far. Exit status: 0 done, 1 a fault of this program,
+    2 bad arguments or input, 3 the source could be decoded, or the video written, only in part,
+    130 interrupted, 141 what is printed is read no further.
     """
     if window is not None and window_seconds is not None:
         raise ConfigurationError("--window and --window-seconds are two lengths of one average; give one")

@@ -21,10 +21,13 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", show_default="8000")] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of clips and events.", show_default="video-events-data"),
+        typer.Option(
+            metavar="DIR", help="Folder of clips, recordings and events.", show_default="video-events-data"
+        ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TOML file with settings, named as in the README.")
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML file with settings, named as in service/README.md."),
     ] = None,
     model: Annotated[
         str | None,
@@ -35,7 +38,8 @@ def serve(
     stream: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=SOURCE", help="A stream to watch: an address, a device number, a file; repeatable."
+            metavar="NAME=SOURCE",
+            help="A stream to watch: an address, a camera's number, a file; repeatable.",
         ),
     ] = None,
     allow_source: Annotated[

@@ -176,7 +176,9 @@ def train(
             show_default="float32",
         ),
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(show_default="preset")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images, or windows of clips, in a step.", show_default="preset")
+    ] = None,
     height: Annotated[
         int | None, typer.Option(help="Of the network's input, in pixels.", show_default="architecture")
     ] = None,
@@ -195,7 +197,9 @@ def train(
             show_default="preset",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(show_default="preset")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of all that is left to chance.", show_default="preset")
+    ] = None,
     stride: Annotated[
         int | None,
         typer.Option(

@@ -6,16 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import typer
 
 from service import outputs
-from service.cli import status_of
+from service.cli import app, status_of
 from service.commands import train
 from service.commands.statuses import BAD_INPUT, INTERRUPTED, NOBODY_READS, PARTLY_DECODED
 from service.config import RunSettings
@@ -24,6 +27,7 @@ from service.outputs import display_name, output_stem
 from service.run import LoadedModel, RunOptions, run_source
 from service.sinks.avi import AviWriter
 from service.sinks.event_files import EventReport, to_json
+from service.smoothing import LONGEST_WINDOW
 from tests.service.fakes import ColourClassifier, read_video, scene
 from tests.service.matroska import write_matroska
 from tests.service.test_disk_and_clock import small_disk
@@ -293,9 +297,13 @@ def test_a_name_too_long_for_results_is_told(options: RunOptions, clip: Path) ->
 
 
 def test_help_is_near(capsys: pytest.CaptureFixture[str]) -> None:
-    """A mistake in the arguments tells where help is, and its paragraphs are not broken twice."""
+    """A mistake tells where help is, no arguments are answered with it, and its paragraphs are whole."""
     assert status_of(["run"]) == BAD_INPUT
     assert "run --help' tells more" in capsys.readouterr().err
+    assert status_of([]) == BAD_INPUT
+    shown = capsys.readouterr()
+    assert "Commands" in shown.out
+    assert shown.err == ""
     assert status_of(["run", "--help"]) == 0
     assert "<name>.events.csv and <name>.events.vtt." in " ".join(capsys.readouterr().out.split())
 
@@ -354,6 +362,20 @@ def test_results_in_files_need_no_output(
     monkeypatch.setattr(sys, "stdout", None)
     run_source(options, fake_model)
     assert len(names(options.directory)) == 4
+
+
+def test_every_option_says_what_it_is() -> None:
+    """Of every command, down to the last; a bound that is written there is the one that holds."""
+
+    def parameters(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+        yield from ((f"{path} {one.name}", one) for one in command.params)
+        for name, part in getattr(command, "commands", {}).items():
+            yield from parameters(part, f"{path} {name}")
+
+    told = {name: one.help for name, one in parameters(typer.main.get_command(app), "")}
+    assert len(told) > 100
+    assert [name for name, text in told.items() if not text] == []
+    assert f"up to {LONGEST_WINDOW}" in told[" run window"]
 
 
 def test_help_imports_nothing_heavy() -> None:

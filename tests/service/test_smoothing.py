@@ -98,7 +98,7 @@ def test_a_window_in_seconds_outlives_a_clock_that_was_set_back(monkeypatch: pyt
 )
 def test_windows_that_cannot_work_are_refused(wrong: dict[str, object]) -> None:
     """A window of no frames, of a fraction or of nothing is told at the start."""
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError, match=r"labels|window"):
         RollingAverage(**{"labels": LABELS, **wrong})
 
 

@@ -183,7 +183,7 @@ def test_labels_go_on_when_the_network_is_killed(tmp_path: Path) -> None:
             assert set(labels.states()) == {"live"}
             assert read_statistics(inference.address, 15).pid != active
         assert served.client.get("/readyz").status_code == 200
-        assert "video_events_inference_restarts 1.0" in served.client.get("/metrics").text
+        assert "video_events_inference_restarts_total 1.0" in served.client.get("/metrics").text
         shown = served.client.get("/streams/film").json()
         assert (shown["state"], shown["restarts"]) == ("live", 0)
         until(lambda: inference.has_standby, 60)

@@ -19,8 +19,9 @@ async function begin() {
     $("#metrics").href = withToken("/metrics");
     start();
   } catch (error) {
-    $("#about").textContent = error.message;
-    if (error.status !== 401) setTimeout(begin, AGAIN);
+    const locked = error.status === 401;
+    $("#about").textContent = locked ? "A valid token is needed" : error.message;
+    if (!locked) setTimeout(begin, AGAIN);
   }
 }
 

@@ -48,5 +48,7 @@ for (const [path, methods] of Object.entries(description.paths)) {
 }
 for (const [name, schema] of Object.entries(schemas)) {
   const rows = Object.entries(schema.properties || {}).map(([field, one]) => [field, kind(one), told(one)]);
-  document.querySelector("#calls").append(element("section", "", element("h2", name), prose("p", schema.description), table(rows, `Fields of ${name}`)));
+  const section = element("section", "", element("h2", name), prose("p", schema.description), table(rows, `Fields of ${name}`));
+  section.id = name;
+  document.querySelector("#calls").append(section);
 }

@@ -386,12 +386,13 @@ def test_the_latest_events_are_read_without_scrolling_sideways(page: Any, served
 
 
 def test_the_description_fits_a_phone_and_is_read_with_the_keyboard(page: Any, served: Served) -> None:
-    """Paths that are longer than the screen break; wide tables are places of their own."""
+    """Paths longer than the screen break; what a field means stands below it, not beyond the edge."""
     page.set_viewport_size(PHONE)
     page.goto(f"{served.url}/docs")
     section = page.locator("section", has=page.get_by_role("heading", name="PATCH /streams/{name}"))
     table = section.get_by_role("group", name="What PATCH /streams/{name} takes")
     expect(table).to_have_attribute("tabindex", "0")
+    assert table.evaluate("part => part.scrollWidth <= part.clientWidth")
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     landmarks = page.evaluate("[...document.body.children].map(child => child.tagName)")
     assert landmarks == ["HEADER", "MAIN", "FOOTER"]
@@ -404,6 +405,7 @@ def test_a_token_opens_pictures_and_sockets_too(browser: Any, tmp_path: Path, co
     with serving(tmp_path / "data", ColourProvider(), tokens=tokens, streams=streams) as served:
         page = browser.new_page()
         page.goto(served.url)
+        expect(page.locator("#about")).to_have_text("A valid token is needed")
         page.fill("#token", TOKEN)
         page.click("#access button")
         expect(page.locator("#connection")).to_have_text("Connected")

@@ -72,6 +72,9 @@ def test_webhooks_that_cannot_be_are_told_at_the_start(url: str) -> None:
         ('[streams.b]\nsource = "x"\n[streams.a]\nsource = "x"\nenter = 0.3\nexit = 0.5', "streams.a: "),
         ('[streams.a]\nsource = "x"\ncrop = [0.5, 0.0, 0.6, 1.0]', "streams.a: "),
         ('[webhooks.d]\nurl = "ftp://x/"\nsecret = "0123456789abcdef"', "webhooks.d.url: "),
+        ('[streams.a]\nsource = "x"\nentre = 0.5', "streams.a.entre: there is no such setting"),
+        ('hots = "0.0.0.0"', "hots: there is no such setting"),
+        ('log_level = "loud"', "log_level: Input should be 'debug', 'info', 'warning' or 'error'"),
     ],
 )
 def test_a_mistake_is_told_with_its_entry(tmp_path: Path, text: str, where: str) -> None:
