@@ -30,7 +30,8 @@ def find_images(path: Path) -> list[Path]:
     if len(parts) != 2 or path.suffix.lower() not in _SUFFIXES or not path.parent.is_dir():
         return []
     pattern = re.compile(re.escape(parts[0]) + r"\d+" + re.escape(parts[1]))
-    return sorted((child for child in path.parent.iterdir() if pattern.fullmatch(child.name)), key=_by_number)
+    found = [child for child in path.parent.iterdir() if pattern.fullmatch(child.name) and child.is_file()]
+    return sorted(found, key=_by_number)
 
 
 class ImageSequence:
