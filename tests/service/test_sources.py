@@ -136,6 +136,16 @@ def test_a_file_without_a_rate_is_measured(tmp_path: Path) -> None:
             assert not source.ended_early
 
 
+def test_what_a_camera_sent_over_http_can_be_read_from_a_file(tmp_path: Path) -> None:
+    """Motion JPEG as multipart, which curl stores as it comes."""
+    path = tmp_path / "camera.mjpg"
+    jpeg = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    part = b"--b\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(jpeg), jpeg)
+    path.write_bytes(part * 12)
+    with open_source(str(path)) as source:
+        assert len(read_to_end(source)) == 12
+
+
 @pytest.mark.parametrize(
     "name",
     [
