@@ -29,7 +29,7 @@ from service.errors import (
     SourceTimeoutError,
 )
 from service.sources import Source, open_source, redact
-from service.types import Frame
+from service.types import Frame, Image
 from service.video import as_bgr
 from tests.service.matroska import write_matroska
 
@@ -134,6 +134,23 @@ def test_a_file_without_a_rate_is_measured(tmp_path: Path) -> None:
             frames = read_to_end(source)
             assert [f.pts for f in frames] == pytest.approx([t - shown[0][0] for t, _ in shown], abs=0.002)
             assert not source.ended_early
+
+
+def test_a_mean_rate_over_a_jump_of_the_clock_is_not_the_rate(tmp_path: Path) -> None:
+    """Nor is a rate that is truly low, or cannot be measured, taken for another one."""
+    shown = [np.full((48, 64, 3), 10 * index, np.uint8) for index in range(12)]
+    for durations, fps in (([100] * 9 + [600_000] + [100] * 2, 10), ([5000] * 6, 0.2), ([5000], 0.2)):
+        path = write_animation(tmp_path / "clip.gif", shown[: len(durations)], durations)
+        with open_source(str(path)) as source:
+            assert source.properties.fps == pytest.approx(fps)
+            assert len(read_to_end(source)) == len(durations)
+
+
+def write_animation(path: Path, images: list[Image], milliseconds: list[int]) -> Path:
+    animation = cv2.Animation()
+    animation.frames, animation.durations = images, milliseconds
+    assert cv2.imwriteanimation(str(path), animation)
+    return path
 
 
 def test_what_a_camera_sent_over_http_can_be_read_from_a_file(tmp_path: Path) -> None:
