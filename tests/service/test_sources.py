@@ -153,6 +153,20 @@ def write_animation(path: Path, images: list[Image], milliseconds: list[int]) ->
     return path
 
 
+def test_a_picture_that_moves_is_a_video(tmp_path: Path) -> None:
+    """Every frame of an animated PNG, whatever its name; WebP, which FFmpeg does not decode, is refused."""
+    shown = [np.full((48, 64, 3), 20 * index, np.uint8) for index in range(6)]
+    for suffix in ("png", "apng"):
+        with open_source(str(write_animation(tmp_path / f"a.{suffix}", shown, [200] * 6))) as source:
+            assert source.properties.fps == 5
+            assert len(read_to_end(source)) == 6
+    with pytest.raises(NoFramesError, match="webp"):
+        open_source(str(write_animation(tmp_path / "a.webp", shown, [200] * 6)))
+    cv2.imwrite(str(tmp_path / "still.webp"), shown[0])
+    with open_source(str(tmp_path / "still.webp")) as source:
+        assert len(read_to_end(source)) == 1
+
+
 def test_what_a_camera_sent_over_http_can_be_read_from_a_file(tmp_path: Path) -> None:
     """Motion JPEG as multipart, which curl stores as it comes."""
     path = tmp_path / "camera.mjpg"
