@@ -97,7 +97,8 @@ class VideoSource:
 
         Well before: both frames and time are short by more than a tenth and by more than half a second.
         Containers round, count frames that an edit list hides, and guess counts from a duration; neither
-        figure alone is evidence.
+        figure alone is evidence, nor are both where a file was trimmed without encoding it anew, or where
+        sound goes on without pictures.
         """
         if not self._ended or self._is_live:
             return self._ended
@@ -116,7 +117,7 @@ class VideoSource:
             return f"{self._name}: the stream stopped after {self.frames_read} frames"
         return (
             f"{self._name}: only {self.frames_read} of {self.properties.frame_count} frames decode; "
-            "it is damaged or incomplete"
+            "it is damaged or incomplete, or it was trimmed or has sound that lasts longer"
         )
 
     def close(self) -> None:
