@@ -14,15 +14,18 @@ from service.errors import NoFramesError, SourceError
 from service.types import Frame, Image, SourceProperties
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".jp2"})
+_HEAD = 1 << 16
+"""Bytes of an image in which it says whether it moves."""
 
 
 def find_images(path: Path) -> list[Path]:
     """Return the images that ``path`` stands for in order of their numbers; empty if it names none.
 
-    ``path`` is one image, a directory of images, or a pattern with one number (``frames/%04d.jpg``).
+    ``path`` is one image, a directory of images, or a pattern with one number (``frames/%04d.jpg``). One
+    that moves (animated PNG or WebP) is a video and no image. Raises OSError.
     """
     if path.suffix.lower() in _SUFFIXES and path.is_file():
-        return [path]
+        return [] if _is_animated(path) else [path]
     if path.is_dir():
         found = [child for child in path.iterdir() if child.suffix.lower() in _SUFFIXES and child.is_file()]
         return sorted(found, key=_by_number)
@@ -30,7 +33,8 @@ def find_images(path: Path) -> list[Path]:
     if len(parts) != 2 or path.suffix.lower() not in _SUFFIXES or not path.parent.is_dir():
         return []
     pattern = re.compile(re.escape(parts[0]) + r"\d+" + re.escape(parts[1]))
-    return sorted((child for child in path.parent.iterdir() if pattern.fullmatch(child.name)), key=_by_number)
+    found = [child for child in path.parent.iterdir() if pattern.fullmatch(child.name) and child.is_file()]
+    return sorted(found, key=_by_number)
 
 
 class ImageSequence:
@@ -105,6 +109,14 @@ class ImageSequence:
             if image is not None:
                 return np.asarray(image, np.uint8)
         return None
+
+
+def _is_animated(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if head.startswith(b"\x89PNG"):
+        return b"acTL" in head.partition(b"IDAT")[0]
+    return head[8:16] == b"WEBPVP8X" and len(head) > 20 and bool(head[20] & 2)
 
 
 def _by_number(path: Path) -> list[tuple[int, int, str]]:

@@ -43,7 +43,8 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 # name other files and addresses, whatever the name of the file that they hide in.
 _CONTAINERS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,live_flv,kux,asf,asf_o,ogg,mxf,nut,rm,wtv,dv,gxf,"
-    "nsv,ivf,obu,av1,h264,hevc,vvc,vc1,gif,apng,mjpeg,mjpeg_2000,yuv4mpegpipe,swf,cavsvideo,dnxhd,webp_pipe"
+    "nsv,ivf,obu,av1,h264,hevc,vvc,vc1,gif,apng,mjpeg,mjpeg_2000,mpjpeg,yuv4mpegpipe,swf,cavsvideo,dnxhd,"
+    "webp_pipe"
 )
 _FILE_OPTIONS = f"protocol_whitelist;file|format_whitelist;{_CONTAINERS}"
 # To look at the first 5 s of a stream, as FFmpeg would, delays every return of a camera by seconds.
@@ -52,7 +53,7 @@ _RTSP_OPTIONS = (
     "protocol_whitelist;rtsp,rtsps,rtp,srtp,udp,tcp,tls,crypto"
 )
 _HTTP_OPTIONS = "protocol_whitelist;http,https,httpproxy,tcp,tls,crypto"
-_PINNED_OPTIONS = f"max_redirects;0|format_whitelist;{_CONTAINERS},mpjpeg"
+_PINNED_OPTIONS = f"max_redirects;0|format_whitelist;{_CONTAINERS}"
 _KNOWS_MAX_REDIRECTS = (62, 12)  # libavformat of OpenCV 5.0; 62.3 of OpenCV 4.13 does not
 
 _FILE_THREADS = 4

@@ -23,9 +23,11 @@ FALLBACK_FPS = 25.0
 
 _ABSURD_FPS = 1000.0
 """From here on: 1000 is the clock of Matroska and Flash, which stands in where a file states no rate."""
+_DOUBTFUL_FPS = 1.0
+"""Below it may be a mean over a clock that jumps by hours."""
 _MEASURED_FRAMES = 9
 _MEASURED_BYTES = 64 << 20
-"""Read ahead at most, to measure the rate of a file that states none; two frames at least."""
+"""Read ahead at most, to measure a rate that is not stated, or doubtful; two frames at least."""
 
 _LONGEST_STEP = 60.0  # Seconds; a longer gap between two frames is a broken clock, not a still picture.
 _LONGEST_SOURCE = 30 * 86400.0
@@ -71,8 +73,8 @@ class VideoSource:
                 "convert it to H.264 or VP9, or check that it is complete"
             )
         self._ahead = deque([first])
-        if fps != stated and not is_live:
-            fps = self._measure(first)
+        if (fps != stated or fps < _DOUBTFUL_FPS) and not is_live:
+            fps = self._measure(first, fps)
             self._step = 1 / fps
         count = None
         if sane and not is_live:
@@ -95,7 +97,8 @@ class VideoSource:
 
         Well before: both frames and time are short by more than a tenth and by more than half a second.
         Containers round, count frames that an edit list hides, and guess counts from a duration; neither
-        figure alone is evidence.
+        figure alone is evidence, nor are both where a file was trimmed without encoding it anew, or where
+        sound goes on without pictures.
         """
         if not self._ended or self._is_live:
             return self._ended
@@ -114,7 +117,7 @@ class VideoSource:
             return f"{self._name}: the stream stopped after {self.frames_read} frames"
         return (
             f"{self._name}: only {self.frames_read} of {self.properties.frame_count} frames decode; "
-            "it is damaged or incomplete"
+            "it is damaged or incomplete, or it was trimmed or has sound that lasts longer"
         )
 
     def close(self) -> None:
@@ -130,18 +133,18 @@ class VideoSource:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _measure(self, first: Frame) -> float:
-        """Frames per second by the times of the first frames, pauses among them left out."""
+    def _measure(self, first: Frame, otherwise: float) -> float:
+        """Frames per second by the times of the first frames, pauses among them left out, if they tell it."""
         most = min(_MEASURED_FRAMES, max(2, _MEASURED_BYTES // first.image.nbytes))
         with suppress(SourceError):  # comes again when it is the turn of that frame
             while len(self._ahead) < most and (frame := self._decode()) is not None:
                 self._ahead.append(frame)
         steps = [later.pts - earlier.pts for earlier, later in pairwise(self._ahead)]
         if not steps:
-            return FALLBACK_FPS
+            return otherwise
         typical = median(steps)
         fps = 1 / fmean(step for step in steps if step <= 2 * typical)
-        return fps if round(fps) <= _ABSURD_FPS else FALLBACK_FPS
+        return fps if round(fps) <= _ABSURD_FPS else otherwise
 
     def _decode(self) -> Frame | None:
         with self._reading:

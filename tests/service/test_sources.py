@@ -29,7 +29,7 @@ from service.errors import (
     SourceTimeoutError,
 )
 from service.sources import Source, open_source, redact
-from service.types import Frame
+from service.types import Frame, Image
 from service.video import as_bgr
 from tests.service.matroska import write_matroska
 
@@ -115,6 +115,7 @@ def test_a_file_cut_off_keeps_what_it_has(write_video: WriteVideo) -> None:
         assert 10 <= len(frames) < 50
         assert source.ended_early
         assert "of 60 frames" in str(source.ending)
+        assert "or has sound that lasts longer" in str(source.ending)  # where all frames decode
 
 
 def test_a_file_without_a_rate_is_measured(tmp_path: Path) -> None:
@@ -134,6 +135,47 @@ def test_a_file_without_a_rate_is_measured(tmp_path: Path) -> None:
             frames = read_to_end(source)
             assert [f.pts for f in frames] == pytest.approx([t - shown[0][0] for t, _ in shown], abs=0.002)
             assert not source.ended_early
+
+
+def test_a_mean_rate_over_a_jump_of_the_clock_is_not_the_rate(tmp_path: Path) -> None:
+    """Nor is a rate that is truly low, or cannot be measured, taken for another one."""
+    shown = [np.full((48, 64, 3), 10 * index, np.uint8) for index in range(12)]
+    for durations, fps in (([100] * 9 + [600_000] + [100] * 2, 10), ([5000] * 6, 0.2), ([5000], 0.2)):
+        path = write_animation(tmp_path / "clip.gif", shown[: len(durations)], durations)
+        with open_source(str(path)) as source:
+            assert source.properties.fps == pytest.approx(fps)
+            assert len(read_to_end(source)) == len(durations)
+
+
+def write_animation(path: Path, images: list[Image], milliseconds: list[int]) -> Path:
+    animation = cv2.Animation()
+    animation.frames, animation.durations = images, milliseconds
+    assert cv2.imwriteanimation(str(path), animation)
+    return path
+
+
+def test_a_picture_that_moves_is_a_video(tmp_path: Path) -> None:
+    """Every frame of an animated PNG, whatever its name; WebP, which FFmpeg does not decode, is refused."""
+    shown = [np.full((48, 64, 3), 20 * index, np.uint8) for index in range(6)]
+    for suffix in ("png", "apng"):
+        with open_source(str(write_animation(tmp_path / f"a.{suffix}", shown, [200] * 6))) as source:
+            assert source.properties.fps == 5
+            assert len(read_to_end(source)) == 6
+    with pytest.raises(NoFramesError, match="webp"):
+        open_source(str(write_animation(tmp_path / "a.webp", shown, [200] * 6)))
+    cv2.imwrite(str(tmp_path / "still.webp"), shown[0])
+    with open_source(str(tmp_path / "still.webp")) as source:
+        assert len(read_to_end(source)) == 1
+
+
+def test_what_a_camera_sent_over_http_can_be_read_from_a_file(tmp_path: Path) -> None:
+    """Motion JPEG as multipart, which curl stores as it comes."""
+    path = tmp_path / "camera.mjpg"
+    jpeg = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    part = b"--b\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(jpeg), jpeg)
+    path.write_bytes(part * 12)
+    with open_source(str(path)) as source:
+        assert len(read_to_end(source)) == 12
 
 
 @pytest.mark.parametrize(
@@ -243,9 +285,12 @@ def test_image_sequences_come_in_the_order_of_their_numbers(tmp_path: Path) -> N
             assert source.properties.frame_count == 3
             assert not source.ended_early
     (tmp_path / "f3.png").write_bytes(b"\x89PNG damaged")
-    with open_source(str(tmp_path)) as source:
-        assert len(read_to_end(source)) == 3
-        assert source.ended_early
+    os.mkfifo(tmp_path / "f4.png")  # to open it would be to wait for ever
+    for name in (tmp_path, tmp_path / "f%d.png"):
+        with open_source(str(name)) as source:
+            assert len(read_to_end(source)) == 3
+            assert source.ended_early
+            assert "3 of 4" in str(source.ending)
     with pytest.raises(NoFramesError):
         open_source(str(tmp_path / "f3.png"))
 
