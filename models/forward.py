@@ -32,7 +32,21 @@ def fastest(network: Any, precision: str = "float32") -> Callable[[Floats], Floa
                 core = openvino.Core()
                 bf16 = precision == "bfloat16" and has_bfloat16(core)
                 return _InOpenVino(network, "bf16" if bf16 else "f32", tf, core)
-    return lambda images: np.asarray(network.predict_on_batch(images))
+    return _InKeras(network)
+
+
+class _InKeras:
+    """Fills up batches that are smaller than one before: XLA compiles anew for each size, long on a GPU."""
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+        self._largest = 0
+
+    def __call__(self, images: Floats) -> Floats:
+        count = len(images)
+        self._largest = max(self._largest, count)
+        missing = np.zeros((self._largest - count, *images.shape[1:]), images.dtype)
+        return np.asarray(self._network.predict_on_batch(np.concatenate([images, missing])))[:count]
 
 
 class _InOpenVino:

@@ -56,8 +56,9 @@ def execute(
     training = Training(samples, folder, settings, initialise=initialise, start_from=experiment.start_from)
     if experiment.judges_test:
         check_test(samples, training.labels)
-    judging_splits = ("valid", "test") if experiment.judges_test else ("valid",)
-    check_readable(sample.path for sample in samples if sample.split in judging_splits)
+    used = [*training.train, *training.valid, *(of_split(samples, "test") if experiment.judges_test else [])]
+    tell(f"reading {len(used)} images of {len(training.labels)} labels, to see that they can be")
+    check_readable(sample.path for sample in used)
     network = training.fit()
     began = time.monotonic()
     tell("choosing how to make images square, on the validation images")

@@ -47,10 +47,13 @@ def train_and_report(
 ) -> dict[str, Any]:
     """Do what is left of ``training``, judge, store and report as ``experiment`` says."""
     settings = training.settings
+    test = of_split(training.windows, "test") if experiment.judges_test else []
     if experiment.judges_test:
         check_test([window.sample for window in training.windows], training.labels)
-        test = of_split(training.windows, "test")
-        check_readable(frame.path for window in test for frame in window.frames)
+    # a frozen base gets no frame beforehand: what it has made of others is kept where one cannot be read
+    trains_on_pixels = settings.weights == "none" or (settings.unfreeze and settings.epochs)
+    pixels = [*training.train, *training.valid] if trains_on_pixels else []
+    check_readable(frame.path for window in [*pixels, *test] for frame in window.frames)
     network = training.fit()
     seconds = {"training": training.record()["seconds"]}
     began = time.monotonic()

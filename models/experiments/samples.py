@@ -141,13 +141,13 @@ def check_fed_alike(earlier: Artifact, preprocessing: Preprocessing) -> None:
 
 
 def check_readable(paths: Iterable[Path]) -> None:
-    """Raise DatasetError where an image that is to judge the network cannot be read."""
+    """Raise DatasetError where an image that a training will need cannot be read."""
     files = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(READERS) as pool:
         reasons = [reason for reason in pool.map(_why_unreadable, files) if reason]
     if reasons:
         raise DatasetError(
-            f"of the images to be judged {len(reasons)} cannot be read: {reasons[0]} "
+            f"of {len(files)} images {len(reasons)} cannot be read: {reasons[0]} "
             "('video-events data check' names all)"
         )
 

@@ -15,6 +15,7 @@ import typer
 from models.data.listing import BACKGROUND
 from service.commands.export import describe
 from service.commands.options import Background, Data, Groups, Labels, Splits, names
+from service.config import RunSettings
 from service.engines import Engine, open_engine
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def evaluate(
     engine: Annotated[Engine, typer.Option(help="What runs the network.")] = Engine.AUTO,
     enter: Annotated[
         float, typer.Option(help="Probability from which on an image would start an event.")
-    ] = 0.6,
+    ] = RunSettings().enter,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write the full report here.")
     ] = None,

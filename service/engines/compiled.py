@@ -42,8 +42,9 @@ class CompiledNetwork:
     1, 2, 4 … up to ``batch_size``, of which the smallest that fits is taken: a lone row has not to pay for
     a whole batch, and differs by rounding only.
 
-    ``accelerated`` it is compiled by XLA. Everything from the inputs on happens on the device, and a batch
-    is on its way there while the one before it is computed.
+    ``accelerated`` it is compiled by XLA, unless a layer says that it cannot be, as recurrent ones do that
+    cuDNN computes. Everything from the inputs on happens on the device, and a batch is on its way there while
+    the one before it is computed.
     """
 
     def __init__(
@@ -59,7 +60,8 @@ class CompiledNetwork:
             found = model(tf.cast(inputs, tf.float32), training=False)
             return [tf.cast(output, tf.float32) for output in tf.nest.flatten(found)]
 
-        function = tf.function(outputs, jit_compile=accelerated)
+        compiles = accelerated and all(layer.supports_jit for layer in model._flatten_layers())
+        function = tf.function(outputs, jit_compile=compiles)
         self._functions = {
             size: function.get_concrete_function(tf.TensorSpec((size, *self._shape), self._dtype))
             for size in (batch_sizes(batch_size) if buckets else (batch_size,))

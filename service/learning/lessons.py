@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.opinion_pool import log_opinion_pool
+from service.config import RunSettings
 from service.errors import LabelExistsError, LearningError
 from service.learning.engine import LearnedModel
 from service.learning.examples import FEWEST, MOST, Example, read_jpeg
@@ -25,7 +26,7 @@ Embed = Callable[[npt.NDArray[np.uint8]], tuple[Floats, Floats]]
 NAME: Final = re.compile(r"\w[\w .+-]{0,63}")
 ALIKE: Final = 0.97
 """Cosine of two examples that tell a network next to nothing beyond one of them."""
-SURE: Final = 0.6
+SURE: Final = RunSettings().enter
 """Probability from which on the model would start an event by a label that it knows."""
 BATCH: Final = 8
 

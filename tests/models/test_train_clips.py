@@ -258,6 +258,17 @@ def test_whole_networks_are_trained_resumed_and_served(
     check_serving(load_artifact(folder / "artifact"), training, videos, tmp_path)
 
 
+def test_a_frame_that_cannot_be_read_is_told_before_training(videos: Path, tmp_path: Path) -> None:
+    """Where pixels are learned from, TensorFlow would wrap the reason in pages of its own."""
+    data = shutil.copytree(videos, tmp_path / "videos")
+    training = ClipTraining(
+        load_frames(data), tmp_path / "run", architectures.find("small_c3d").settings, verbose=0
+    )
+    training.train[0].frames[0].path.write_bytes(b"hello")
+    with pytest.raises(DatasetError, match=r"images 1 cannot be read: .*is not an image"):
+        train_and_report(training, Experiment(data=data, architecture="small_c3d"))
+
+
 def test_a_base_can_be_trained_too(videos: Path, tmp_path: Path) -> None:
     """After its head, an LRCN learns from the layer on that is named; those below stay."""
     settings = frozen(unfreeze="small_conv3", epochs=1, learning_rate=1e-3, weight_decay=0.0)

@@ -147,7 +147,7 @@ def test_a_training_that_diverges_keeps_the_epochs_before_and_says_so(
     assert status_of(["compare", str(tmp_path), "-o", str(tmp_path / "page.html")]) == 0
 
 
-def test_the_test_is_made_sure_of_before_the_training(
+def test_all_images_are_made_sure_of_before_the_training(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Images that cannot be read end it; those that are listed for training too are not trained on."""
@@ -162,9 +162,10 @@ def test_the_test_is_made_sure_of_before_the_training(
     assert judged["images"] == {"valid": 8, "train": 15, "test": 9}
     assert status_of(["evaluate", str(data), "--model", str(tmp_path / "run" / "artifact"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == judged["splits"]["test"]["accuracy"]
-    (data / "red" / "03.png").write_bytes(b"hello")
-    assert status_of(["train", str(data), "-o", str(tmp_path / "other"), *given]) == 2
-    assert "of the images to be judged 1 cannot be read" in capsys.readouterr().err
+    for count, damaged in enumerate(("00", "02", "03"), start=1):  # one of each split
+        (data / "red" / f"{damaged}.png").write_bytes(b"hello " * count)
+        assert status_of(["train", str(data), "-o", str(tmp_path / "other"), *given]) == 2
+        assert f"of 32 images {count} cannot be read" in capsys.readouterr().err
     assert not list((tmp_path / "other").glob("*.keras"))
 
 

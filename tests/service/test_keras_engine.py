@@ -131,6 +131,29 @@ def test_half_precision_is_near(inputs: Any) -> None:
     assert keras.config.dtype_policy().name == "float32"
 
 
+def test_what_xla_cannot_compile_runs_without(inputs: Any) -> None:
+    """On a GPU Keras has cuDNN compute LSTM and GRU, which XLA does not know: the layers say so."""
+    import keras
+    import tensorflow as tf
+
+    class Foreign(keras.layers.Layer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.supports_jit = False
+
+        def call(self, x: Any) -> Any:
+            return tf.ensure_shape(tf.numpy_function(lambda values: values, [x], x.dtype), x.shape)
+
+    class ForeignArtifact(TinyArtifact):
+        def build(self) -> Any:
+            model = super().build()
+            return keras.Model(model.input, Foreign()(model.output))
+
+    expected = KerasClassifier(TinyArtifact(), batch_size=4).classify(inputs)
+    found = KerasClassifier(ForeignArtifact(), batch_size=4, accelerated=True).classify(inputs)
+    assert np.allclose(found, expected, atol=5e-3)
+
+
 class ClipArtifact:
     """A clip network of random weights, cut in two."""
 

@@ -117,7 +117,7 @@ def test_images_that_cannot_be_read_are_told_before_training(tmp_path: Path) -> 
     cv2.imwrite(str(good), np.zeros((4, 4, 3), np.uint8))
     bad.write_bytes(b"hello")
     check_readable([good, good])
-    with pytest.raises(DatasetError, match=r"to be judged 1 cannot be read: .*bad\.png is not an image"):
+    with pytest.raises(DatasetError, match=r"of 2 images 1 cannot be read: .*bad\.png is not an image"):
         check_readable([good, bad, bad])
 
 
