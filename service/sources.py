@@ -35,7 +35,7 @@ from service.images import ImageSequence, find_images
 from service.motion_jpeg import ReducedCapture, reduced
 from service.probing import reason_of_address, reason_of_file, refusal_of_file
 from service.types import Frame, SourceProperties
-from service.video import FALLBACK_FPS, VideoSource
+from service.video import FALLBACK_FPS, Capture, VideoSource
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
@@ -46,7 +46,8 @@ _CONTAINERS = (
     "nsv,ivf,obu,av1,h264,hevc,vvc,vc1,gif,apng,mjpeg,mjpeg_2000,mpjpeg,yuv4mpegpipe,swf,cavsvideo,dnxhd,"
     "webp_pipe"
 )
-_FILE_OPTIONS = f"protocol_whitelist;file|format_whitelist;{_CONTAINERS}"
+_FILE_ONLY = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+_FILE_OPTIONS = "|".join(f"{name};{value}" for name, value in _FILE_ONLY.items())
 # To look at the first 5 s of a stream, as FFmpeg would, delays every return of a camera by seconds.
 _RTSP_OPTIONS = (
     "rtsp_transport;tcp|analyzeduration;500000|probesize;200000|"
@@ -202,6 +203,11 @@ def _open_path(
             raise reason_of_file(path, name)
         return capture
 
+    from service.interlaced import InterlacedCapture, is_interlaced  # 20 MB that no live stream needs
+
+    if is_interlaced(path, _FILE_ONLY):
+        woven = InterlacedCapture(open_capture(False), path, _FILE_ONLY, threads)
+        return _first_frame(woven, name, False, 0)
     return _decoded(open_capture, hardware, enough, name, False, 0)
 
 
@@ -339,9 +345,7 @@ def has_graphics() -> bool:
     return any(os.access(device, os.R_OK | os.W_OK) for device in _GRAPHICS.glob("renderD*"))
 
 
-def _first_frame(
-    capture: cv2.VideoCapture | ReducedCapture, name: str, is_network: bool, read_timeout: float
-) -> Source:
+def _first_frame(capture: Capture, name: str, is_network: bool, read_timeout: float) -> Source:
     try:
         return VideoSource(capture, name, is_network, read_timeout)
     except BaseException:

@@ -9,13 +9,12 @@ from collections import deque
 from contextlib import suppress
 from itertools import pairwise
 from statistics import fmean, median
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import cv2
 import numpy as np
 
 from service.errors import NoFramesError, SourceError, SourceTimeoutError
-from service.motion_jpeg import ReducedCapture
 from service.types import Frame, Image, SourceProperties
 
 FALLBACK_FPS = 25.0
@@ -34,17 +33,23 @@ _LONGEST_SOURCE = 30 * 86400.0
 _LARGEST_REORDERING = 1.0  # Seconds; a step further back is a clock that began again.
 
 
+class Capture(Protocol):
+    """``cv2.VideoCapture``, or what stands in for it where it cannot decode, or not as well."""
+
+    def read(self) -> tuple[bool, Any]: ...
+    def get(self, property_id: int, /) -> float: ...
+    def release(self) -> None: ...
+
+
 class VideoSource:
-    """Frames out of an opened ``cv2.VideoCapture``; meets the Protocol ``Source``.
+    """Frames out of an opened ``Capture``; meets the Protocol ``Source``.
 
     ``pts`` of a file is the container's time where that rises, and frame rate elsewhere; the first frame
     is at 0 (an offset or an empty edit at the start is subtracted). ``pts`` of a live source is the time
     of arrival since its first frame, because streams such as MJPEG over HTTP carry no usable clock.
     """
 
-    def __init__(
-        self, capture: cv2.VideoCapture | ReducedCapture, name: str, is_network: bool, read_timeout: float
-    ) -> None:
+    def __init__(self, capture: Capture, name: str, is_network: bool, read_timeout: float) -> None:
         """Decode the first frame. ``read_timeout`` in seconds; 0 never gives up, as for a file."""
         self._capture = capture
         self._name = name
@@ -185,7 +190,7 @@ class VideoSource:
         return nominal
 
 
-def _codec(capture: cv2.VideoCapture | ReducedCapture) -> str:
+def _codec(capture: Capture) -> str:
     letters = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
     return letters.decode("ascii", errors="replace").strip("\0 ") or "unknown"
 

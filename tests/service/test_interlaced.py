@@ -1,0 +1,105 @@
+"""Interlaced files, of which OpenCV's own reader returns black or grey pictures without an error."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from service.interlaced import is_interlaced
+from service.sources import open_source
+
+WIDTH, HEIGHT, FPS, FRAMES = 96, 64, 25, 20
+QUARTER_TURN = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, HEIGHT << 16, 0, 1 << 30)
+
+
+def film(path: Path, codec: str, flags: str, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
+    """Write a film, red above and blue below, that grows brighter."""
+    width, height = size
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=FPS, options={"flags": flags} if flags else {})
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuv420p"
+        stream.bit_rate = 4_000_000
+        for number in range(FRAMES):
+            image = np.zeros((height, width, 3), np.uint8)
+            image[: height // 2, :, 0] = 100 + 5 * number
+            image[height // 2 :, :, 2] = 100 + 5 * number
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def halves(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean BGR of the upper and the lower half, its border left out."""
+    middle = image.shape[0] // 2
+    return image[: middle - 4].mean((0, 1)), image[middle + 4 :].mean((0, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "flags", "size"),
+    [
+        ("broadcast.ts", "mpeg2video", "+ilme+ildct", (WIDTH, HEIGHT)),
+        ("disc.mpg", "mpeg2video", "+ilme+ildct", (WIDTH, HEIGHT)),
+        ("camcorder.avi", "dvvideo", "", (720, 576)),
+    ],
+)
+def test_every_picture_of_an_interlaced_file_is_right(
+    tmp_path: Path, name: str, codec: str, flags: str, size: tuple[int, int]
+) -> None:
+    """Broadcasts, discs and camcorders: what is shown, how many pictures, and when."""
+    with open_source(str(film(tmp_path / name, codec, flags, size))) as source:
+        frames = list(iter(source.read, None))
+        assert not source.ended_early
+    assert (source.properties.width, source.properties.height, source.properties.fps) == (*size, FPS)
+    times = [frame.pts for frame in frames]  # a program stream (.mpg) has them for some pictures only
+    assert times == pytest.approx([n / FPS for n in range(FRAMES)], abs=1.01 / FPS)
+    for number, frame in enumerate(frames):
+        above, below = halves(frame.image)
+        np.testing.assert_allclose(above, [0, 0, 100 + 5 * number], atol=12)
+        np.testing.assert_allclose(below, [100 + 5 * number, 0, 0], atol=12)
+
+
+def test_an_interlaced_file_is_turned_as_it_says(tmp_path: Path) -> None:
+    """A camera that was held upright says so in the file; red is then on the right."""
+    path = film(tmp_path / "upright.mp4", "mpeg2video", "+ilme+ildct")
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") - 4 + 48
+    data[matrix : matrix + 36] = QUARTER_TURN
+    path.write_bytes(data)
+    with open_source(str(path)) as source:
+        frame = source.read()
+    assert frame is not None
+    assert frame.image.shape == (WIDTH, HEIGHT, 3)
+    left, right = halves(frame.image.swapaxes(0, 1))
+    assert [left.argmax(), right.argmax()] == [0, 2]
+
+
+def test_damage_costs_an_interlaced_file_pictures_but_not_the_rest(tmp_path: Path) -> None:
+    """A scratched disc is read to its end."""
+    path = film(tmp_path / "scratched.ts", "mpeg2video", "+ilme+ildct")
+    data = bytearray(path.read_bytes())
+    third = len(data) // 3
+    data[third : third + 400] = np.random.default_rng(1).bytes(400)
+    path.write_bytes(data)
+    with open_source(str(path)) as source:
+        frames = list(iter(source.read, None))
+    assert len(frames) > FRAMES // 2
+    above, _ = halves(frames[-1].image)
+    np.testing.assert_allclose(above, [0, 0, 100 + 5 * (FRAMES - 1)], atol=12)
+
+
+@pytest.mark.parametrize("codec", ["mpeg2video", "mpeg4"])
+def test_others_are_left_to_opencv(tmp_path: Path, codec: str) -> None:
+    """Only where OpenCV fails is anything else used."""
+    assert not is_interlaced(film(tmp_path / "film.avi", codec, ""), {})
+
+
+def test_what_cannot_be_read_is_not_interlaced(tmp_path: Path) -> None:
+    """The reasons why a file cannot be read are told elsewhere."""
+    path = tmp_path / "noise.mp4"
+    path.write_bytes(np.random.default_rng(1).bytes(5000))
+    assert not is_interlaced(path, {})
