@@ -69,10 +69,9 @@ def read_frames(path: Path, count: int) -> list[Image]:
 
 
 def make_clip(folder: Path, frames: int) -> Path:
-    """Write 720p video: the example clip enlarged, with the noise of a camera.
+    """Write 720p H.264: the example clip enlarged, with the noise of a camera.
 
-    H.264 where PyAV is installed, otherwise MPEG-4, which is all that OpenCV's wheels can write. Raises
-    ``BenchmarkError`` if it cannot be written.
+    Raises ``BenchmarkError`` if it cannot be written.
     """
     path = folder / f"clip_{frames}.mp4"
     with _writer(path, SIZE, FPS) as write:
@@ -130,15 +129,8 @@ def _drawn(number: int) -> Image:
 @contextmanager
 def _writer(path: Path, size: tuple[int, int], fps: int) -> Iterator[Callable[[Image], object]]:
     """Yields what writes one frame, in any size, to a video of ``size``."""
-    try:
-        import av
-    except ImportError:
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
-        if not writer.isOpened():
-            raise BenchmarkError(f"cannot write {path}: OpenCV has no encoder for it") from None
-        yield lambda image: writer.write(_fitted(image, size))
-        writer.release()
-        return
+    import av
+
     try:
         with av.open(str(path), "w") as container:
             stream = container.add_stream("libx264", rate=fps)
