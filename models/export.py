@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from models.datasets import BACKGROUND, Sample, counts
 from models.evaluate import Evaluation, fit_temperature, softmax
 from models.opinion_pool import Floats
 from models.preprocessing import Fit, Preprocessing, View
-from models.views import plain_views
+from models.views import plain_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ def judge(
     from models.forward import fastest
 
     run = fastest(network)
-    seen = [Batches(samples, labels, view, batch_size=16) for view in plain_views(preprocessing)]
+    views = [partial(plain_view, preprocessing, view=view) for view in range(len(preprocessing.views))]
+    seen = [Batches(samples, labels, view, batch_size=16) for view in views]
     bar = keras.utils.Progbar(sum(map(len, seen)), unit_name="batch")
     logits = []
     for batches in seen:

@@ -35,8 +35,8 @@ class TrainingSettings:
     Without ``head_epochs`` stage two goes on from the weights that the network starts with.
     ``unfreeze`` names the first trainable stage of stage two, or is empty to skip it; the head learns
     ``head_factor`` times as fast as the stages below it. Batch normalisation stays as ImageNet left it.
-    ``refit_epochs`` are those of stage three, which fits the head once more, on the views that serving will
-    see and random ones in turn (0 skips it).
+    ``refit_epochs`` are those of stage three, which fits the head once more on the views that serving will
+    see (0 skips it).
 
     ``views`` is in how many ways, 1 or 2, a model of single frames is to see them: see ``Preprocessing``.
     Which, is chosen on the validation images.
@@ -77,7 +77,7 @@ class TrainingSettings:
     weight_decay: float = 0.02
     weight_average: float = 0.0
     precision: TrainingPrecision = "float32"
-    refit_epochs: int = 24
+    refit_epochs: int = 10
     views: int = 1
 
 

@@ -31,7 +31,7 @@ from models.optimizers import class_weight, make_head_optimizer, make_optimizer
 from models.preprocessing import Preprocessing
 from models.report import make_folder
 from models.settings import TrainingSettings
-from models.views import plain_views, refit_views, views
+from models.views import plain_view, views
 
 
 @contextmanager
@@ -259,12 +259,10 @@ class Training:
     def _refit_head(self, network: Any, preprocessing: Preprocessing) -> None:
         settings = self.settings
         base, head = split(network, self.architecture.features)
+        views = [partial(plain_view, preprocessing, view=view) for view in range(len(preprocessing.views))]
         smoothing = settings.label_smoothing
-        train = [
-            self._features(base, self.train, view, first_epoch=number, label_smoothing=smoothing)
-            for number, view in enumerate(refit_views(settings, preprocessing))
-        ]
-        valid = [self._features(base, self.valid, view) for view in plain_views(preprocessing)]
+        train = [self._features(base, self.train, view, label_smoothing=smoothing) for view in views]
+        valid = [self._features(base, self.valid, view) for view in views]
         steps = settings.refit_epochs * -(-len(self.train) // settings.batch_size)
         optimizer = keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(settings.head_learning_rate / 2, steps),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -35,21 +34,6 @@ def views(settings: TrainingSettings) -> tuple[MakeView, MakeView]:
     height = settings.train_size or settings.preprocessing.height
     width = settings.train_size or settings.preprocessing.width
     return (partial(_random, make, height, width) if make else plain), plain
-
-
-def refit_views(settings: TrainingSettings, preprocessing: Preprocessing) -> list[MakeView]:
-    """Those in which stage three sees the training images: as serving does, and twice as many random ones of
-    the same size, if there is an augmentation."""
-    seen = plain_views(preprocessing)
-    if settings.augmentation == "none":
-        return seen
-    random, _ = views(replace(settings, preprocessing=preprocessing, train_size=0))
-    return [*seen, *[random] * (2 * len(seen))]
-
-
-def plain_views(preprocessing: Preprocessing) -> list[MakeView]:
-    """All views in which serving will see images, in their order."""
-    return [partial(plain_view, preprocessing, view=view) for view in range(len(preprocessing.views))]
 
 
 def plain_view(
