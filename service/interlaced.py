@@ -1,21 +1,20 @@
-"""Files of interlaced video, as camcorders, DVDs and broadcasters make it, by PyAV.
+"""Files of interlaced video, as camcorders, DVDs and broadcasters make it.
 
 From 4.13 on OpenCV cannot convert a picture that is marked as interlaced, and returns whatever its buffer
-held, without an error. Only files are looked at: a stream cannot be opened twice.
+held, without an error. Only files are read here: a stream cannot be opened twice to look into it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import av
 import cv2
 
-_LOOKED_AT: Final = 10
-"""Pictures of a file; film on a DVD has interlaced ones among any five."""
+from service.containers import pictures
+
 _TURNS: Final = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
@@ -32,7 +31,7 @@ class InterlacedCapture:
         stream = self._container.streams.video[0]
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
-        self._pictures = _pictures(self._container, stream)
+        self._pictures = pictures(self._container, stream)
         self._position = 0.0
 
     def read(self) -> tuple[bool, Any]:
@@ -50,28 +49,3 @@ class InterlacedCapture:
     def release(self) -> None:
         self._container.close()
         self._capture.release()
-
-
-def is_interlaced(path: Path, options: Mapping[str, str]) -> bool:
-    """Whether any of the first pictures of a video file is marked so; False for what PyAV cannot read.
-
-    ``options`` are FFmpeg's for opening it.
-    """
-    try:
-        with av.open(str(path), options=dict(options)) as container:
-            pictures = _pictures(container, container.streams.video[0])
-            return any(picture.interlaced_frame for picture in islice(pictures, _LOOKED_AT))
-    except (av.FFmpegError, IndexError):
-        return False
-
-
-def _pictures(container: Any, stream: Any) -> Iterator[Any]:
-    packets = container.demux(stream)
-    while True:
-        try:
-            pictures = next(packets).decode()
-        except StopIteration:
-            return
-        except av.FFmpegError:
-            continue
-        yield from pictures

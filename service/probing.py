@@ -23,7 +23,7 @@ from service.errors import (
     SourceTimeoutError,
 )
 
-_SOUND_MAGIC = (b"ID3", b"\xff\xfb", b"\xff\xf3", b"fLaC", b"OggS")
+_SOUND_MAGIC = (b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1", b"\xff\xf9", b"\x0bw", b"fLaC", b"OggS")
 _PLAYLIST_MAGIC = ("#EXTM3U", "ffconcat", "[playlist]", "v=0", "<?xml", "<MPD", "[Reference]", "<asx")
 
 
@@ -101,19 +101,10 @@ def _is_text(head: bytes) -> bool:
     return all(letter.isprintable() or letter in "\t\r\n\f" for letter in text)
 
 
-def _holds_only_sound(path: Path, span: int = 4 << 20) -> bool:
+def _holds_only_sound(path: Path) -> bool:
     with path.open("rb") as file:
-        data = file.read(span)
-        if path.stat().st_size > span:
-            file.seek(-span, 2)
-            data += file.read()
-    if data.startswith(_SOUND_MAGIC) or (data.startswith(b"RIFF") and data[8:12] == b"WAVE"):
-        return True
-    if data[4:8] != b"ftyp":
-        return False
-    # ISO 14496-12 §8.4.3: a handler box holds version, flags and pre_defined (8 bytes), then its type.
-    handlers = set(re.findall(rb"hdlr.{8}(vide|soun)", data, re.DOTALL))
-    return handlers == {b"soun"}
+        head = file.read(12)
+    return head.startswith(_SOUND_MAGIC) or head[8:] in (b"WAVE", b"AIFF", b"AIFC")
 
 
 def _ask(url: SplitResult, timeout: float) -> int:

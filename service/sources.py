@@ -12,6 +12,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol, Self
 from urllib.parse import unquote, urlsplit
@@ -203,12 +204,22 @@ def _open_path(
             raise reason_of_file(path, name)
         return capture
 
-    from service.interlaced import InterlacedCapture, is_interlaced  # 20 MB that no live stream needs
+    from service.containers import is_whole, look_into  # 20 MB that no live stream needs
+    from service.interlaced import InterlacedCapture
 
-    if is_interlaced(path, _FILE_ONLY):
-        woven = InterlacedCapture(open_capture(False), path, _FILE_ONLY, threads)
-        return _first_frame(woven, name, False, 0)
-    return _decoded(open_capture, hardware, enough, name, False, 0)
+    contents = look_into(path, _FILE_ONLY)
+    if contents.is_sound:
+        raise NotAVideoError(f"{name}: the file holds sound but no video")
+    start = partial(
+        _first_frame,
+        name=name,
+        is_network=False,
+        read_timeout=0,
+        is_whole=partial(is_whole, path, _FILE_ONLY),
+    )
+    if contents.is_interlaced:
+        return start(InterlacedCapture(open_capture(False), path, _FILE_ONLY, threads))
+    return _decoded(open_capture, start, hardware, enough)
 
 
 def _open_address(
@@ -250,7 +261,8 @@ def _open_address(
             )
         return capture
 
-    return _decoded(open_capture, hardware, enough, name, True, read_timeout)
+    start = partial(_first_frame, name=name, is_network=True, read_timeout=read_timeout)
+    return _decoded(open_capture, start, hardware, enough)
 
 
 def _can_forbid_redirects() -> bool:
@@ -301,37 +313,35 @@ def _capture(
 
 def _decoded(
     open_capture: Callable[[bool], cv2.VideoCapture],
+    start: Callable[[Capture], VideoSource],
     hardware: HardwareDecode,
     enough: tuple[int, int] | None,
-    name: str,
-    is_network: bool,
-    read_timeout: float,
-) -> Source:
+) -> VideoSource:
     """Open with a graphics device if there is one; should it then not decode, without."""
     accelerates = hardware is HardwareDecode.AUTO and has_graphics()
     capture = open_capture(accelerates)
     if enough is not None and (small := reduced(capture, enough)):
-        if source := _at_size(small, name, is_network, read_timeout):
+        if source := _at_size(small, start):
             return source
         capture = open_capture(accelerates)
     if not accelerates:
-        return _first_frame(capture, name, is_network, read_timeout)
+        return start(capture)
     # Where OpenCV finds no device that knows the codec, it has chosen the processor already.
     accelerated = capture.get(cv2.CAP_PROP_HW_ACCELERATION) > cv2.VIDEO_ACCELERATION_NONE
     try:
-        return _first_frame(capture, name, is_network, read_timeout)
+        return start(capture)
     except SourceTimeoutError:
         raise
     except SourceError:
         if not accelerated:
             raise
-    return _first_frame(open_capture(False), name, is_network, read_timeout)
+    return start(open_capture(False))
 
 
-def _at_size(capture: ReducedCapture, name: str, is_network: bool, read_timeout: float) -> Source | None:
+def _at_size(capture: ReducedCapture, start: Callable[[Capture], VideoSource]) -> VideoSource | None:
     """None if these are not the pictures: not JPEG at all, or of every second line."""
     try:
-        source = _first_frame(capture, name, is_network, read_timeout)
+        source = start(capture)
     except NoFramesError:
         return None
     if (source.properties.height, source.properties.width) == capture.size:
@@ -345,9 +355,15 @@ def has_graphics() -> bool:
     return any(os.access(device, os.R_OK | os.W_OK) for device in _GRAPHICS.glob("renderD*"))
 
 
-def _first_frame(capture: Capture, name: str, is_network: bool, read_timeout: float) -> Source:
+def _first_frame(
+    capture: Capture,
+    name: str,
+    is_network: bool,
+    read_timeout: float,
+    is_whole: Callable[[int], bool] | None = None,
+) -> VideoSource:
     try:
-        return VideoSource(capture, name, is_network, read_timeout)
+        return VideoSource(capture, name, is_network, read_timeout, is_whole)
     except BaseException:
         capture.release()
         raise

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
 from statistics import fmean, median
@@ -49,14 +50,27 @@ class VideoSource:
     of arrival since its first frame, because streams such as MJPEG over HTTP carry no usable clock.
     """
 
-    def __init__(self, capture: Capture, name: str, is_network: bool, read_timeout: float) -> None:
-        """Decode the first frame. ``read_timeout`` in seconds; 0 never gives up, as for a file."""
+    def __init__(
+        self,
+        capture: Capture,
+        name: str,
+        is_network: bool,
+        read_timeout: float,
+        is_whole: Callable[[int], bool] | None = None,
+    ) -> None:
+        """Decode the first frame.
+
+        ``read_timeout`` in seconds; 0 never gives up, as for a file. ``is_whole``, if given, is asked where
+        there were fewer frames than announced whether that many can be all.
+        """
         self._capture = capture
         self._name = name
         self._read_timeout = read_timeout
+        self._is_whole = is_whole
         self._reading = threading.Lock()
         self._closed = False
         self._ended = False
+        self._is_short = False
         self.frames_read = 0
         self._decoded = 0
         self._pts = 0.0
@@ -90,28 +104,17 @@ class VideoSource:
     def read(self) -> Frame | None:
         """Return the next frame, or None at the end. Raises SourceError and SourceTimeoutError."""
         frame = self._ahead.popleft() if self._ahead else self._decode()
-        if frame is None:
-            self._ended = True
-        else:
+        if frame is not None:
             self.frames_read = frame.index + 1
+        elif not self._ended:
+            self._is_short = self._falls_short() and not (self._is_whole and self._is_whole(self.frames_read))
+            self._ended = True
         return frame
 
     @property
     def ended_early(self) -> bool:
-        """Whether it ended well before the end that the container announces; live, whether it ended.
-
-        Well before: both frames and time are short by more than a tenth and by more than half a second.
-        Containers round, count frames that an edit list hides, and guess counts from a duration; neither
-        figure alone is evidence, nor are both where a file was trimmed without encoding it anew, or where
-        sound goes on without pictures.
-        """
-        if not self._ended or self._is_live:
-            return self._ended
-        claim = self.properties.frame_count
-        if claim is None:
-            return False
-        missing = min(claim - self.frames_read, claim - (self._pts / self._step + 1))
-        return missing > max(0.1 * claim, 0.5 / self._step)
+        """Whether it ended well before the end that the container announces; live, whether it ended."""
+        return self._ended and (self._is_live or self._is_short)
 
     @property
     def ending(self) -> str | None:
@@ -122,8 +125,20 @@ class VideoSource:
             return f"{self._name}: the stream stopped after {self.frames_read} frames"
         return (
             f"{self._name}: only {self.frames_read} of {self.properties.frame_count} frames decode; "
-            "it is damaged or incomplete, or it was trimmed or has sound that lasts longer"
+            "it is damaged or incomplete"
         )
+
+    def _falls_short(self) -> bool:
+        """Whether both frames and time are short by more than a tenth and by more than half a second.
+
+        Containers round, count frames that an edit list hides, and guess counts from a duration; neither
+        figure alone is evidence.
+        """
+        claim = self.properties.frame_count
+        if claim is None:
+            return False
+        missing = min(claim - self.frames_read, claim - (self._pts / self._step + 1))
+        return missing > max(0.1 * claim, 0.5 / self._step)
 
     def close(self) -> None:
         """Release the capture; waits for a read in progress, as releasing under it would crash."""

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from service.interlaced import is_interlaced
+from service.containers import look_into
 from service.sources import open_source
 
 WIDTH, HEIGHT, FPS, FRAMES = 96, 64, 25, 20
@@ -95,11 +95,11 @@ def test_damage_costs_an_interlaced_file_pictures_but_not_the_rest(tmp_path: Pat
 @pytest.mark.parametrize("codec", ["mpeg2video", "mpeg4"])
 def test_others_are_left_to_opencv(tmp_path: Path, codec: str) -> None:
     """Only where OpenCV fails is anything else used."""
-    assert not is_interlaced(film(tmp_path / "film.avi", codec, ""), {})
+    assert not look_into(film(tmp_path / "film.avi", codec, ""), {}).is_interlaced
 
 
 def test_what_cannot_be_read_is_not_interlaced(tmp_path: Path) -> None:
     """The reasons why a file cannot be read are told elsewhere."""
     path = tmp_path / "noise.mp4"
     path.write_bytes(np.random.default_rng(1).bytes(5000))
-    assert not is_interlaced(path, {})
+    assert not look_into(path, {}).is_interlaced
