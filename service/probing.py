@@ -55,10 +55,15 @@ def refusal_of_file(path: Path, name: str) -> SourceError | None:
     return None
 
 
+def sound_alone(name: str) -> SourceError:
+    """What to raise for a file that holds sound and no video."""
+    return NotAVideoError(f"{name}: the file holds sound but no video")
+
+
 def reason_of_file(path: Path, name: str) -> SourceError:
     """Return why a regular file that is not text could not be opened."""
     if _holds_only_sound(path):
-        return NotAVideoError(f"{name}: the file holds sound but no video")
+        return sound_alone(name)
     return NotAVideoError(
         f"{name}: not a video that can be opened ({path.stat().st_size} bytes); it may be damaged, cut off "
         "before its index, or of an unknown format; does a video player open it?"

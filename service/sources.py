@@ -34,7 +34,7 @@ from service.errors import (
 )
 from service.images import ImageSequence, find_images
 from service.motion_jpeg import ReducedCapture, reduced
-from service.probing import reason_of_address, reason_of_file, refusal_of_file
+from service.probing import reason_of_address, reason_of_file, refusal_of_file, sound_alone
 from service.types import Frame, SourceProperties
 from service.video import FALLBACK_FPS, Capture, VideoSource
 
@@ -209,7 +209,7 @@ def _open_path(
 
     contents = look_into(path, _FILE_ONLY)
     if contents.is_sound:
-        raise NotAVideoError(f"{name}: the file holds sound but no video")
+        raise sound_alone(name)
     start = partial(
         _first_frame,
         name=name,

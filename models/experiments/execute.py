@@ -54,9 +54,10 @@ def execute(
     samples = without_copies(load_samples(experiment, settings.seed), tell)
     initialise = _start(experiment, settings, samples)
     training = Training(samples, folder, settings, initialise=initialise, start_from=experiment.start_from)
+    test = of_split(samples, "test") if experiment.judges_test else []
     if experiment.judges_test:
         check_test(samples, training.labels)
-    used = [*training.train, *training.valid, *(of_split(samples, "test") if experiment.judges_test else [])]
+    used = [*training.train, *training.valid, *test]
     tell(f"reading {len(used)} images of {len(training.labels)} labels, to see that they can be")
     check_readable(sample.path for sample in used)
     network = training.fit()
@@ -70,7 +71,7 @@ def execute(
     began = time.monotonic()
     chosen = {"valid": training.valid, "train": evenly(training.train, MOST_TRAIN_IMAGES)}
     if experiment.judges_test:
-        chosen["test"] = of_split(samples, "test")
+        chosen["test"] = test
     judged = {}
     for split, some in chosen.items():
         tell(f"judging {len(some)} images of {split}")

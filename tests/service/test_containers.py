@@ -11,6 +11,7 @@ import pytest
 from service.containers import Contents, look_into
 from service.errors import NotAVideoError
 from service.sources import open_source
+from tests.service.test_sources import read_to_end
 
 RATE = 16000
 
@@ -41,23 +42,23 @@ def test_sound_alone_is_told(tmp_path: Path, name: str) -> None:
         open_source(str(make(tmp_path / name, pictures=0, seconds=1)))
 
 
-def read_to_end(path: Path) -> tuple[int, bool]:
+def outcome(path: Path) -> tuple[int, bool]:
+    """How many pictures a file gives, and whether it says that it ended early."""
     with open_source(str(path)) as source:
-        count = sum(1 for _ in iter(source.read, None))
-        return count, source.ended_early
+        return len(read_to_end(source)), source.ended_early
 
 
 @pytest.mark.parametrize("name", ["clip.mkv", "clip.ts", "clip.mp4"])
 def test_sound_that_goes_on_is_no_damage(tmp_path: Path, name: str) -> None:
     """Many phones and editors leave sound that is longer than the pictures."""
-    assert read_to_end(make(tmp_path / name, pictures=50, seconds=4)) == (50, False)
+    assert outcome(make(tmp_path / name, pictures=50, seconds=4)) == (50, False)
 
 
 def test_a_file_with_sound_that_was_cut_off_is_told(tmp_path: Path) -> None:
     """Half a download lacks sound as well as pictures."""
     path = make(tmp_path / "clip.mkv", pictures=200, seconds=8)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    count, ended_early = read_to_end(path)
+    count, ended_early = outcome(path)
     assert 50 < count < 150
     assert ended_early
 
@@ -71,7 +72,7 @@ def test_pictures_that_do_not_decode_are_told_although_the_sound_goes_on(tmp_pat
     for packet in packets[10:]:
         data = data.replace(packet, b"\0" * len(packet))
     path.write_bytes(data)
-    count, ended_early = read_to_end(path)
+    count, ended_early = outcome(path)
     assert count < 30
     assert ended_early
 
