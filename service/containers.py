@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -34,10 +35,10 @@ def look_into(path: Path, options: Mapping[str, str]) -> Contents:
     """What a file holds, as far as its header and first pictures tell."""
     try:
         with av.open(str(path), options=dict(options)) as container:
-            films = [film for film in container.streams.video if not _is_cover(film)]
-            if not films:
+            film = film_of(container)
+            if film is None:
                 return Contents(is_sound=bool(container.streams.audio))
-            some = islice(pictures(container, films[0]), _LOOKED_AT)
+            some = islice(pictures(container, film), _LOOKED_AT)
             return Contents(is_interlaced=any(picture.interlaced_frame for picture in some))
     except av.FFmpegError:
         return Contents()
@@ -51,7 +52,7 @@ def is_whole(path: Path, options: Mapping[str, str], frames: int) -> bool:
     """
     try:
         with av.open(str(path), options=dict(options)) as container:
-            film, shown, end = container.streams.video[0], 0, 0.0
+            film, shown, end = film_of(container), 0, 0.0
             for packet in container.demux():
                 if packet.stream is film and packet.size and not packet.is_discard:
                     shown += 1
@@ -60,25 +61,27 @@ def is_whole(path: Path, options: Mapping[str, str], frames: int) -> bool:
             start, announced = (
                 (time or 0) / av.time_base for time in (container.start_time, container.duration)
             )
-    except (av.FFmpegError, IndexError):
+    except av.FFmpegError:
         return False
     # A duration is counted from the start, or from 0 (Matroska).
     reached = max(end - start, start) >= _NEARLY * announced
     return reached and frames >= _NEARLY * shown
 
 
+def film_of(container: Any) -> Any | None:
+    """The video of a container; the picture of a cover is none."""
+    streams = container.streams.video
+    return next((one for one in streams if not one.disposition & Disposition.attached_pic), None)
+
+
 def pictures(container: Any, stream: Any) -> Iterator[Any]:
     """The pictures of a stream of a container; what cannot be decoded is passed over."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            decoded = next(packets).decode()
-        except StopIteration:
-            return
-        except av.FFmpegError:
-            continue
-        yield from decoded
+    for packet in _packets(container, stream):
+        with suppress(av.FFmpegError):
+            yield from stream.decode(packet)
 
 
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition & Disposition.attached_pic)
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
+    with suppress(av.FFmpegError):  # it breaks off
+        yield from container.demux(stream)
+    yield None  # asks the decoder for what it still holds

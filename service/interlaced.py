@@ -1,19 +1,19 @@
-"""Files of interlaced video, as camcorders, DVDs and broadcasters make it.
+"""Interlaced video, as camcorders, discs, broadcasters and older cameras make it.
 
 From 4.13 on OpenCV cannot convert a picture that is marked as interlaced, and returns whatever its buffer
-held, without an error. Only files are read here: a stream cannot be opened twice to look into it.
+held, without an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import av
 import cv2
 
-from service.containers import pictures
+from service.containers import film_of, pictures
+from service.errors import SourceError
+from service.video import KNOWS_MAX_REDIRECTS, Opening
 
 _TURNS: Final = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
@@ -21,16 +21,32 @@ _TURNS: Final = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTA
 class InterlacedCapture:
     """What ``VideoSource`` asks of a ``cv2.VideoCapture``, both fields of a picture woven into one."""
 
-    def __init__(
-        self, capture: cv2.VideoCapture, path: Path, options: Mapping[str, str], threads: int
-    ) -> None:
-        """Takes an opened capture, which goes on to tell of the file as a whole."""
-        self._capture = capture
+    def __init__(self, capture: cv2.VideoCapture, opening: Opening) -> None:
+        """Open the video anew, and keep what ``capture``, which is released, knows of it as a whole.
+
+        Raises SourceError.
+        """
+        asked = (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FOURCC)
+        self._known = {property_id: capture.get(property_id) for property_id in asked}
         self._turn = _TURNS.get(int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360)
-        self._container = av.open(str(path), options=dict(options))
-        stream = self._container.streams.video[0]
+        capture.release()  # first: some cameras talk to one at a time
+        if "max_redirects" in opening.options and av.library_versions["libavformat"] < KNOWS_MAX_REDIRECTS:
+            raise SourceError(
+                f"{opening.name}: interlaced, and this PyAV follows redirects to anywhere; "
+                "install av 18.1 or newer"
+            )
+        timeouts = opening.open_timeout, opening.read_timeout or None
+        try:
+            self._container = av.open(opening.target, options=dict(opening.options), timeout=timeouts)
+        except av.FFmpegError as error:
+            raise SourceError(
+                f"{opening.name}: interlaced, and cannot be opened once more ({error.strerror})"
+            ) from error
+        if (stream := film_of(self._container)) is None:
+            self._container.close()
+            raise SourceError(f"{opening.name}: there was video, and there is none any more")
         stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = threads
+        stream.codec_context.thread_count = opening.threads
         self._pictures = pictures(self._container, stream)
         self._position = 0.0
 
@@ -44,8 +60,7 @@ class InterlacedCapture:
         return True, image if self._turn is None else cv2.rotate(image, self._turn)
 
     def get(self, property_id: int) -> float:
-        return self._position if property_id == cv2.CAP_PROP_POS_MSEC else self._capture.get(property_id)
+        return self._position if property_id == cv2.CAP_PROP_POS_MSEC else self._known.get(property_id, 0.0)
 
     def release(self) -> None:
         self._container.close()
-        self._capture.release()

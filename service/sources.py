@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 # FFmpeg's own complaints go to stderr unless this is set before OpenCV first opens something.
@@ -35,8 +35,9 @@ from service.errors import (
 from service.images import ImageSequence, find_images
 from service.motion_jpeg import ReducedCapture, reduced
 from service.probing import reason_of_address, reason_of_file, refusal_of_file, sound_alone
+from service.scan import announces_interlaced
 from service.types import Frame, SourceProperties
-from service.video import FALLBACK_FPS, Capture, VideoSource
+from service.video import FALLBACK_FPS, KNOWS_MAX_REDIRECTS, Capture, Opening, VideoSource
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
@@ -47,16 +48,16 @@ _CONTAINERS = (
     "nsv,ivf,obu,av1,h264,hevc,vvc,vc1,gif,apng,mjpeg,mjpeg_2000,mpjpeg,yuv4mpegpipe,swf,cavsvideo,dnxhd,"
     "webp_pipe"
 )
-_FILE_ONLY = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
-_FILE_OPTIONS = "|".join(f"{name};{value}" for name, value in _FILE_ONLY.items())
+_FILE_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
 # To look at the first 5 s of a stream, as FFmpeg would, delays every return of a camera by seconds.
-_RTSP_OPTIONS = (
-    "rtsp_transport;tcp|analyzeduration;500000|probesize;200000|"
-    "protocol_whitelist;rtsp,rtsps,rtp,srtp,udp,tcp,tls,crypto"
-)
-_HTTP_OPTIONS = "protocol_whitelist;http,https,httpproxy,tcp,tls,crypto"
-_PINNED_OPTIONS = f"max_redirects;0|format_whitelist;{_CONTAINERS}"
-_KNOWS_MAX_REDIRECTS = (62, 12)  # libavformat of OpenCV 5.0; 62.3 of OpenCV 4.13 does not
+_RTSP_OPTIONS = {
+    "rtsp_transport": "tcp",
+    "analyzeduration": "500000",
+    "probesize": "200000",
+    "protocol_whitelist": "rtsp,rtsps,rtp,srtp,udp,tcp,tls,crypto",
+}
+_HTTP_OPTIONS = {"protocol_whitelist": "http,https,httpproxy,tcp,tls,crypto"}
+_PINNED_OPTIONS = {"max_redirects": "0", "format_whitelist": _CONTAINERS}
 
 _FILE_THREADS = 4
 """Most threads that decode a file: enough to outrun any network, with few frames in memory."""
@@ -64,6 +65,8 @@ _LIVE_THREADS = 1
 """Each further one delays a live picture by a frame (measured at 12 frames per second: 0.15 s with one,
 0.73 s with eight), and many streams share few cores."""
 _GRAPHICS = Path("/dev/dri")
+
+AnyCapture = TypeVar("AnyCapture", bound=Capture)
 
 _opening = threading.Lock()  # FFmpeg's options travel in the environment, which all threads share.
 
@@ -195,31 +198,34 @@ def _open_path(
         raise refusal
     # An absolute path cannot be taken for an address or an option. No read timeout: a process that was
     # stopped for a while (Ctrl-Z) must not find its file dead.
-    target, threads = str(path.absolute()), min(_FILE_THREADS, len(os.sched_getaffinity(0)))
-    _check_letters(target, name)
+    path = path.absolute()
+    threads = min(_FILE_THREADS, len(os.sched_getaffinity(0)))
+    opening = Opening(str(path), name, _FILE_OPTIONS, timeout, 0, threads)
+    _check_letters(opening.target, name)
 
     def open_capture(accelerated: bool) -> cv2.VideoCapture:
-        capture = _capture(target, _FILE_OPTIONS, timeout, 0, threads, accelerated)
+        capture = _capture(opening, accelerated)
         if not capture.isOpened():
             raise reason_of_file(path, name)
         return capture
 
     from service.containers import is_whole, look_into  # 20 MB that no live stream needs
-    from service.interlaced import InterlacedCapture
 
-    contents = look_into(path, _FILE_ONLY)
+    contents = look_into(path, _FILE_OPTIONS)
     if contents.is_sound:
         raise sound_alone(name)
+
+    def weave(capture: cv2.VideoCapture) -> Capture | None:
+        return _woven(capture, opening) if contents.is_interlaced else None
+
     start = partial(
         _first_frame,
         name=name,
         is_network=False,
         read_timeout=0,
-        is_whole=partial(is_whole, path, _FILE_ONLY),
+        is_whole=partial(is_whole, path, _FILE_OPTIONS),
     )
-    if contents.is_interlaced:
-        return start(InterlacedCapture(open_capture(False), path, _FILE_ONLY, threads))
-    return _decoded(open_capture, start, hardware, enough)
+    return _decoded(open_capture, weave, start, hardware, enough)
 
 
 def _open_address(
@@ -242,16 +248,13 @@ def _open_address(
                     f"{name}: this OpenCV follows redirects to anywhere, so no HTTP address that a client "
                     "names is opened; install opencv-python-headless 5.0 or newer"
                 )
-            options += f"|{_PINNED_OPTIONS}|headers;Host: {host}"
+            options = options | _PINNED_OPTIONS | {"headers": f"Host: {host}"}
+    opening = Opening(address, name, options, open_timeout, read_timeout, _LIVE_THREADS)
 
-    def open_capture(accelerated: bool) -> cv2.VideoCapture:
+    def stayed(open_capture: Callable[[], AnyCapture]) -> AnyCapture:
+        """What was opened, if it is where it should be."""
         before = connections()
-        began = time.monotonic()
-        capture = _capture(address, options, open_timeout, read_timeout, _LIVE_THREADS, accelerated)
-        if not capture.isOpened():
-            if time.monotonic() - began > 0.95 * open_timeout:
-                raise SourceTimeoutError(f"{name}: no video within {open_timeout:g} s; is the address right?")
-            raise reason_of_address(address, name, min(open_timeout, 5.0))
+        capture = open_capture()
         # FFmpeg cannot be kept from following redirects of RTSP. To ask for one first does not help: who
         # wants to redirects FFmpeg alone, and some servers refuse whoever comes right after another.
         if host is not None and any(ip != urlsplit(address).hostname for _, ip in connections() - before):
@@ -261,14 +264,38 @@ def _open_address(
             )
         return capture
 
+    def open_capture(accelerated: bool) -> cv2.VideoCapture:
+        began = time.monotonic()
+        capture = stayed(lambda: _capture(opening, accelerated))
+        if not capture.isOpened():
+            if time.monotonic() - began > 0.95 * open_timeout:
+                raise SourceTimeoutError(f"{name}: no video within {open_timeout:g} s; is the address right?")
+            raise reason_of_address(address, name, min(open_timeout, 5.0))
+        return capture
+
+    def weave(capture: cv2.VideoCapture) -> Capture | None:
+        return stayed(lambda: _woven(capture, opening)) if announces_interlaced(_headers(capture)) else None
+
     start = partial(_first_frame, name=name, is_network=True, read_timeout=read_timeout)
-    return _decoded(open_capture, start, hardware, enough)
+    return _decoded(open_capture, weave, start, hardware, enough)
+
+
+def _headers(capture: cv2.VideoCapture) -> bytes:
+    """The headers of a stream as FFmpeg keeps them, without reading from it."""
+    _, data = capture.retrieve(None, int(capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX)))
+    return b"" if data is None else data.tobytes()
+
+
+def _woven(capture: cv2.VideoCapture, opening: Opening) -> Capture:
+    from service.interlaced import InterlacedCapture  # 20 MB that few streams need
+
+    return InterlacedCapture(capture, opening)
 
 
 def _can_forbid_redirects() -> bool:
-    """Whether FFmpeg knows ``max_redirects``; an older one passes over it without a word."""
+    """Whether OpenCV's FFmpeg knows ``max_redirects``; an older one passes over it without a word."""
     version = re.search(r"avformat:\s+YES \((\d+)\.(\d+)", cv2.getBuildInformation())
-    return version is not None and (int(version[1]), int(version[2])) >= _KNOWS_MAX_REDIRECTS
+    return version is not None and (int(version[1]), int(version[2])) >= KNOWS_MAX_REDIRECTS
 
 
 def _open_device(device: int | str, name: str, open_timeout: float, read_timeout: float) -> Source:
@@ -281,29 +308,22 @@ def _open_device(device: int | str, name: str, open_timeout: float, read_timeout
     return _first_frame(capture, name, False, read_timeout)
 
 
-def _capture(
-    target: str,
-    options: str,
-    open_timeout: float,
-    read_timeout: float,
-    threads: int = _LIVE_THREADS,
-    accelerated: bool = False,
-) -> cv2.VideoCapture:
+def _capture(opening: Opening, accelerated: bool = False) -> cv2.VideoCapture:
     parameters = [
-        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, max(1, int(open_timeout * 1000))),
-        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(read_timeout * 1000)),
-        *(cv2.CAP_PROP_N_THREADS, threads),
+        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, max(1, int(opening.open_timeout * 1000))),
+        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(opening.read_timeout * 1000)),
+        *(cv2.CAP_PROP_N_THREADS, opening.threads),
     ]
     if accelerated:
         parameters += [cv2.CAP_PROP_HW_ACCELERATION, cv2.VIDEO_ACCELERATION_ANY]
     variable = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
     with _opening:
         before = os.environ.get(variable)
-        os.environ[variable] = options
+        os.environ[variable] = "|".join(f"{key};{value}" for key, value in opening.options.items())
         try:
-            return cv2.VideoCapture(target, cv2.CAP_FFMPEG, parameters)
+            return cv2.VideoCapture(opening.target, cv2.CAP_FFMPEG, parameters)
         except cv2.error as error:
-            raise SourceError(f"{redact(target)}: cannot be opened ({error.err or error})") from error
+            raise SourceError(f"{opening.name}: cannot be opened ({error.err or error})") from error
         finally:
             if before is None:
                 del os.environ[variable]
@@ -313,13 +333,19 @@ def _capture(
 
 def _decoded(
     open_capture: Callable[[bool], cv2.VideoCapture],
+    weave: Callable[[cv2.VideoCapture], Capture | None],
     start: Callable[[Capture], VideoSource],
     hardware: HardwareDecode,
     enough: tuple[int, int] | None,
 ) -> VideoSource:
-    """Open with a graphics device if there is one; should it then not decode, without."""
+    """Open with a graphics device if there is one; should it then not decode, without.
+
+    ``weave`` gives what takes the place of a capture whose pictures are interlaced.
+    """
     accelerates = hardware is HardwareDecode.AUTO and has_graphics()
     capture = open_capture(accelerates)
+    if woven := weave(capture):
+        return start(woven)
     if enough is not None and (small := reduced(capture, enough)):
         if source := _at_size(small, start):
             return source

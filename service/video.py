@@ -6,8 +6,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median
 from typing import Any, Protocol, Self
@@ -40,6 +41,26 @@ class Capture(Protocol):
     def read(self) -> tuple[bool, Any]: ...
     def get(self, property_id: int, /) -> float: ...
     def release(self) -> None: ...
+
+
+KNOWS_MAX_REDIRECTS = (62, 12)
+"""The libavformat of OpenCV 5.0 and PyAV 18.1; 62.3 of OpenCV 4.13 does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How FFmpeg is to open ``target``, which goes by ``name`` in messages.
+
+    ``options`` are FFmpeg's. Timeouts are in seconds; a ``read_timeout`` of 0 never gives up. ``threads``
+    decode.
+    """
+
+    target: str
+    name: str
+    options: Mapping[str, str]
+    open_timeout: float
+    read_timeout: float
+    threads: int
 
 
 class VideoSource:

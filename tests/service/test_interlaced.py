@@ -1,8 +1,12 @@
-"""Interlaced files, of which OpenCV's own reader returns black or grey pictures without an error."""
+"""Interlaced video, of which OpenCV's own reader returns black or grey pictures without an error."""
 
 from __future__ import annotations
 
 import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -10,6 +14,7 @@ import numpy as np
 import pytest
 
 from service.containers import look_into
+from service.errors import SourceError, SourceTimeoutError
 from service.sources import open_source
 
 WIDTH, HEIGHT, FPS, FRAMES = 96, 64, 25, 20
@@ -96,6 +101,81 @@ def test_damage_costs_an_interlaced_file_pictures_but_not_the_rest(tmp_path: Pat
 def test_others_are_left_to_opencv(tmp_path: Path, codec: str) -> None:
     """Only where OpenCV fails is anything else used."""
     assert not look_into(film(tmp_path / "film.avi", codec, ""), {}).is_interlaced
+
+
+@contextmanager
+def broadcast(path: Path, then: str) -> Iterator[str]:
+    """The address of a server that sends a film once, and ``ends``, or ten times, and ``hangs``.
+
+    Or it ``redirects`` everyone but the first to another address of its own.
+    """
+    asked: list[str] = []
+
+    class Web(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            if then == "redirects" and len(asked) == 2:
+                self.send_response(302)
+                self.send_header("Location", "/elsewhere.ts")
+                self.end_headers()
+                return
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(path.read_bytes() * (10 if then == "hangs" else 1))
+                if then == "hangs":
+                    self.rfile.read(1)
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Web)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/tv.ts"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert "/elsewhere.ts" not in asked
+
+
+@pytest.mark.parametrize("codec", ["mpeg2video", "libx264"])
+def test_an_interlaced_stream_is_right(tmp_path: Path, codec: str) -> None:
+    """What a television or an older camera sends: its pictures, and that it ended."""
+    with (
+        broadcast(film(tmp_path / "film.ts", codec, "+ilme+ildct"), "ends") as address,
+        open_source(address) as source,
+    ):
+        assert source.properties.is_live
+        frames = list(iter(source.read, None))
+        assert source.ended_early
+    assert len(frames) == FRAMES
+    for number, frame in enumerate(frames):
+        above, below = halves(frame.image)
+        np.testing.assert_allclose(above, [0, 0, 100 + 5 * number], atol=12)
+        np.testing.assert_allclose(below, [100 + 5 * number, 0, 0], atol=12)
+
+
+def test_an_interlaced_stream_that_hangs_is_given_up(tmp_path: Path) -> None:
+    """As any other is."""
+    with (
+        broadcast(film(tmp_path / "film.ts", "mpeg2video", "+ilme+ildct"), "hangs") as address,
+        open_source(address, read_timeout=0.5) as source,
+        pytest.raises(SourceTimeoutError, match=r"no new frame within 0\.5 s"),
+    ):
+        list(iter(source.read, None))
+
+
+def test_an_interlaced_stream_leads_nowhere_at_the_second_call(tmp_path: Path) -> None:
+    """A server that redirects only the one who weaves the pictures is not followed either."""
+    with (
+        broadcast(film(tmp_path / "film.ts", "mpeg2video", "+ilme+ildct"), "redirects") as address,
+        pytest.raises(SourceError, match="cannot be opened once more"),
+    ):
+        open_source(address, host="camera.example")
 
 
 def test_what_cannot_be_read_is_not_interlaced(tmp_path: Path) -> None:

@@ -237,12 +237,13 @@ def test_a_file_cannot_make_others_be_opened(suffix: str, write_video: WriteVide
 def test_the_decoder_itself_refuses_playlists(write_video: WriteVideo, tmp_path: Path) -> None:
     """Second line of defence: FFmpeg is told which containers and protocols it may use."""
     from service.sources import _FILE_OPTIONS, _capture
+    from service.video import Opening
 
     write_video("secret.avi")
     path = tmp_path / "list.mp4"
     path.write_text("ffconcat version 1.0\nfile secret.avi\n")
     before = os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS")
-    assert not _capture(str(path), _FILE_OPTIONS, 5, 0).isOpened()
+    assert not _capture(Opening(str(path), "list", _FILE_OPTIONS, 5, 0, 1)).isOpened()
     assert os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS") == before
 
 
