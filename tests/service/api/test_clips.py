@@ -239,6 +239,27 @@ def test_queue_is_bounded_and_in_order(serve: Serve, clip: Path, tmp_path: Path)
         assert served.clip(first)["state"] == "done"
 
 
+def test_clips_are_listed_by_pages(serve: Serve, clip: Path, tmp_path: Path) -> None:
+    """The newest first, each once, also where the clip that a page ended with is removed meanwhile."""
+    with serve(ColourProvider(gate=tmp_path / "gate")) as served:
+        ids = [served.upload(clip).json()["id"] for _ in range(5)][::-1]
+
+        def page(after: str | None = None) -> tuple[list[str], str | None]:
+            query = {"limit": 2} | ({"after": after} if after else {})
+            answer = served.client.get("/clips", params=query).json()
+            return [one["id"] for one in answer["clips"]], answer["next"]
+
+        first, after = page()
+        assert first == ids[:2]
+        assert served.client.delete(f"/clips/{ids[1]}").status_code == 204
+        second, after = page(after)
+        assert second == ids[2:4]
+        assert page(after) == (ids[4:], None)
+        assert served.client.get("/clips").json()["next"] is None
+        for wrong in ({"after": ids[0]}, {"after": "1e3-clip_0"}, {"limit": 0}, {"limit": 1001}):
+            is_problem(served.client.get("/clips", params=wrong), 422)
+
+
 def test_restart_takes_up_what_was_interrupted(serve: Serve, clip: Path, tmp_path: Path) -> None:
     """A service stopped in the middle of a clip works on it again; its half-told events are ended first."""
     gate = tmp_path / "gate"
