@@ -186,6 +186,24 @@ def test_broken_forms(served: Served, body: bytes) -> None:
     is_problem(served.client.post("/clips", data={"window": "3"}, files={"other": b"x"}), 422)
 
 
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ('filename="Prüfung.avi"', "Prüfung.avi"),
+        ("filename=\"=?utf-8?B?UHLDvA==?=\"; filename*=utf-8''Pr%C3%BC.avi", "Prü.avi"),
+        ("filename*=UTF-8'de'Pr%C3%BC.avi; filename=x", "Prü.avi"),
+        ("filename*=utf-8''..%2F..%2Fa%00b", "ab"),
+    ],
+)
+def test_names_beyond_ascii(served: Served, clip: Path, disposition: str, name: str) -> None:
+    """As browsers send them, and as .NET does."""
+    head = f'--x\r\nContent-Disposition: form-data; name="file"; {disposition}\r\n\r\n'
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    body = head.encode() + clip.read_bytes() + b"\r\n--x--\r\n"
+    accepted = served.client.post("/clips", headers=kind, content=body).json()
+    assert served.clip(accepted["id"])["name"] == name
+
+
 def test_a_field_given_twice_is_refused(served: Served, clip: Path) -> None:
     """One of the two would be lost without a word."""
     files = {"file": (clip.name, clip.read_bytes())}
