@@ -129,7 +129,7 @@ class Database:
             connection.execute("PRAGMA query_only=ON")
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens all its files
         except sqlite3.Error as error:
-            raise StorageError(f"cannot open the database {self.path}: {error}") from error
+            raise StorageError(f"cannot open the database {self.path}: {_words(error)}") from error
         return connection
 
     def _run(self, opened: Future[None]) -> None:
@@ -141,7 +141,7 @@ class Database:
             connection.execute("PRAGMA journal_size_limit=67108864")
             connection.executescript(self._schema)
         except sqlite3.Error as error:
-            opened.set_exception(StorageError(f"cannot open the database {self.path}: {error}"))
+            opened.set_exception(StorageError(f"cannot open the database {self.path}: {_words(error)}"))
             return
         opened.set_result(None)
         try:
@@ -198,7 +198,13 @@ class Database:
 def _told(error: Exception) -> Exception:
     """What the file or its disk did wrong as StorageError, which may mend itself; anything else as it is."""
     if isinstance(error, sqlite3.Error) and not isinstance(error, _FAULTS):
-        told = StorageError(f"the database could not be written: {error}")
+        told = StorageError(f"the database could not be written: {_words(error)}")
         told.__cause__ = error
         return told
     return error
+
+
+def _words(error: sqlite3.Error) -> str:
+    """What SQLite says, which calls a used-up quota, and at times a full disk, an I/O error like others."""
+    is_vague = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR
+    return f"{error} (is the disk full, or a quota?)" if is_vague else str(error)

@@ -17,7 +17,7 @@ from service.api import uploads
 from service.api.auth import requires
 from service.api.media import AVI, VIDEO_ANSWERS, VideoResponse, content
 from service.api.problems import ANSWERS
-from service.api.schemas import ClipAccepted, ClipLinks, ClipList, ClipOptionsIn, ClipOut
+from service.api.schemas import PLACE, ClipAccepted, ClipLinks, ClipList, ClipOptionsIn, ClipOut
 from service.api.settings import Scope
 from service.api.state import Services, services
 from service.clips.records import Clip, ClipOptions, ClipState
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 View = Depends(requires(Scope.VIEW))
 Upload = Depends(requires(Scope.UPLOAD))
 Serving = Annotated[Services, Depends(services)]
+After = Annotated[str | None, Query(pattern=PLACE, description="The `next` of the page before.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Most clips on a page.")]
 
 
 class EventFormat(StrEnum):
@@ -102,9 +104,9 @@ async def upload(request: Request, serving: Serving, response: Response) -> Clip
 
 
 @router.get("", dependencies=[View])
-async def list_clips(serving: Serving) -> ClipList:
-    """All clips, the newest first, without their events."""
-    return ClipList(clips=[ClipOut.of(clip) for clip in reversed(serving.clips.all())])
+async def list_clips(serving: Serving, after: After = None, limit: Limit = 100) -> ClipList:
+    """Clips without their events, the newest first, a page at a time."""
+    return ClipList.of(serving.clips.all(), after, limit)
 
 
 @router.get("/{clip_id}", dependencies=[View])

@@ -24,7 +24,7 @@ MESSAGES: Final = (HelloOut, MessageOut, GapOut, SnapshotOut, LabelOut, StateCha
 
 
 class DescribedApi(FastAPI):
-    """Adds the messages of the WebSockets to the schemas."""
+    """Adds the messages of the WebSockets to the schemas, and says whether a token has to be given."""
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
@@ -32,6 +32,16 @@ class DescribedApi(FastAPI):
                 [(message, "serialization") for message in MESSAGES],
                 ref_template="#/components/schemas/{model}",
             )
-            schemas = super().openapi()["components"]["schemas"]
+            description = super().openapi()
+            schemas = description["components"]["schemas"]
             schemas |= {name: schema for name, schema in told["$defs"].items() if name not in schemas}
+            if self.state.gatekeeper.is_open:
+                _make_tokens_optional(description)
         return super().openapi()
+
+
+def _make_tokens_optional(description: dict[str, Any]) -> None:
+    for calls in description["paths"].values():
+        for call in calls.values():
+            if "security" in call:
+                call["security"] = [*call["security"], {}]

@@ -54,7 +54,24 @@ _SCHEMA: Final[Mapping[str, Any]] = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
-        "errors": {"type": "array", "items": {"type": "object"}},
+        "errors": {
+            "description": "Of 422: each mistake.",
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["where", "what"],
+                "properties": {"where": {"type": "string"}, "what": {"type": "string"}},
+            },
+        },
+        **{
+            name: {"description": f"Of 429, in classifications per second: {what}.", "type": "number"}
+            for name, what in (
+                ("capacity", "all that the network takes"),
+                ("promised", "what others have of it"),
+                ("asked", "what the stream wants"),
+                ("fits", "what it could have"),
+            )
+        },
     },
 }
 ANSWERS: Final[dict[int | str, dict[str, Any]]] = {

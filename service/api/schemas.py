@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,7 +14,10 @@ from service.config import RunSettings
 from service.event_log import LoggedMessage, Page
 from service.feed import Gap, GapReason
 from service.smoothing import LONGEST_WINDOW
-from service.types import EndReason, Event, EventPhase
+from service.types import CLIP_PREFIX, EndReason, Event, EventPhase
+
+PLACE: Final = rf"^[0-9]+\.[0-9]+-{CLIP_PREFIX}[0-9a-f]+$"
+"""Of a clip in the list of clips: when it came, and its id."""
 
 
 class Wire(BaseModel):
@@ -212,7 +216,28 @@ class ClipOut(Wire):
 
 
 class ClipList(Wire):
+    """``next`` is the ``after`` of the next page, null on the last one."""
+
     clips: list[ClipOut]
+    next: str | None
+
+    @classmethod
+    def of(cls, clips: Iterable[Clip], after: str | None, limit: int) -> Self:
+        """A page of ``clips``; ``after`` is a place among them, whether its clip is still there or not."""
+        rest = sorted(clips, key=_place, reverse=True)
+        if after is not None:
+            created_at, _, clip_id = after.partition("-")
+            rest = [clip for clip in rest if _place(clip) < (float(created_at), clip_id)]
+        page = rest[:limit]
+        return cls(
+            clips=[ClipOut.of(clip) for clip in page],
+            next="{!r}-{}".format(*_place(page[-1])) if len(rest) > limit else None,
+        )
+
+
+def _place(clip: Clip) -> tuple[float, str]:
+    """By which clips are in order, oldest first."""
+    return clip.created_at, clip.id
 
 
 class RunOptionsIn(Wire):

@@ -124,7 +124,12 @@ class StreamEntry(StreamOptionsIn):
     @model_validator(mode="before")
     @classmethod
     def _from_source(cls, entry: Any) -> Any:
-        return {"source": entry} if isinstance(entry, str) else entry
+        return {"source": entry} if isinstance(entry, (str, int)) else entry
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _number_of_a_camera(cls, source: Any) -> Any:
+        return str(source) if type(source) is int else source
 
     @model_validator(mode="after")
     def _options_that_go_together(self) -> Self:

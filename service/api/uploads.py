@@ -9,6 +9,7 @@ from contextlib import aclosing
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, BinaryIO, Final
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -22,6 +23,8 @@ MAX_FIELD_BYTES: Final = 4096
 MAX_NAME: Final = 120
 OVERHEAD: Final = 64 << 10
 """Bytes of a form beside its file at most."""
+EXTENDED_NAME: Final = re.compile(rb";\s*filename\*=utf-8'[^']*'([^;\s]+)", re.IGNORECASE)
+"""A name as RFC 5987 has it. RFC 7578 wants none in a form, but .NET's plain one is legible in ASCII only."""
 
 
 class Form:
@@ -74,7 +77,7 @@ class Form:
                 if self.file_name is not None:
                     raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "one file at a time")
                 self._is_file = True
-                self.file_name = harmless(options.get(b"filename", b"").decode(errors="replace"))
+                self.file_name = harmless(_file_name(self._value, options.get(b"filename", b"")))
         self._header = self._value = b""
 
     def _headers_finished(self) -> None:
@@ -181,6 +184,11 @@ async def receive(
 def _take(chunk: bytes, parser: MultipartParser, form: Form, on_bytes: Callable[[int], None]) -> None:
     parser.write(chunk)
     on_bytes(form.file_bytes)
+
+
+def _file_name(disposition: bytes, plain: bytes) -> str:
+    extended = EXTENDED_NAME.search(disposition)
+    return (unquote_to_bytes(extended[1]) if extended else plain).decode(errors="replace")
 
 
 def given_twice(name: str) -> HTTPException:

@@ -8,6 +8,7 @@ import signal
 import threading
 from pathlib import Path
 
+import av
 import cv2
 import pytest
 
@@ -20,7 +21,7 @@ from service.errors import ClipFailedError
 from service.types import Classifier, EventPhase
 from tests.service.api.conftest import make_clip
 from tests.service.api.fakes import ColourProvider
-from tests.service.fakes import read_video
+from tests.service.fakes import read_video, scene
 
 
 class Careful(ColourProvider):
@@ -91,3 +92,17 @@ def test_no_room_for_any_video(tmp_path: Path) -> None:
     assert attempt.phases().count(EventPhase.STARTED) == attempt.phases().count(EventPhase.ENDED)
     assert (tmp_path / "clip.events.json").exists()
     assert not (tmp_path / VIDEO).exists()
+
+
+def test_a_clock_that_begins_late_makes_no_clip_longer(tmp_path: Path) -> None:
+    """Recorders cut files out of a clock that goes on; Matroska then announces its time since 0."""
+    film = tmp_path / "upload"
+    with av.open(str(film), "w", format="matroska") as container:
+        stream = container.add_stream("mjpeg", rate=10, width=64, height=48, pix_fmt="yuvj420p")
+        for number in range(20):
+            picture = av.VideoFrame.from_ndarray(scene("red"), format="bgr24")
+            picture.pts = 36_000 * 10 + number
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    video = process.probe(film, "my.mkv", ClipLimits(), threading.Event())
+    assert (video.fps, video.frame_count) == (10.0, 20)

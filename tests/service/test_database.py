@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -39,6 +40,19 @@ def test_a_commit_that_fails_costs_nothing_that_comes_after(database: Database) 
         database.write(lambda db: db.execute(ORPHAN)).result()
     database.write(lambda db: db.execute("INSERT INTO parents VALUES (2)")).result()
     assert database.read(lambda db: (count(db), count(db, "parents"))).result() == (0, 1)
+
+
+def test_a_used_up_quota_is_told_and_passes(database: Database) -> None:
+    """SQLite says no more than "disk I/O error"; what comes when there is room again is stored."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(StorageError, match=r"disk I/O error \(is the disk full, or a quota\?\)$"):
+            database.write(lambda db: db.execute("INSERT INTO parents VALUES (1)")).result()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    database.write(lambda db: db.execute("INSERT INTO parents VALUES (2)")).result()
+    assert database.read(lambda db: db.execute("SELECT id FROM parents").fetchall()).result() == [(2,)]
 
 
 def test_an_end_amid_a_group_is_one(database: Database) -> None:

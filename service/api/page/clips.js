@@ -113,8 +113,8 @@ function showEvents(card, events, duration) {
 async function refresh() {
   clearTimeout(waiting);
   try {
-    const { clips } = await call("/clips");
-    const cards = await Promise.all(clips.slice(0, MOST_CLIPS).map(async (clip) => {
+    const { clips } = await call(`/clips?limit=${MOST_CLIPS}`);
+    const cards = await Promise.all(clips.map(async (clip) => {
       const card = shown.get(clip.id);
       return card?.dataset.finished === "true" ? card : show(await call(clip.links.self));
     }));

@@ -186,6 +186,24 @@ def test_broken_forms(served: Served, body: bytes) -> None:
     is_problem(served.client.post("/clips", data={"window": "3"}, files={"other": b"x"}), 422)
 
 
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ('filename="Prüfung.avi"', "Prüfung.avi"),
+        ("filename=\"=?utf-8?B?UHLDvA==?=\"; filename*=utf-8''Pr%C3%BC.avi", "Prü.avi"),
+        ("filename*=UTF-8'de'Pr%C3%BC.avi; filename=x", "Prü.avi"),
+        ("filename*=utf-8''..%2F..%2Fa%00b", "ab"),
+    ],
+)
+def test_names_beyond_ascii(served: Served, clip: Path, disposition: str, name: str) -> None:
+    """As browsers send them, and as .NET does."""
+    head = f'--x\r\nContent-Disposition: form-data; name="file"; {disposition}\r\n\r\n'
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    body = head.encode() + clip.read_bytes() + b"\r\n--x--\r\n"
+    accepted = served.client.post("/clips", headers=kind, content=body).json()
+    assert served.clip(accepted["id"])["name"] == name
+
+
 def test_a_field_given_twice_is_refused(served: Served, clip: Path) -> None:
     """One of the two would be lost without a word."""
     files = {"file": (clip.name, clip.read_bytes())}
@@ -237,6 +255,27 @@ def test_queue_is_bounded_and_in_order(serve: Serve, clip: Path, tmp_path: Path)
         gate.touch()
         served.wait_for(second, "done")
         assert served.clip(first)["state"] == "done"
+
+
+def test_clips_are_listed_by_pages(serve: Serve, clip: Path, tmp_path: Path) -> None:
+    """The newest first, each once, also where the clip that a page ended with is removed meanwhile."""
+    with serve(ColourProvider(gate=tmp_path / "gate")) as served:
+        ids = [served.upload(clip).json()["id"] for _ in range(5)][::-1]
+
+        def page(after: str | None = None) -> tuple[list[str], str | None]:
+            query = {"limit": 2} | ({"after": after} if after else {})
+            answer = served.client.get("/clips", params=query).json()
+            return [one["id"] for one in answer["clips"]], answer["next"]
+
+        first, after = page()
+        assert first == ids[:2]
+        assert served.client.delete(f"/clips/{ids[1]}").status_code == 204
+        second, after = page(after)
+        assert second == ids[2:4]
+        assert page(after) == (ids[4:], None)
+        assert served.client.get("/clips").json()["next"] is None
+        for wrong in ({"after": ids[0]}, {"after": "1e3-clip_0"}, {"limit": 0}, {"limit": 1001}):
+            is_problem(served.client.get("/clips", params=wrong), 422)
 
 
 def test_restart_takes_up_what_was_interrupted(serve: Serve, clip: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from service.api.app import create_app
 from service.api.settings import ServeSettings
+from service.errors import OverloadedError
 from service.smoothing import LONGEST_WINDOW
 from tests.service.api.fakes import ColourProvider
 
@@ -65,6 +66,15 @@ def test_the_longest_window_is_the_one_that_is_taken(description: Any) -> None:
         description["components"]["schemas"]["StreamOptionsIn"]["properties"]["window"]["maximum"]
         == LONGEST_WINDOW
     )
+
+
+def test_what_is_wrong_can_be_read_by_a_program(description: Any) -> None:
+    """A client that is told of its mistakes, or of what would fit, knows under which names."""
+    answer = description["paths"]["/streams"]["post"]["responses"]["4XX"]
+    members = answer["content"]["application/problem+json"]["schema"]["properties"]
+    assert members["errors"]["items"]["properties"].keys() == {"where", "what"}
+    figures = OverloadedError("", capacity=1, promised=1, asked=1, fits=0, waiting_helps=True).figures
+    assert {members[name]["type"] for name in figures} == {"number"}
 
 
 def is_message(schema: Any) -> bool:

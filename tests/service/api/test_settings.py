@@ -135,6 +135,17 @@ def test_for_ever_is_no_number_of_days() -> None:
         load_settings({"keep_events_days": float("inf")})
 
 
+def test_a_camera_is_a_number_in_the_file_too(tmp_path: Path) -> None:
+    """As ``--stream desk=0`` is; what can be no source is told in terms of the file."""
+    path = tmp_path / "serve.toml"
+    path.write_text("[streams]\ndesk = 0\n[streams.hall]\nsource = 1\nrate = 2")
+    sources = [one.source for one in load_settings({}, path).stream_definitions()]
+    assert sources == ["0", "1"]
+    path.write_text("[streams]\ndesk = true")
+    with pytest.raises(ConfigurationError, match=r"^streams\.desk\.source: Input should be a valid string$"):
+        load_settings({}, path)
+
+
 def test_streams_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIDEO_EVENTS_STREAMS", '{"door": {"source": "rtsp://h/1", "rate": 2}}')
     (definition,) = load_settings({}).stream_definitions()
