@@ -191,9 +191,11 @@ class StreamManager:
         with self._changed(name) as stream:
             self._store.delete(name)
             self._stop(stream)
-            del self._streams[name]
-            if with_recordings:
-                self._archive.delete(name)
+            try:
+                if with_recordings:
+                    self._archive.delete(name)
+            finally:
+                del self._streams[name]  # not before: the next stream of this name has recordings of its own
 
     def get(self, name: str) -> Stream:
         """Raises ``StreamNotFoundError``."""
