@@ -121,13 +121,14 @@ class Stream:
     def open_channel(self) -> Connection:
         """Listen to a process that is about to start; called by the supervisor."""
         ours, theirs = Pipe()
-        before = self._listening
         with self._telling:
             self._channel = ours
-        self._listening = threading.Thread(
-            target=self._listen, args=(ours, before), name=f"stream {self.definition.name}", daemon=True
+        name = f"stream {self.definition.name}"
+        listening = threading.Thread(
+            target=self._listen, args=(ours, self._listening), name=name, daemon=True
         )
-        self._listening.start()
+        listening.start()
+        self._listening = listening  # not before: what could not be started cannot be waited for
         return theirs
 
     def hear_supervisor(self, child: ChildStatus) -> None:

@@ -138,6 +138,23 @@ def test_the_next_process_is_heard_after_the_last_one(stream: Stream, log: Event
     assert [phase for _, phase, _ in phases(log)] == ["started", "ended", "started", "ended"]
 
 
+def test_a_thread_that_cannot_be_had_once_leaves_no_stream_deaf(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The supervisor starts another process later, which is heard."""
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError):
+            stream.open_channel()
+    with stream.open_channel() as process:
+        process.send_bytes(encode(Standing(StreamState.LIVE)))
+        until(lambda: stream.status.state is StreamState.LIVE)
+
+
 def test_no_event_is_lost_to_a_full_disk(stream: Stream, log: EventLog, monkeypatch) -> None:
     """It is stored as soon as that is possible again."""
     append, failures = log.append, iter(range(2))
