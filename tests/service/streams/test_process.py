@@ -156,6 +156,16 @@ def test_a_file_gives_the_events_of_an_upload_at_its_own_pace(film: Path) -> Non
         wait_until(stream.beats)
 
 
+def test_a_file_that_has_ended_lets_go_of_the_network(film: Path, tmp_path: Path) -> None:
+    """Which would hold back the batches of others for it, and go easy on uploads."""
+    left = tmp_path / "left"
+    with running(str(film), BrightModel(left=left)) as stream:
+        wait_until(stream.labels)
+        assert not left.exists()
+        stream.wait_for_state(StreamState.ENDED)
+        assert left.exists()
+
+
 def are_labels_alone(stream: Running, count: int = 5) -> bool:
     """Whether the last labels came without a picture beside them."""
     told = [one for one in list(stream.told) if isinstance(one, Labelled | Picture)]
