@@ -15,7 +15,6 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import cv2
 
@@ -61,7 +60,7 @@ class StreamTask:
 
     ``resolve`` is called with the source before every connection and returns the address to open,
     checked and pinned, or raises SourceError to refuse; a source that is not ``trusted`` must have it,
-    and is not followed to anywhere else. A plain address is its own ``Host``.
+    and is not followed to anywhere else.
     ``folder`` is for recordings. ``limits`` are seconds without a frame.
     """
 
@@ -71,7 +70,7 @@ class StreamTask:
     trusted: bool
     folder: Path | None
     hardware: HardwareDecode = HardwareDecode.AUTO
-    resolve: Callable[[str], Pinned | str] | None = None
+    resolve: Callable[[str], Pinned] | None = None
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -259,10 +258,7 @@ class _Opening:
                 raise
             except SourceError as error:
                 raise AddressRefusedError(str(error)) from error
-            if isinstance(checked, Pinned):
-                address, host = checked.url, checked.host
-            else:
-                address, host = checked, urlsplit(checked).netloc.rpartition("@")[2]
+            address, host = checked.url, checked.host
         return open_source(
             address,
             open_timeout=OPEN_TIMEOUT,

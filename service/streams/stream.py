@@ -6,6 +6,7 @@ stream; what is to last goes through a journal, so that a slow disk holds up not
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import select
 import threading
@@ -42,6 +43,8 @@ from service.streams.records import StreamDefinition, StreamStatus
 from service.supervisor import ChildState, ChildStatus
 from service.types import EndReason, StreamState
 
+RING: Final = 256
+"""Labels that a subscriber may fall behind: some ten seconds."""
 COVER_SECONDS: Final = 10.0
 """Between two notes on what was watched."""
 
@@ -65,21 +68,23 @@ Update = Label | StreamStatus
 
 
 class Stream:
-    """Made within the event loop; everything else may be called from any thread."""
+    """Made within the event loop ``loop``; everything else may be called from any thread.
+
+    ``closing`` is set once it is being stopped; ``changing`` is held by whoever changes or removes it.
+    """
 
     def __init__(
         self,
         definition: StreamDefinition,
         log: EventLog,
         model_name: str,
-        updates: Broadcast[Update],
-        pictures: Callable[[Callable[[int], None]], Broadcast[bytes]],
+        loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.time,
         on_trial: TrialListener = lambda stream, told: None,
     ) -> None:
         self.definition = definition
-        self.updates = updates
-        self.pictures = pictures(lambda followers: self._tell())
+        self.updates: Broadcast[Update] = Broadcast(loop, RING)
+        self.pictures: Broadcast[bytes] = Broadcast(loop, 1, lambda followers: self._tell())
         self.last_label: Label | None = None
         self.announced_fps: float | None = None
         self.pace: float | None = None
@@ -89,13 +94,13 @@ class Stream:
         self._journal = Journal(definition.name, log, model_name)
         self._clock = clock
         self._on_trial = on_trial
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the status, which is replaced as a whole
         self._logged: tuple[StreamState, str | None] | None = None
         self._status = StreamStatus(name=definition.name, since=clock())
         # Rises by one per label and, as nothing labels a thousand frames a second, over restarts too; unless
         # the clock was set back meanwhile, which costs nobody a label: no subscription is resumed by it.
         self._seq = int(clock() * 1000)
-        self._telling = threading.Lock()
+        self._telling = threading.Lock()  # of the channel: nobody writes to one that is being closed
         self._channel: Connection | None = None
         self._untold = False
         self._listening: threading.Thread | None = None

@@ -14,7 +14,6 @@ from service.database import Database
 from service.errors import StorageError
 from service.event_log import EventLog, EventQuery
 from service.streams import store
-from service.streams.broadcast import Broadcast
 from service.streams.messages import (
     Announced,
     Labelled,
@@ -70,8 +69,7 @@ def stream(log: EventLog) -> Iterator[Stream]:
         StreamDefinition(name="door", source="0"),
         log,
         "colours 1",
-        Broadcast(loop, 8),
-        lambda watch: Broadcast(loop, 1, watch),
+        loop,
     )
     yield made
     made.close(5.0)
