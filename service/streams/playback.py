@@ -24,7 +24,7 @@ from service.streams.outlet import Outlet, label_of
 from service.streams.recogniser import PATIENCE, WAITING, OpenModel
 from service.streams.records import StreamOptions
 from service.streams.screen import Screen
-from service.streams.session import close_in_background
+from service.streams.session import STEP, close_in_background
 from service.streams.shadows import ShadowWatch
 from service.types import (
     Classifier,
@@ -36,7 +36,6 @@ from service.types import (
     judged,
 )
 
-STEP: Final = 0.1
 LATE: Final = 0.5
 """Seconds that may be made up for; a machine that falls back further stays late."""
 HANGING: Final = 15.0

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import cv2
+import numpy as np
 
 from service.addresses import Pinned
 from service.annotate import Annotator
@@ -40,7 +41,7 @@ from service.streams.recogniser import Recogniser, open_classifier
 from service.streams.recording_file import adopt
 from service.streams.records import LiveModel, StreamOptions
 from service.streams.screen import Screen
-from service.streams.session import STEP, Limits, LiveSession, stamps
+from service.streams.session import STEP, Limits, LiveSession
 from service.types import StreamState
 
 RECONNECT: Final = Backoff(first=0.5, factor=2.0, limit=4.0, jitter=0.25)
@@ -106,7 +107,7 @@ class _Stream:
         self._open_model = partial(open_classifier, model, task.options)
         self._recogniser: Recogniser | None = None
         self._annotator = Annotator()
-        self._stamps = stamps()
+        self._named_at = 0
 
     def run(self) -> None:
         self._wait_for_labels()
@@ -202,7 +203,9 @@ class _Stream:
         return None
 
     def _new_name(self) -> str:
-        return f"{self._task.name}.{next(self._stamps)}"
+        """One that no other run of the stream has had: by the milliseconds of the wall clock."""
+        self._named_at = max(self._named_at + 1, int(time.time() * 1000))
+        return f"{self._task.name}.{np.base_repr(self._named_at, 36).lower()}"
 
     def _wait(self, seconds: float | None) -> None:
         """Stay alive for a while, or until the process is to stop."""
