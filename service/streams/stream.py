@@ -139,6 +139,8 @@ class Stream:
     def hear_supervisor(self, child: ChildStatus) -> None:
         """Show what has become of the process itself; called by the supervisor."""
         if child.state is ChildState.WAITING:
+            with self._telling:
+                self._channel = None
             wait = max(0.0, (child.next_try_at or 0.0) - time.monotonic())
             self._set(
                 state=StreamState.LOST,
@@ -178,7 +180,10 @@ class Stream:
         try:
             self._tell()
             while True:
-                self._hear(decode(channel.recv_bytes(MAX_BYTES)))
+                told = decode(channel.recv_bytes(MAX_BYTES))
+                # Whose process is dead is in no state any more; the supervisor may have told so before.
+                if self._channel is channel or not isinstance(told, Standing):
+                    self._hear(told)
                 if self._untold:
                     self._tell()
         except (EOFError, OSError):

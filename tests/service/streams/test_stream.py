@@ -31,6 +31,7 @@ from service.streams.messages import (
 from service.streams.records import StreamDefinition, StreamOptions
 from service.streams.store import StreamStore
 from service.streams.stream import Stream
+from service.supervisor import ChildState, ChildStatus
 from service.types import EndReason, Event, EventMessage, EventPhase, StreamState
 
 EVENT = Event("door.abc-000001", "door.abc", "red", 1.0, None, 0.9, 0.8, 0.5)
@@ -120,6 +121,17 @@ def test_what_the_process_tells_is_known(stream: Stream, log: EventLog) -> None:
     until(lambda: log.coverage("door", 0, 1e12).result())
     (hour,) = log.coverage("door", 0, 1e12).result()
     assert (hour.watched, hour.dropped, hour.blind) == pytest.approx((0.8, 0.1, 0.1))
+
+
+def test_a_dead_process_is_not_shown_as_alive(stream: Stream, log: EventLog) -> None:
+    """What it had told of its state may be heard only after its death was noticed; its events still count."""
+    process = stream.open_channel()
+    stream.hear_supervisor(ChildStatus("stream door", ChildState.WAITING, reason="killed by SIGKILL"))
+    with process:
+        process.send_bytes(encode(Standing(StreamState.LIVE)))
+        process.send_bytes(encode(TOLD[3]))
+        until(lambda: phases(log))
+    assert stream.status.state is StreamState.LOST
 
 
 def test_the_next_process_is_heard_after_the_last_one(stream: Stream, log: EventLog) -> None:
