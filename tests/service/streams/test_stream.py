@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from service.streams.store import StreamStore
 from service.streams.stream import Stream
 from service.supervisor import ChildState, ChildStatus
 from service.types import EndReason, Event, EventMessage, EventPhase, StreamState
+from tests.service.streams.cameras import wait_until
 
 EVENT = Event("door.abc-000001", "door.abc", "red", 1.0, None, 0.9, 0.8, 0.5)
 TOLD: list[Told] = [
@@ -85,13 +85,6 @@ def phases(log: EventLog) -> list[tuple[str, str, EndReason | None]]:
     ]
 
 
-def until(condition) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("told", TOLD, ids=lambda told: type(told).__name__)
 def test_messages_arrive_as_they_were_sent(told: Told) -> None:
     assert decode(encode(told)) == told
@@ -109,16 +102,16 @@ def test_what_the_process_tells_is_known(stream: Stream, log: EventLog) -> None:
         assert decode(process.recv_bytes()) == Watch(False)
         for told in (TOLD[1], Standing(StreamState.LIVE), TOLD[2], TOLD[3], TOLD[5], TOLD[7]):
             process.send_bytes(encode(told))
-        until(lambda: stream.pictures.newest)
+        wait_until(lambda: stream.pictures.newest)
         status = stream.status
         assert (status.state, status.label, status.dropped, status.width) == (StreamState.LIVE, "red", 3, 640)
         assert stream.last_label is not None
         assert stream.last_label.labelled == TOLD[2]
-        until(lambda: phases(log) == [("door", "started", None)])
-    until(lambda: len(phases(log)) == 2)
+        wait_until(lambda: phases(log) == [("door", "started", None)])
+    wait_until(lambda: len(phases(log)) == 2)
     assert phases(log)[1] == ("door", "ended", EndReason.SOURCE_LOST)
     assert stream.pictures.newest is None
-    until(lambda: log.coverage("door", 0, 1e12).result())
+    wait_until(lambda: log.coverage("door", 0, 1e12).result())
     (hour,) = log.coverage("door", 0, 1e12).result()
     assert (hour.watched, hour.dropped, hour.blind) == pytest.approx((0.8, 0.1, 0.1))
 
@@ -130,7 +123,7 @@ def test_a_dead_process_is_not_shown_as_alive(stream: Stream, log: EventLog) -> 
     with process:
         process.send_bytes(encode(Standing(StreamState.LIVE)))
         process.send_bytes(encode(TOLD[3]))
-        until(lambda: phases(log))
+        wait_until(lambda: phases(log))
     assert stream.status.state is StreamState.LOST
 
 
@@ -140,11 +133,11 @@ def test_the_next_process_is_heard_after_the_last_one(stream: Stream, log: Event
     first.send_bytes(encode(TOLD[3]))
     second = stream.open_channel()
     second.send_bytes(encode(Announced(EventMessage(1, EventPhase.STARTED, replace(EVENT, id="two")), None)))
-    until(lambda: len(phases(log)) == 1)
+    wait_until(lambda: len(phases(log)) == 1)
     first.close()
-    until(lambda: len(phases(log)) == 3)
+    wait_until(lambda: len(phases(log)) == 3)
     second.close()
-    until(lambda: len(phases(log)) == 4)
+    wait_until(lambda: len(phases(log)) == 4)
     assert [phase for _, phase, _ in phases(log)] == ["started", "ended", "started", "ended"]
 
 
@@ -162,7 +155,7 @@ def test_a_thread_that_cannot_be_had_once_leaves_no_stream_deaf(
             stream.open_channel()
     with stream.open_channel() as process:
         process.send_bytes(encode(Standing(StreamState.LIVE)))
-        until(lambda: stream.status.state is StreamState.LIVE)
+        wait_until(lambda: stream.status.state is StreamState.LIVE)
 
 
 def test_no_event_is_lost_to_a_full_disk(stream: Stream, log: EventLog, monkeypatch) -> None:
@@ -177,17 +170,17 @@ def test_no_event_is_lost_to_a_full_disk(stream: Stream, log: EventLog, monkeypa
     monkeypatch.setattr(log, "append", fail)
     with stream.open_channel() as process:
         process.send_bytes(encode(TOLD[3]))
-        until(lambda: phases(log))
+        wait_until(lambda: phases(log))
 
 
 def test_a_process_that_goes_astray_harms_nobody(stream: Stream) -> None:
     with stream.open_channel() as process:
         process.send_bytes(encode(Standing(StreamState.LIVE)))
         process.send_bytes(b"nonsense")
-        until(lambda: stream.status.state is StreamState.LIVE)
+        wait_until(lambda: stream.status.state is StreamState.LIVE)
     with stream.open_channel() as process:
         process.send_bytes(encode(Standing(StreamState.BLIND)))
-        until(lambda: stream.status.state is StreamState.BLIND)
+        wait_until(lambda: stream.status.state is StreamState.BLIND)
 
 
 def test_a_process_that_does_not_read_holds_up_nobody(stream: Stream) -> None:
