@@ -207,7 +207,7 @@ class StreamManager:
 
     def tidy(self) -> None:
         """Remove recordings that are too old, and the oldest of those that are too many."""
-        self._archive.tidy(self._clock(), self._streams)  # as they are by then: some may come meanwhile
+        self._archive.tidy(self._clock(), self._streams)  # not a copy: some may come meanwhile
 
     def recordings(self, name: str) -> tuple[RecordedFile, ...]:
         """Finished recordings, the newest first; also those of a stream that was removed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +98,21 @@ def test_a_name_is_free_once_its_recordings_are_gone(
     manager.remove("door", with_recordings=True)
     assert refused
     assert manager.all() == ()
+
+
+def test_a_stream_that_comes_while_recordings_are_tidied_is_spared(
+    manager: StreamManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it is writing by then is no leftover of a stream that is gone."""
+    found = []
+
+    def tidy(now: float, streams: Collection[str]) -> None:
+        manager.add(StreamDefinition(name="door", source=FIRST))
+        found.append("door" in streams)
+
+    monkeypatch.setattr(manager._archive, "tidy", tidy)
+    manager.tidy()
+    assert found == [True]
 
 
 def test_changes_at_once_are_made_one_on_top_of_the_other(manager: StreamManager) -> None:
