@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Protocol
 
 import cv2
@@ -104,6 +105,7 @@ class Layout:
     state_line: bool
 
 
+@lru_cache(maxsize=16)
 def layout(width: int, height: int) -> Layout:
     """Place the panel in a ``width`` × ``height`` frame, dropping what does not fit."""
     short = min(width, height)
@@ -132,7 +134,6 @@ class Annotator:
 
     def __init__(self, pen: Pen | None = None) -> None:
         self._pen = pen or default_pen()
-        self._layouts: dict[tuple[int, int], Layout] = {}
         self._clipped: dict[tuple[str, int, int, bool], str] = {}
 
     def draw(
@@ -146,7 +147,8 @@ class Annotator:
 
         ``smoothed`` is ``None`` while nothing has been classified yet.
         """
-        place = self._layout(image)
+        height, width = image.shape[:2]
+        place = layout(width, height)
         label = smoothed.label if smoothed else ""
         confidence = min(1.0, max(0.0, smoothed.confidence)) if smoothed else 0.0
         colour = ACTIVE if event else IDLE
@@ -187,13 +189,6 @@ class Annotator:
             room -= self._pen.width(since, place.small, False)
             text = self._fit(f"EVENT {_readable(event.label)}", room, place.small, False) + since
         self._pen.write(panel, text, left, top + round(place.small * 0.86), place.small, False, shade)
-
-    def _layout(self, image: Image) -> Layout:
-        height, width = image.shape[:2]
-        found = self._layouts.get((width, height))
-        if found is None:
-            found = self._layouts[(width, height)] = layout(width, height)
-        return found
 
     def _fit(self, text: str, room: int, size: int, bold: bool) -> str:
         """Shorten ``text`` with an ellipsis until it is at most ``room`` pixels wide."""

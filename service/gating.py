@@ -36,20 +36,12 @@ WEIGHT: Final = 0.25
 class Gate:
     """Decides for the model inputs of one stream, in order, which of them are to be classified."""
 
-    def __init__(
-        self,
-        threshold: float = OPENS_AT,
-        *,
-        frames: float = math.inf,
-        seconds: float = LONGEST,
-        views: int = 1,
-    ) -> None:
-        """An input passes if a block differs by ``threshold`` levels of 256 or more; 0 lets all pass.
+    def __init__(self, *, frames: float = math.inf, seconds: float = LONGEST, views: int = 1) -> None:
+        """An input passes if a block differs by ``OPENS_AT`` levels or more.
 
         One also passes after ``frames`` in a row have been held back, and ``seconds`` after the last. With
         each the next ones pass too, until the scene has been seen in all ``views`` of the model.
         """
-        self._threshold = threshold
         self._frames = frames
         self._seconds = seconds
         self._views = views
@@ -96,7 +88,7 @@ class Gate:
             self._reference is not None
             and self._held < self._frames
             and 0 <= pts - self._passed_at < self._seconds
-            and cv2.norm(blocks, self._reference, cv2.NORM_INF) < self._threshold
+            and cv2.norm(blocks, self._reference, cv2.NORM_INF) < OPENS_AT
         )
 
 

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
@@ -72,11 +72,8 @@ class RemoteClassifier:
         self._number = 0
         self._is_fresh = True
         self._link: _Link | None = self._connect(self._deadline())
-        self._classes = self._link.welcome.classes
-        self._input_shape = self._link.welcome.input_shape
-        self._frames = self._link.welcome.frames
-        self._columns, self._width = self._link.welcome.columns, self._link.welcome.width
-        self._roster = self._link.welcome.roster
+        self._model = self._link.welcome
+        self._roster = self._model.roster
 
     @property
     def views(self) -> int:
@@ -89,7 +86,7 @@ class RemoteClassifier:
 
     @property
     def frames(self) -> int:
-        return self._frames
+        return self._model.frames
 
     def model_input(self, image: Image, view: int = 0) -> Image:
         return self._preprocessor.model_input(image, view)
@@ -118,13 +115,13 @@ class RemoteClassifier:
     def _answers(
         self, inputs: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        if inputs.dtype != np.uint8 or inputs.shape[1:] != self._input_shape:
+        if inputs.dtype != np.uint8 or inputs.shape[1:] != self._model.input_shape:
             raise ValueError(
-                f"expected (N, {', '.join(map(str, self._input_shape))}) uint8, "
+                f"expected (N, {', '.join(map(str, self._model.input_shape))}) uint8, "
                 f"got {inputs.shape} {inputs.dtype}"
             )
-        results = np.zeros((len(inputs), self._columns), np.float32)
-        features = np.zeros((len(inputs), self._width), np.float32)
+        results = np.zeros((len(inputs), self._model.columns), np.float32)
+        features = np.zeros((len(inputs), self._model.width), np.float32)
         deadline = self._deadline()
         done, attempt = 0, 1
         while done < len(inputs):
@@ -230,8 +227,7 @@ class RemoteClassifier:
             )
 
     def _check_model(self, welcome: Welcome) -> None:
-        same = (self._classes, self._input_shape, self._columns, self._width)
-        if (welcome.classes, welcome.input_shape, welcome.columns, welcome.width) != same:
+        if replace(welcome, roster=self._model.roster, slots=self._model.slots) != self._model:
             raise InferenceLostError(
                 "the inference process came back with another model; start the stream anew"
             )

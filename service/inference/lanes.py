@@ -47,6 +47,7 @@ class Lanes:
         self.count = count
         self._encode = encode
         self._running: deque[Run] = deque()
+        self._finished_at = 0.0
         self._threads = ThreadPoolExecutor(count, "lane")
         self._through = os.eventfd(0, os.EFD_NONBLOCK)
 
@@ -67,9 +68,12 @@ class Lanes:
         return self.busy < self.count
 
     @property
-    def oldest_at(self) -> float | None:
-        """When that batch began which is to be finished next."""
-        return self._running[0].began_at if self._running else None
+    def waiting_since(self) -> float | None:
+        """When that batch began which is to be finished next, or the one before it came through, if later.
+
+        None if no batch runs.
+        """
+        return max(self._running[0].began_at, self._finished_at) if self._running else None
 
     def begin(self, batch: Sequence[Ticket], inputs: npt.NDArray[np.uint8]) -> None:
         """Start on (N, h, w, 3) ``inputs``, which stay as they are until the batch is finished."""
@@ -87,6 +91,7 @@ class Lanes:
         with suppress(BlockingIOError):
             os.eventfd_read(self._through)
         while self._running and self._running[0].outcome.done():
+            self._finished_at = time.monotonic()
             yield self._running.popleft()
 
     def rest(self) -> Iterator[Run]:

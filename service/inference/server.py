@@ -168,9 +168,9 @@ class InferenceServer:
 
     @property
     def is_going_on(self) -> bool:
-        """Whether the network does: no batch has run for longer than there is between two looks."""
-        oldest_at = self._lanes.oldest_at
-        return oldest_at is None or time.monotonic() - oldest_at <= PATIENCE
+        """Whether the network does: none is waited for, or one began or came through since the last look."""
+        since = self._lanes.waiting_since
+        return since is None or time.monotonic() - since <= PATIENCE
 
     def warm_up(self) -> None:
         """Run as many inputs as may come together, and time it: no client pays for what is set up lazily."""

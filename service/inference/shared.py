@@ -69,7 +69,7 @@ class RemoteModel:
             with_features=True,
         )
 
-    def open_live(self, while_waiting: Callable[[], None]) -> Classifier:
+    def open_live(self, while_waiting: Callable[[], None]) -> RemoteClassifier:
         """For a live stream: one input at a time, first in turn."""
         return RemoteClassifier(
             self.address,

@@ -37,7 +37,8 @@ class Journal:
         self._stream = stream
         self._log = log
         self._model_name = model_name
-        self._entries: queue.Queue[Entry | None] = queue.Queue(MOST_WAITING)
+        self._entries: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore(MOST_WAITING)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"journal {stream}", daemon=True)
         self._thread.start()
@@ -49,18 +50,19 @@ class Journal:
 
     def append(self, message: EventMessage, epoch: float | None) -> None:
         """Enter a step in the life of an event; ``epoch`` is the wall clock at ``pts`` 0, if there is one."""
-        self._entries.put(lambda: self._log.append([message], model=self._model_name, epoch=epoch))
+        self.enter(lambda: self._log.append([message], model=self._model_name, epoch=epoch))
 
     def end_open_events(self, reason: EndReason) -> None:
         """Enter the ends of what is still open then."""
-        self._entries.put(lambda: self._log.end_open_events(reason, self._stream))
+        self.enter(lambda: self._log.end_open_events(reason, self._stream))
 
     def cover(self, at: float, watched: float, dropped: float, blind: float) -> None:
         """Enter seconds that had passed at ``at`` (Unix time)."""
-        self._entries.put(lambda: self._log.cover(self._stream, at, watched, dropped, blind))
+        self.enter(lambda: self._log.cover(self._stream, at, watched, dropped, blind))
 
     def enter(self, entry: Entry) -> None:
         """Have anything else stored, in its turn."""
+        self._room.acquire()
         self._entries.put(entry)
 
     def close(self, timeout: float) -> None:
@@ -72,6 +74,8 @@ class Journal:
     def _run(self) -> None:
         while (entry := self._entries.get()) is not None:
             self._store(entry)
+            self._room.release()
+        self._room.release(MOST_WAITING)  # who brings something even now need not wait in vain
 
     def _store(self, entry: Entry) -> None:
         complained: float | None = None

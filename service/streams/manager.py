@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from service.addresses import SOURCE_SCHEMES, AddressPolicy, Pinned
+from service.addresses import SOURCE_SCHEMES, AddressPolicy
 from service.backoff import Backoff
 from service.config import HardwareDecode
 from service.engines.restricted import check_labels
@@ -28,7 +28,6 @@ from service.errors import (
 from service.event_log import EventLog
 from service.streams.admission import Admission, AdmissionSettings
 from service.streams.archive import Archive, RecordedFile
-from service.streams.broadcast import Broadcast
 from service.streams.process import StreamTask, run_stream
 from service.streams.records import LiveModel, StreamDefinition, StreamOptions
 from service.streams.store import StreamStore
@@ -38,8 +37,6 @@ from service.types import StreamState
 
 PREFIX: Final = "stream "
 """Begins the names of the streams' processes."""
-RING: Final = 256
-"""Labels that a subscriber may fall behind: some ten seconds."""
 SILENCE_SECONDS: Final = 3.0
 STOP_SECONDS: Final = 1.2
 DRAIN_SECONDS: Final = 2.0
@@ -91,7 +88,7 @@ class StreamManager:
         self._on_trial = on_trial
         self._hardware = hardware
         self._streams: dict[str, Stream] = {}
-        self._adding = threading.Lock()
+        self._adding = threading.Lock()  # who takes a name or room, one after the other
         self._closed = False
 
     def start(self, configured: Iterable[StreamDefinition]) -> None:
@@ -191,9 +188,11 @@ class StreamManager:
         with self._changed(name) as stream:
             self._store.delete(name)
             self._stop(stream)
-            del self._streams[name]
-            if with_recordings:
-                self._archive.delete(name)
+            try:
+                if with_recordings:
+                    self._archive.delete(name)
+            finally:
+                del self._streams[name]  # not before: the next stream of this name has recordings of its own
 
     def get(self, name: str) -> Stream:
         """Raises ``StreamNotFoundError``."""
@@ -208,7 +207,17 @@ class StreamManager:
 
     def tidy(self) -> None:
         """Remove recordings that are too old, and the oldest of those that are too many."""
-        self._archive.tidy(self._clock(), tuple(self._streams))
+        self._archive.tidy(self._clock(), self._streams)  # not a copy: some may come meanwhile
+
+    def recordings(self, name: str) -> tuple[RecordedFile, ...]:
+        """Finished recordings, the newest first; also those of a stream that was removed.
+
+        Raises ``StreamNotFoundError`` where there is neither a stream nor a recording.
+        """
+        files = self._archive.files(name)
+        if not files:
+            self.get(name)
+        return files
 
     @contextmanager
     def _changed(self, name: str) -> Iterator[Stream]:
@@ -236,8 +245,7 @@ class StreamManager:
             definition,
             self._log,
             self.model.name,
-            Broadcast(self._loop, RING),
-            partial(Broadcast, self._loop, 1),
+            self._loop,
             self._clock,
             self._on_trial,
         )
@@ -249,7 +257,7 @@ class StreamManager:
             trusted=definition.trusted,
             folder=self._archive.folder(definition.name),
             hardware=self._hardware,
-            resolve=None if definition.trusted else partial(_pinned, self.limits.policy),
+            resolve=None if definition.trusted else partial(self.limits.policy.check, schemes=SOURCE_SCHEMES),
         )
         self._supervisor.start(
             ChildSpec(
@@ -264,16 +272,6 @@ class StreamManager:
             )
         )
         return stream
-
-    def recordings(self, name: str) -> tuple[RecordedFile, ...]:
-        """Finished recordings, the newest first; also those of a stream that was removed.
-
-        Raises ``StreamNotFoundError`` where there is neither a stream nor a recording.
-        """
-        files = self._archive.files(name)
-        if not files:
-            self.get(name)
-        return files
 
     def _check_open(self) -> None:
         if self._closed:
@@ -295,8 +293,3 @@ class StreamManager:
         stream.closing.set()
         self._supervisor.stop(PREFIX + stream.definition.name, STOP_SECONDS)
         stream.close(DRAIN_SECONDS)
-
-
-def _pinned(policy: AddressPolicy, source: str) -> Pinned:
-    """The address of an untrusted source as it may be opened at this moment."""
-    return policy.check(source, SOURCE_SCHEMES)

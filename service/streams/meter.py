@@ -12,6 +12,8 @@ from service.types import StreamState
 
 MEASURE_EVERY: Final = 1.0
 """Seconds."""
+ASLEEP: Final = 3.0
+"""Seconds between two looks after which this process did not run (a paused container): nobody watched."""
 _OVER: Final = (StreamState.LOST, StreamState.FAILED, StreamState.ENDED)
 """States without a connection."""
 
@@ -67,6 +69,8 @@ class Meter:
     def measure(self, now: float, standing: Standing | None, at_once: bool = False) -> Measured | None:
         """Note the time that passed in ``standing``; return what is to be told when a second is full."""
         passed, self._noted_at = now - self._noted_at, now
+        if passed > ASLEEP:
+            passed = 0.0
         state = standing.state if standing else StreamState.CONNECTING
         if state in (StreamState.BLIND, StreamState.FROZEN):
             self._blind += passed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Final
 
@@ -20,10 +21,10 @@ from service.sinks import Step
 from service.sources import Source
 from service.streams.messages import Announced
 from service.streams.outlet import Outlet, label_of
-from service.streams.recogniser import PATIENCE, WAITING
+from service.streams.recogniser import PATIENCE, WAITING, OpenModel
 from service.streams.records import StreamOptions
 from service.streams.screen import Screen
-from service.streams.session import close_in_background
+from service.streams.session import STEP, close_in_background
 from service.streams.shadows import ShadowWatch
 from service.types import (
     Classifier,
@@ -35,7 +36,6 @@ from service.types import (
     judged,
 )
 
-STEP: Final = 0.1
 LATE: Final = 0.5
 """Seconds that may be made up for; a machine that falls back further stays late."""
 HANGING: Final = 15.0
@@ -47,7 +47,7 @@ def play(
     source: Source,
     name: str,
     options: StreamOptions,
-    open_model: Callable[[Callable[[], None]], Classifier],
+    open_model: OpenModel,
     outlet: Outlet,
     screen: Screen,
 ) -> RunResult | None:
@@ -74,6 +74,7 @@ def play(
             stop=outlet.stopping,
         )
     finally:
+        classifier.close()
         close_in_background(paced, source)
 
 
@@ -155,8 +156,9 @@ class PatientClassifier(DelegatingClassifier):
     pipeline takes for what it is, if the process is to stop meanwhile.
     """
 
-    def __init__(self, open_model: Callable[[Callable[[], None]], Classifier], outlet: Outlet) -> None:
+    def __init__(self, open_model: OpenModel, outlet: Outlet) -> None:
         self._open_model = open_model
+        self._opened = ExitStack()
         self._outlet = outlet
         self._state = StreamState.CONNECTING
         self._began = 0.0
@@ -176,12 +178,17 @@ class PatientClassifier(DelegatingClassifier):
                 self.trial = judgement.trial(len(inputs) - 1)
                 return judgement.probabilities
 
+    def close(self) -> None:
+        """Let go of the network, which would wait for further inputs."""
+        self._opened.close()
+
     def _open(self) -> Classifier:
+        self._opened.close()
         while True:
             self._outlet.stand(self._state, WAITING)
             self._go_on()
             try:
-                return self._open_model(self._go_on)
+                return self._opened.enter_context(self._open_model(self._go_on))
             except InferenceError:
                 again_at = time.monotonic() + AGAIN
                 while time.monotonic() < again_at:

@@ -15,9 +15,9 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import cv2
+import numpy as np
 
 from service.addresses import Pinned
 from service.annotate import Annotator
@@ -41,7 +41,7 @@ from service.streams.recogniser import Recogniser, open_classifier
 from service.streams.recording_file import adopt
 from service.streams.records import LiveModel, StreamOptions
 from service.streams.screen import Screen
-from service.streams.session import STEP, Limits, LiveSession, stamps
+from service.streams.session import STEP, Limits, LiveSession
 from service.types import StreamState
 
 RECONNECT: Final = Backoff(first=0.5, factor=2.0, limit=4.0, jitter=0.25)
@@ -61,7 +61,7 @@ class StreamTask:
 
     ``resolve`` is called with the source before every connection and returns the address to open,
     checked and pinned, or raises SourceError to refuse; a source that is not ``trusted`` must have it,
-    and is not followed to anywhere else. A plain address is its own ``Host``.
+    and is not followed to anywhere else.
     ``folder`` is for recordings. ``limits`` are seconds without a frame.
     """
 
@@ -71,7 +71,7 @@ class StreamTask:
     trusted: bool
     folder: Path | None
     hardware: HardwareDecode = HardwareDecode.AUTO
-    resolve: Callable[[str], Pinned | str] | None = None
+    resolve: Callable[[str], Pinned] | None = None
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -107,7 +107,7 @@ class _Stream:
         self._open_model = partial(open_classifier, model, task.options)
         self._recogniser: Recogniser | None = None
         self._annotator = Annotator()
-        self._stamps = stamps()
+        self._named_at = 0
 
     def run(self) -> None:
         self._wait_for_labels()
@@ -203,7 +203,9 @@ class _Stream:
         return None
 
     def _new_name(self) -> str:
-        return f"{self._task.name}.{next(self._stamps)}"
+        """One that no other run of the stream has had: by the milliseconds of the wall clock."""
+        self._named_at = max(self._named_at + 1, int(time.time() * 1000))
+        return f"{self._task.name}.{np.base_repr(self._named_at, 36).lower()}"
 
     def _wait(self, seconds: float | None) -> None:
         """Stay alive for a while, or until the process is to stop."""
@@ -259,10 +261,7 @@ class _Opening:
                 raise
             except SourceError as error:
                 raise AddressRefusedError(str(error)) from error
-            if isinstance(checked, Pinned):
-                address, host = checked.url, checked.host
-            else:
-                address, host = checked, urlsplit(checked).netloc.rpartition("@")[2]
+            address, host = checked.url, checked.host
         return open_source(
             address,
             open_timeout=OPEN_TIMEOUT,

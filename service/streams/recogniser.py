@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -30,6 +30,9 @@ WAITING: Final = "waiting for inference"
 PATIENCE: Final = 5.0
 """Seconds that a classification may take before the stream counts as not watched."""
 AGAIN: Final = Backoff(first=0.5, limit=4.0)
+
+OpenModel = Callable[[Callable[[], None]], AbstractContextManager[Classifier]]
+"""Opens a classifier; given what to call while it waits. Raises InferenceError to be called again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +81,17 @@ class CroppedClassifier(DelegatingClassifier):
         return judged(self._classifier, inputs)
 
 
+@contextmanager
 def open_classifier(
     model: LiveModel, options: StreamOptions, while_waiting: Callable[[], None]
-) -> Classifier:
+) -> Iterator[Classifier]:
     """The model as the stream's options want it. Raises InferenceError, or ConfigurationError for labels."""
-    classifier = model.open_live(while_waiting)
-    if options.labels is not None:
-        classifier = RestrictedClassifier(classifier, options.labels)
-    if options.crop is not None:
-        classifier = CroppedClassifier(classifier, options.crop)
-    return classifier
+    with model.open_live(while_waiting) as classifier:
+        if options.labels is not None:
+            classifier = RestrictedClassifier(classifier, options.labels)
+        if options.crop is not None:
+            classifier = CroppedClassifier(classifier, options.crop)
+        yield classifier
 
 
 class Recogniser:
@@ -96,13 +100,8 @@ class Recogniser:
     All methods are for one other thread: the one that reads the stream.
     """
 
-    def __init__(
-        self, open_model: Callable[[Callable[[], None]], Classifier], gate: Gate | None = None
-    ) -> None:
-        """``open_model`` is given what to call while it waits; raises InferenceError to be called again.
-
-        What a ``gate`` holds back takes over the result of the frame that it let pass last.
-        """
+    def __init__(self, open_model: OpenModel, gate: Gate | None = None) -> None:
+        """What a ``gate`` holds back takes over the result of the frame that it let pass last."""
         self._open = open_model
         self._gate = gate
         self._turns = ViewTurns()
@@ -191,7 +190,8 @@ class Recogniser:
             while not self._closing:
                 began = time.monotonic()
                 try:
-                    self._serve(self._open(self._go_on))
+                    with self._open(self._go_on) as classifier:
+                        self._serve(classifier)
                 except InferenceError:
                     failures = AGAIN.attempt(failures, time.monotonic() - began)
                     with self._changed:

@@ -59,7 +59,8 @@ class RecordingFile:
         self.thread = threading.Thread(target=self._run, name=f"record {path.name}", daemon=True)
         self.thread.start()
 
-    def put(self, shot: Shot | None) -> None:
+    def put(self, shot: Shot) -> None:
+        """Take the next frame; never waits, and gives up where too many wait already."""
         if self.is_given_up:
             return
         try:
@@ -67,21 +68,15 @@ class RecordingFile:
         except queue.Full:
             self.is_given_up = True
             logger.warning("the recording %s is given up: the disk is too slow", self._path)
-            self._make_room()
-            self.put_end()
+            self.finish()
 
     def finish(self) -> None:
+        """Have the file end here; never waits: where there is no room, it costs a picture."""
         if self._queue.full():
-            self._make_room()
-        self.put_end()
-
-    def put_end(self) -> None:
+            with suppress(queue.Empty):  # it is read just now
+                self._queue.get_nowait()
         with suppress(queue.Full):  # cannot be: only the thread that calls this puts anything
             self._queue.put_nowait(None)
-
-    def _make_room(self) -> None:
-        with suppress(queue.Empty):
-            self._queue.get_nowait()
 
     def _run(self) -> None:
         part = self._path.with_name(self._path.name + PART)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -31,8 +32,11 @@ class LiveModel(Protocol):
         """As ``Classifier.views``."""
         ...
 
-    def open_live(self, while_waiting: Callable[[], None]) -> Classifier:
-        """``while_waiting`` is called at least every 0.2 s while a call of the classifier waits."""
+    def open_live(self, while_waiting: Callable[[], None]) -> AbstractContextManager[Classifier]:
+        """``while_waiting`` is called at least every 0.2 s while a call of the classifier waits.
+
+        The network waits for the stream's next input until the context is left.
+        """
         ...
 
 

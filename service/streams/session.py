@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -35,7 +35,6 @@ STALLED_FRAMES: Final = 5
 LOST_AFTER: Final = 5.0
 _ERAS: Final = itertools.count()
 """Stretches of sight of this process; none has the number of another, reconnections included."""
-_DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +44,6 @@ class Limits:
 
     stalled: float = STALLED_AFTER
     lost: float = LOST_AFTER
-
-
-def stamps() -> Iterator[str]:
-    """Names that no other run of a stream has used: milliseconds of the wall clock in base 36."""
-    last = 0
-    while True:
-        last = number = max(last + 1, int(time.time() * 1000))
-        text = ""
-        while number:
-            number, digit = divmod(number, 36)
-            text = _DIGITS[digit] + text
-        yield text
 
 
 class Closable(Protocol):

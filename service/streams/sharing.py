@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from typing import Final
 
 TOLERANCE: Final = 1e-6
+SLACK: Final = 0.05
+"""Share of the capacity by which it may change without rates following: they are not to flutter."""
+LASTING: Final = 10.0
+"""Seconds that a gain has to last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +57,9 @@ def _level(demands: Sequence[Demand], budget: float) -> float:
 
 
 class SteadyCapacity:
-    """The capacity on which grants rest: follows a loss at once, and a gain when it has lasted.
+    """The capacity on which grants rest: follows a loss at once, and a gain when it has lasted."""
 
-    A change of less than ``slack`` of it is none, so that rates do not flutter.
-    """
-
-    def __init__(self, slack: float = 0.05, patience: float = 10.0) -> None:
-        self._slack = slack
-        self._patience = patience
+    def __init__(self) -> None:
         self._gain: float | None = None
         self._gain_since = 0.0
         self.value: float | None = None
@@ -69,14 +68,14 @@ class SteadyCapacity:
     def update(self, measured: float, now: float) -> float:
         """Take in what was measured at ``now`` (seconds); return what to go by."""
         self.best = max(self.best, measured)
-        if self.value is None or measured < self.value * (1 - self._slack):
+        if self.value is None or measured < self.value * (1 - SLACK):
             self.value, self._gain = measured, None
-        elif measured <= self.value * (1 + self._slack):
+        elif measured <= self.value * (1 + SLACK):
             self._gain = None
         elif self._gain is None:
             self._gain, self._gain_since = measured, now
         else:
             self._gain = min(self._gain, measured)  # the least of the time, of which one can be sure
-            if now - self._gain_since >= self._patience:
+            if now - self._gain_since >= LASTING:
                 self.value, self._gain = self._gain, None
         return self.value

@@ -6,6 +6,7 @@ stream; what is to last goes through a journal, so that a slow disk holds up not
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import select
 import threading
@@ -42,6 +43,8 @@ from service.streams.records import StreamDefinition, StreamStatus
 from service.supervisor import ChildState, ChildStatus
 from service.types import EndReason, StreamState
 
+RING: Final = 256
+"""Labels that a subscriber may fall behind: some ten seconds."""
 COVER_SECONDS: Final = 10.0
 """Between two notes on what was watched."""
 
@@ -65,21 +68,23 @@ Update = Label | StreamStatus
 
 
 class Stream:
-    """Made within the event loop; everything else may be called from any thread."""
+    """Made within the event loop ``loop``; everything else may be called from any thread.
+
+    ``closing`` is set once it is being stopped; ``changing`` is held by whoever changes or removes it.
+    """
 
     def __init__(
         self,
         definition: StreamDefinition,
         log: EventLog,
         model_name: str,
-        updates: Broadcast[Update],
-        pictures: Callable[[Callable[[int], None]], Broadcast[bytes]],
+        loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.time,
         on_trial: TrialListener = lambda stream, told: None,
     ) -> None:
         self.definition = definition
-        self.updates = updates
-        self.pictures = pictures(lambda followers: self._tell())
+        self.updates: Broadcast[Update] = Broadcast(loop, RING)
+        self.pictures: Broadcast[bytes] = Broadcast(loop, 1, lambda followers: self._tell())
         self.last_label: Label | None = None
         self.announced_fps: float | None = None
         self.pace: float | None = None
@@ -89,13 +94,13 @@ class Stream:
         self._journal = Journal(definition.name, log, model_name)
         self._clock = clock
         self._on_trial = on_trial
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the status, which is replaced as a whole
         self._logged: tuple[StreamState, str | None] | None = None
         self._status = StreamStatus(name=definition.name, since=clock())
         # Rises by one per label and, as nothing labels a thousand frames a second, over restarts too; unless
         # the clock was set back meanwhile, which costs nobody a label: no subscription is resumed by it.
         self._seq = int(clock() * 1000)
-        self._telling = threading.Lock()
+        self._telling = threading.Lock()  # of the channel: nobody writes to one that is being closed
         self._channel: Connection | None = None
         self._untold = False
         self._listening: threading.Thread | None = None
@@ -121,18 +126,21 @@ class Stream:
     def open_channel(self) -> Connection:
         """Listen to a process that is about to start; called by the supervisor."""
         ours, theirs = Pipe()
-        before = self._listening
         with self._telling:
             self._channel = ours
-        self._listening = threading.Thread(
-            target=self._listen, args=(ours, before), name=f"stream {self.definition.name}", daemon=True
+        name = f"stream {self.definition.name}"
+        listening = threading.Thread(
+            target=self._listen, args=(ours, self._listening), name=name, daemon=True
         )
-        self._listening.start()
+        listening.start()
+        self._listening = listening  # not before: what could not be started cannot be waited for
         return theirs
 
     def hear_supervisor(self, child: ChildStatus) -> None:
         """Show what has become of the process itself; called by the supervisor."""
         if child.state is ChildState.WAITING:
+            with self._telling:
+                self._channel = None
             wait = max(0.0, (child.next_try_at or 0.0) - time.monotonic())
             self._set(
                 state=StreamState.LOST,
@@ -172,7 +180,10 @@ class Stream:
         try:
             self._tell()
             while True:
-                self._hear(decode(channel.recv_bytes(MAX_BYTES)))
+                told = decode(channel.recv_bytes(MAX_BYTES))
+                # Whose process is dead is in no state any more; the supervisor may have told so before.
+                if self._channel is channel or not isinstance(told, Standing):
+                    self._hear(told)
                 if self._untold:
                     self._tell()
         except (EOFError, OSError):

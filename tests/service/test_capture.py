@@ -13,6 +13,7 @@ import pytest
 from service.capture import NewestFrame, ReadAhead, WorkAhead
 from service.errors import ConfigurationError, SourceError
 from service.types import Frame, SourceProperties
+from tests.service.children import wait_until
 
 PATIENCE = 5.0
 
@@ -54,14 +55,6 @@ class PacedSource:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def wait_until(condition: object) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.001)
 
 
 def reader_threads() -> list[threading.Thread]:

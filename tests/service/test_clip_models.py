@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,7 +137,7 @@ def test_a_cut_of_a_live_stream_begins_a_window() -> None:
             time.sleep(0.005)
         return result
 
-    recogniser = Recogniser(lambda _: WindowedClassifier(ClipColours(FRAMES)))
+    recogniser = Recogniser(lambda _: nullcontext(WindowedClassifier(ClipColours(FRAMES))))
     red = result_of(recogniser, "red", era=1).probabilities
     mixed = result_of(recogniser, "blue", era=1).probabilities
     cut = result_of(recogniser, "blue", era=2).probabilities

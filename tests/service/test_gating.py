@@ -55,13 +55,6 @@ def flat(level: int) -> Image:
     return np.full((SIDE, SIDE, 3), level, np.uint8)
 
 
-@given(st.lists(st.integers(0, 255), min_size=1, max_size=40))
-def test_a_threshold_of_zero_lets_all_pass(levels: list[int]) -> None:
-    """The gate can be set so that nothing changes at all, identical frames included."""
-    gate = Gate(0, seconds=ENDLESS)
-    assert all(gate.passes(flat(level), i / 25) for i, level in enumerate(levels))
-
-
 @settings(max_examples=50, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
@@ -241,7 +234,7 @@ class Opener:
         self.failures = 0
         self.classified: list[int] = []
 
-    def __call__(self, while_waiting: object) -> ColourClassifier:
+    def __call__(self, while_waiting: object) -> contextlib.AbstractContextManager[ColourClassifier]:
         opener = self
 
         class Failing(ColourClassifier):
@@ -252,7 +245,7 @@ class Opener:
                 opener.classified.append(len(inputs))
                 return super().classify(inputs)
 
-        return Failing()
+        return contextlib.nullcontext(Failing())
 
 
 @contextlib.contextmanager
@@ -346,7 +339,7 @@ def test_a_live_stream_is_seen_in_each_view_in_turn() -> None:
             seen.append(int(inputs[0, 0, 0, 0]) // 255)
             return super().classify(inputs)
 
-    recogniser = Recogniser(lambda _: TwoViews(), Gate())
+    recogniser = Recogniser(lambda _: contextlib.nullcontext(TwoViews()), Gate())
     try:
         for index, era in enumerate((0, 0, 1, 1, 2, 3)):
             assert result_of(recogniser, index, "red", era)

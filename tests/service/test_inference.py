@@ -159,6 +159,23 @@ def test_inputs_go_side_by_side_through_an_engine_that_can(service: Service) -> 
         classifier.close()
 
 
+def test_lanes_that_take_turns_are_not_taken_for_hanging(service: Service) -> None:
+    """Where one input is always halfway through when another is done, the network is slow but goes on."""
+    service.start(load=partial(SideBySide, seconds=0.6))
+    pid = service.pid()
+    ends_at = time.monotonic() + 4
+
+    def classify(delay: float) -> None:
+        with connect(service.address) as classifier:
+            time.sleep(delay)
+            while time.monotonic() < ends_at:
+                assert brightness(classifier, 5) == [5]
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(classify, (0.0, 0.3, 0.35, 0.45)))
+    assert service.pid() == pid
+
+
 def test_killed_clients_free_their_room_and_block_nobody(service: Service) -> None:
     """Streams die at any moment, in the middle of a request too; a healthy one goes on all the while."""
     service.start(load=partial(BrightnessClassifier, seconds=0.002))

@@ -61,7 +61,7 @@ def gates() -> Iterator[Gates]:
 def test_a_free_lane_begins_while_another_is_busy(gates: Gates) -> None:
     """The third batch begins when the second is done, though the first is not; all are finished in order."""
     lanes = Lanes(gates.encode, 2)
-    assert lanes.oldest_at is None
+    assert lanes.waiting_since is None
     begin(lanes, 0)
     assert (lanes.busy, lanes.is_free) == (1, True)
     begin(lanes, 1)
@@ -77,7 +77,7 @@ def test_a_free_lane_begins_while_another_is_busy(gates: Gates) -> None:
     gates.open[2].set()
     assert readable(lanes)
     assert numbers(lanes) == []
-    assert lanes.oldest_at is not None
+    assert lanes.waiting_since is not None
     gates.open[0].set()
     assert readable(lanes)
     finished = list(lanes.finished())

@@ -15,7 +15,6 @@ import pytest
 from service import event_log
 from service.database import Database
 from service.event_log import EventLog
-from service.streams.broadcast import Broadcast
 from service.streams.messages import Standing
 from service.streams.records import StreamDefinition
 from service.streams.stream import Stream
@@ -75,8 +74,7 @@ def test_a_state_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
             StreamDefinition(name="door", source="0"),
             EventLog(database),
             "colours 1",
-            Broadcast(loop, 8),
-            lambda watch: Broadcast(loop, 1, watch),
+            loop,
         )
         for state, reason in [
             *[(StreamState.CONNECTING, None), (StreamState.LOST, "no route")] * 3,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import Pipe
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import cv2
 import numpy as np
@@ -154,13 +154,22 @@ class BrightClassifier:
     def reset(self) -> None:
         pass
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._model.left is not None:
+            self._model.left.touch()
+
 
 @dataclass(frozen=True)
 class BrightModel:
-    """Takes ``seconds`` to classify; cannot be reached while the file ``away`` is there."""
+    """Takes ``seconds`` to classify; cannot be reached while the file ``away`` is there; makes ``left`` when
+    a stream lets go of it."""
 
     seconds: float = 0.0
     away: Path | None = None
+    left: Path | None = None
     name: str = "bright 1"
     labels: tuple[str, ...] = BrightClassifier.labels
     views: int = 1

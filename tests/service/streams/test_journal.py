@@ -64,6 +64,36 @@ def test_what_can_never_be_stored_holds_up_nothing(
     assert "can never be stored" in caplog.text
 
 
+def test_a_disk_that_hangs_does_not_hold_up_the_end(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where so much waits for it that whoever brings one entry more waits too."""
+    monkeypatch.setattr(journal, "MOST_WAITING", 1)
+    entries, begun, hanging = (
+        Journal("door", EventLog(database), "model 1"),
+        threading.Event(),
+        Future[None](),
+    )
+
+    def hang() -> Future[None]:
+        begun.set()
+        return hanging
+
+    entries.enter(hang)
+    assert begun.wait(10)
+    bringing = threading.Thread(target=lambda: [entries.enter(lambda: None) for _ in range(2)], daemon=True)
+    bringing.start()
+    closing = threading.Thread(target=entries.close, args=(0.1,), daemon=True)
+    closing.start()
+    closing.join(10)
+    assert not closing.is_alive()
+    hanging.set_result(None)
+    bringing.join(10)
+    assert not bringing.is_alive()
+    entries._thread.join(10)
+    assert not entries._thread.is_alive()
+
+
 def test_what_the_disk_refuses_is_tried_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "STORE_AGAIN", 0.01)
     log = EventLog(database)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 from service import event_log
 from service.addresses import AddressPolicy
 from service.database import Database
-from service.errors import StoppingError
+from service.errors import StoppingError, StreamExistsError
 from service.event_log import EventLog
 from service.streams import store
 from service.streams.manager import StreamLimits, StreamManager
@@ -80,6 +80,39 @@ def test_a_stream_whose_process_does_not_end_can_be_changed_once_it_has(
     supervisor.stuck = False
     assert manager.change("door", SECOND, None) is manager.get("door")
     assert supervisor.started == {"stream door": SECOND}
+
+
+def test_a_name_is_free_once_its_recordings_are_gone(
+    manager: StreamManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Removing many takes its time; those of the next stream of this name must not go with them."""
+    manager.add(StreamDefinition(name="door", source=FIRST))
+    refused = []
+
+    def delete(name: str) -> None:
+        with pytest.raises(StreamExistsError) as error:
+            manager.add(StreamDefinition(name=name, source=SECOND))
+        refused.append(error)
+
+    monkeypatch.setattr(manager._archive, "delete", delete)
+    manager.remove("door", with_recordings=True)
+    assert refused
+    assert manager.all() == ()
+
+
+def test_a_stream_that_comes_while_recordings_are_tidied_is_spared(
+    manager: StreamManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it is writing by then is no leftover of a stream that is gone."""
+    found = []
+
+    def tidy(now: float, streams: Collection[str]) -> None:
+        manager.add(StreamDefinition(name="door", source=FIRST))
+        found.append("door" in streams)
+
+    monkeypatch.setattr(manager._archive, "tidy", tidy)
+    manager.tidy()
+    assert found == [True]
 
 
 def test_changes_at_once_are_made_one_on_top_of_the_other(manager: StreamManager) -> None:

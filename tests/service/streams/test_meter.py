@@ -44,6 +44,15 @@ def test_the_rate_of_a_camera_that_falls_silent_falls() -> None:
     assert [measured.fps for measured in again] == [None, None, 0.5, 0.5, 0.5, 0.5]
 
 
+def test_a_pause_of_the_process_was_not_watched() -> None:
+    """A container that is paused for an hour sees nothing meanwhile, whatever its last state was."""
+    meter = Meter(0.0)
+    assert sum(measured.seconds_watched for measured in follow(meter, 0.1, 0.0, 5.0)) == pytest.approx(4.0)
+    woken = meter.measure(3600.0, LIVE)
+    assert woken
+    assert (woken.seconds_watched, woken.seconds_dropped) == (pytest.approx(0.9), 0.0)
+
+
 def test_a_steady_rate_of_classifications_is_told_as_one() -> None:
     """Counted from one look to the next, five a second were 4 and 6 in turn; and none is soon none."""
     meter, told = Meter(0.0), []

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from service.database import Database
 from service.errors import StorageError
 from service.event_log import EventLog, EventQuery
 from service.streams import store
-from service.streams.broadcast import Broadcast
 from service.streams.messages import (
     Announced,
     Labelled,
@@ -32,7 +30,9 @@ from service.streams.messages import (
 from service.streams.records import StreamDefinition, StreamOptions
 from service.streams.store import StreamStore
 from service.streams.stream import Stream
+from service.supervisor import ChildState, ChildStatus
 from service.types import EndReason, Event, EventMessage, EventPhase, StreamState
+from tests.service.streams.cameras import wait_until
 
 EVENT = Event("door.abc-000001", "door.abc", "red", 1.0, None, 0.9, 0.8, 0.5)
 TOLD: list[Told] = [
@@ -70,8 +70,7 @@ def stream(log: EventLog) -> Iterator[Stream]:
         StreamDefinition(name="door", source="0"),
         log,
         "colours 1",
-        Broadcast(loop, 8),
-        lambda watch: Broadcast(loop, 1, watch),
+        loop,
     )
     yield made
     made.close(5.0)
@@ -84,13 +83,6 @@ def phases(log: EventLog) -> list[tuple[str, str, EndReason | None]]:
         (logged.stream, logged.message.phase.value, logged.message.event.end_reason)
         for logged in page.messages
     ]
-
-
-def until(condition) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("told", TOLD, ids=lambda told: type(told).__name__)
@@ -110,18 +102,29 @@ def test_what_the_process_tells_is_known(stream: Stream, log: EventLog) -> None:
         assert decode(process.recv_bytes()) == Watch(False)
         for told in (TOLD[1], Standing(StreamState.LIVE), TOLD[2], TOLD[3], TOLD[5], TOLD[7]):
             process.send_bytes(encode(told))
-        until(lambda: stream.pictures.newest)
+        wait_until(lambda: stream.pictures.newest)
         status = stream.status
         assert (status.state, status.label, status.dropped, status.width) == (StreamState.LIVE, "red", 3, 640)
         assert stream.last_label is not None
         assert stream.last_label.labelled == TOLD[2]
-        until(lambda: phases(log) == [("door", "started", None)])
-    until(lambda: len(phases(log)) == 2)
+        wait_until(lambda: phases(log) == [("door", "started", None)])
+    wait_until(lambda: len(phases(log)) == 2)
     assert phases(log)[1] == ("door", "ended", EndReason.SOURCE_LOST)
     assert stream.pictures.newest is None
-    until(lambda: log.coverage("door", 0, 1e12).result())
+    wait_until(lambda: log.coverage("door", 0, 1e12).result())
     (hour,) = log.coverage("door", 0, 1e12).result()
     assert (hour.watched, hour.dropped, hour.blind) == pytest.approx((0.8, 0.1, 0.1))
+
+
+def test_a_dead_process_is_not_shown_as_alive(stream: Stream, log: EventLog) -> None:
+    """What it had told of its state may be heard only after its death was noticed; its events still count."""
+    process = stream.open_channel()
+    stream.hear_supervisor(ChildStatus("stream door", ChildState.WAITING, reason="killed by SIGKILL"))
+    with process:
+        process.send_bytes(encode(Standing(StreamState.LIVE)))
+        process.send_bytes(encode(TOLD[3]))
+        wait_until(lambda: phases(log))
+    assert stream.status.state is StreamState.LOST
 
 
 def test_the_next_process_is_heard_after_the_last_one(stream: Stream, log: EventLog) -> None:
@@ -130,12 +133,29 @@ def test_the_next_process_is_heard_after_the_last_one(stream: Stream, log: Event
     first.send_bytes(encode(TOLD[3]))
     second = stream.open_channel()
     second.send_bytes(encode(Announced(EventMessage(1, EventPhase.STARTED, replace(EVENT, id="two")), None)))
-    until(lambda: len(phases(log)) == 1)
+    wait_until(lambda: len(phases(log)) == 1)
     first.close()
-    until(lambda: len(phases(log)) == 3)
+    wait_until(lambda: len(phases(log)) == 3)
     second.close()
-    until(lambda: len(phases(log)) == 4)
+    wait_until(lambda: len(phases(log)) == 4)
     assert [phase for _, phase, _ in phases(log)] == ["started", "ended", "started", "ended"]
+
+
+def test_a_thread_that_cannot_be_had_once_leaves_no_stream_deaf(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The supervisor starts another process later, which is heard."""
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError):
+            stream.open_channel()
+    with stream.open_channel() as process:
+        process.send_bytes(encode(Standing(StreamState.LIVE)))
+        wait_until(lambda: stream.status.state is StreamState.LIVE)
 
 
 def test_no_event_is_lost_to_a_full_disk(stream: Stream, log: EventLog, monkeypatch) -> None:
@@ -150,17 +170,17 @@ def test_no_event_is_lost_to_a_full_disk(stream: Stream, log: EventLog, monkeypa
     monkeypatch.setattr(log, "append", fail)
     with stream.open_channel() as process:
         process.send_bytes(encode(TOLD[3]))
-        until(lambda: phases(log))
+        wait_until(lambda: phases(log))
 
 
 def test_a_process_that_goes_astray_harms_nobody(stream: Stream) -> None:
     with stream.open_channel() as process:
         process.send_bytes(encode(Standing(StreamState.LIVE)))
         process.send_bytes(b"nonsense")
-        until(lambda: stream.status.state is StreamState.LIVE)
+        wait_until(lambda: stream.status.state is StreamState.LIVE)
     with stream.open_channel() as process:
         process.send_bytes(encode(Standing(StreamState.BLIND)))
-        until(lambda: stream.status.state is StreamState.BLIND)
+        wait_until(lambda: stream.status.state is StreamState.BLIND)
 
 
 def test_a_process_that_does_not_read_holds_up_nobody(stream: Stream) -> None:
