@@ -158,6 +158,24 @@ def test_pictures_are_fetched_only_while_somebody_can_see_them(page: Any, served
     until(lambda: served.services.viewers.taken == 0)
 
 
+def test_windows_side_by_side_leave_connections_for_calls(browser: Any, tmp_path: Path, court: Path) -> None:
+    """A browser has six to a host: windows share the live pictures, later ones have what is left."""
+    streams = {f"court-{number}": COURT | {"source": str(court)} for number in range(5)}
+    with serving(tmp_path / "data", ColourProvider(), streams=streams) as served:
+        context = browser.new_context(viewport={"width": 1280, "height": 2000})
+        windows = [context.new_page() for _ in range(3)]
+        live = [window.locator('.picture img[src*="live.mjpeg"]') for window in windows]
+        for window in windows:
+            window.goto(served.url)
+            expect(window.locator(".picture img")).to_have_count(5)
+            assert window.evaluate("fetch('/healthz').then(({ status }) => status)") == 200
+        assert [pictures.count() for pictures in live] == [4, 0, 0]
+        windows[0].close()
+        expect(live[1]).to_have_count(4)
+        expect(live[2]).to_have_count(0)
+        context.close()
+
+
 def test_a_refused_address_is_told_in_words(page: Any, served: Served, errors: Errors) -> None:
     """Whoever adds a stream learns from the form itself what is wrong and who can help."""
     errors.expected.append("403")
