@@ -416,6 +416,27 @@ def test_the_description_fits_a_phone_and_is_read_with_the_keyboard(page: Any, s
     assert landmarks == ["HEADER", "MAIN", "FOOTER"]
 
 
+def test_a_token_is_asked_for_until_it_is_right(
+    page: Any, served: Served, tmp_path: Path, errors: Errors
+) -> None:
+    """A wrong one is told; what copying has added to the right one does no harm."""
+    errors.expected.append("401")
+    tokens = [{"name": "page", "token": TOKEN, "scopes": ["view"]}]
+    with serving(tmp_path / "data", ColourProvider(), tokens=tokens) as guarded:
+        page.goto(guarded.url)
+        expect(page.locator("#token")).to_be_focused()
+        expect(page.locator("#connection")).to_have_text("Waiting for a token")
+        page.keyboard.type("no token of this service")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_have_text("The service does not know this token.")
+        expect(page.locator("#token")).to_be_focused()
+        page.fill("#token", f"\u201c{TOKEN}\u201d\u200b ")
+        page.keyboard.press("Enter")
+        expect(page.locator("#connection")).to_have_text("Connected")
+        expect(page.locator("#access")).to_be_hidden()
+        page.goto("about:blank")  # before the service ends
+
+
 def test_a_token_opens_pictures_and_sockets_too(browser: Any, tmp_path: Path, court: Path) -> None:
     """Where tokens are asked for, the page asks once and then shows all, live pictures included."""
     tokens = [{"name": "page", "token": TOKEN, "scopes": ["view"]}]
