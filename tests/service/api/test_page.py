@@ -403,6 +403,27 @@ def test_the_latest_events_are_read_without_scrolling_sideways(page: Any, served
     assert page.evaluate(f"{table}.scrollWidth <= {table}.clientWidth")
 
 
+def test_events_of_other_days_have_their_date(page: Any, served: Served) -> None:
+    """Where little happens the latest events are days old; at midnight those of today become yesterday's."""
+    page.clock.install(time="2026-03-02T23:59:00")
+    page.goto(served.url)
+    expect(page.locator("#connection")).to_have_text("Connected")
+    page.evaluate(
+        """async () => {
+            const { showLatest } = await import("/page/latest.js");
+            for (const day of [1, 2]) {
+                const event = { id: day, label: "red", stream: "hall", start_pts: 0, end_pts: 4,
+                  started_at: new Date(2026, 2, day, 12, 34, 56), mean_confidence: 1 };
+                showLatest({ type: "event", event }, (name) => name);
+            }
+        }"""
+    )
+    began = page.locator("#latest tr", has_text="hall").locator("td:first-child")
+    expect(began).to_have_text(["12:34:56", "3/1/2026 12:34:56"])
+    page.clock.fast_forward("02:00")
+    expect(began).to_have_text(["3/2/2026 12:34:56", "3/1/2026 12:34:56"])
+
+
 def test_the_description_fits_a_phone_and_is_read_with_the_keyboard(page: Any, served: Served) -> None:
     """Paths longer than the screen break; what a field means stands below it, not beyond the edge."""
     page.set_viewport_size(PHONE)
