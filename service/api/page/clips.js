@@ -83,7 +83,7 @@ function show(clip) {
   if (clip.progress === null) $("progress", card).removeAttribute("value");
   else $("progress", card).value = clip.progress;
   $(".note", card).textContent = clip.held_up || clip.error || clip.ended_early
-    || `${clip.width}×${clip.height}, ${clip.frames} frames${clip.fps ? `, ${clip.fps} fps` : ""}`;
+    || `${clip.width}×${clip.height}, ${clip.frames} frames${clip.fps ? `, judged at ${clip.fps} a second` : ""}`;
   $(".player", card).hidden = clip.state !== "done";
   $(".remove", card).textContent = busy ? "Cancel" : "Remove";
   $(".remove", card).setAttribute("aria-label", `${busy ? "Cancel" : "Remove"} ${clip.name}`);

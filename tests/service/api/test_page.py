@@ -330,6 +330,7 @@ def test_an_upload_comes_to_its_events(page: Any, served: Served, tmp_path: Path
     clip = page.locator(".clip", has_text="my match.avi")
     expect(clip.locator(".state")).to_have_text("done")
     expect(clip.locator("tbody")).to_contain_text("red")
+    expect(clip.locator(".note")).to_contain_text("70 frames, judged at")  # the rate is not the video's own
     link = clip.locator(".video")
     expect(link).to_be_visible()
     assert served.client.get(link.get_attribute("href")).content[:4] == b"RIFF"
