@@ -1,6 +1,7 @@
 // The page: what the model is, the token where one is needed, then the parts, each in a module of its own.
 import { call, setToken, withToken } from "./api.js";
 import { nameOf, startClips } from "./clips.js";
+import "./drop.js";
 import { hearEvents, startFeed } from "./feed.js";
 import { offerLabels } from "./form.js";
 import { startLabels } from "./labels.js";

@@ -338,6 +338,52 @@ def test_an_upload_comes_to_its_events(page: Any, served: Served, tmp_path: Path
     expect(clip).to_have_count(0)
 
 
+DROP = """([place, name]) => {
+    const data = new DataTransfer();
+    data.items.add(new File(["x"], name));
+    const within = document.querySelector(place);
+    return [...within.querySelectorAll("*"), within].map((part) => {
+        const drop = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+        part.dispatchEvent(drop);
+        return drop.defaultPrevented;
+    }).every((isTaken) => isTaken);
+}"""
+
+
+def test_dropped_files_never_replace_the_page(page: Any, served: Served) -> None:
+    """A browser opens a file that nobody takes: the dashed places take theirs, the rest of the page none."""
+    page.goto(served.url)
+    expect(page.locator("#main")).to_be_visible()
+    assert page.evaluate(DROP, ["#drop", "match.mp4"])
+    expect(page.locator("#chosen")).to_have_text("match.mp4")
+    assert page.evaluate(DROP, ["label[for=examples]", "curling.jpg"])
+    expect(page.locator("#chosen-examples")).to_have_text("1 picture")
+    assert page.evaluate(DROP, [".top-bar", "other.mp4"])
+    expect(page.locator("#chosen")).to_have_text("match.mp4")
+
+
+def test_who_leaves_during_an_upload_is_asked(page: Any, served: Served, tmp_path: Path) -> None:
+    """Leaving ends it; before and afterwards nobody is asked."""
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.goto(served.url)
+    page.set_input_files("#file", make_clip(tmp_path / "match.avi", ["red"] * 30))
+    held: list[Any] = []
+    page.route(
+        "**/clips", lambda route: held.append(route) if route.request.method == "POST" else route.continue_()
+    )
+    page.click("#send")
+    until(lambda: page.wait_for_timeout(50) or held)
+    page.evaluate("setTimeout(() => location.assign('/docs'))")
+    until(lambda: page.wait_for_timeout(50) or asked)
+    assert asked == ["beforeunload"]
+    assert page.url.rstrip("/") == served.url
+    held[0].continue_()
+    expect(page.locator("#message")).to_have_text("Uploaded.")
+    page.goto(f"{served.url}/docs")
+    assert asked == ["beforeunload"]
+
+
 def test_a_label_is_taught_tried_announced_and_forgotten(page: Any, served: Served, tmp_path: Path) -> None:
     """Pictures make a label; the page tells what its trial shows, and offers it to streams once announced."""
     pictures = [tmp_path / f"{number}.png" for number in range(6)]
