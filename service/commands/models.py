@@ -203,5 +203,5 @@ def show_model(
         line = f"accuracy {figures['all']['accuracy']:.4f} on {figures['all']['n']} {_judged(artifact)}"
         error = f"calibration error {figures['all']['calibration_error']:.4f}"
         typer.echo(f"{split:<12} {line}, {error}")
-    hours = training["seconds"] / 3600
-    typer.echo(f"trained      preset {training['settings']['preset']}, {hours:.1f} h, {training['backend']}")
+    took = f"{training['seconds'] / 3600:.1f} h, " if "seconds" in training else ""
+    typer.echo(f"trained      preset {training['settings']['preset']}, {took}{training['backend']}")

@@ -73,6 +73,12 @@ def test_train_evaluate_show(
     assert "blue, red" in capsys.readouterr().out
 
 
+def test_the_model_that_ships_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its record does not say how long the training took."""
+    assert status_of(["models", "show"]) == 0
+    assert "trained      preset video, tensorflow" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("library", ["jinja2", "matplotlib", "scipy", "sklearn"])
 def test_a_missing_library_is_told_before_the_training(
     library: str,

@@ -2,14 +2,15 @@
 const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 30000;
 const given = new URLSearchParams(location.search).get("token");
-let token = given || sessionStorage.getItem("token") || "";
+let token = sessionStorage.getItem("token") || "";
 let skew = 0;
 if (given) setToken(given);
 if (location.search) history.replaceState(null, "", "/");  // no token in the address bar
 
+// Tokens are printable ASCII without spaces: anything else, as typographic quotes, came along by copying.
 export function setToken(text) {
-  token = text;
-  sessionStorage.setItem("token", text);
+  token = text.replace(/[^\x21-\x7e]/g, "");
+  sessionStorage.setItem("token", token);
 }
 export const headers = () => (token ? { Authorization: `Bearer ${token}` } : {});
 export const withToken = (path) =>

@@ -1,6 +1,7 @@
 // The page: what the model is, the token where one is needed, then the parts, each in a module of its own.
 import { call, setToken, withToken } from "./api.js";
 import { nameOf, startClips } from "./clips.js";
+import "./drop.js";
 import { hearEvents, startFeed } from "./feed.js";
 import { offerLabels } from "./form.js";
 import { startLabels } from "./labels.js";
@@ -21,7 +22,8 @@ async function begin() {
   } catch (error) {
     const locked = error.status === 401;
     $("#about").textContent = locked ? "A valid token is needed" : error.message;
-    if (!locked) setTimeout(begin, AGAIN);
+    if (locked) $("#connection").textContent = "Waiting for a token";
+    else setTimeout(begin, AGAIN);
   }
 }
 
@@ -48,11 +50,17 @@ function showConnection(open) {
   $("#connection").classList.toggle("open", open);
 }
 
-document.addEventListener("locked", () => { $("#access").hidden = false; });
-$("#token-form").onsubmit = (event) => {
+document.addEventListener("locked", () => {
+  if (!$("#access").hidden) return;
+  $("#access").hidden = false;
+  $("#token").focus();
+});
+$("#token-form").onsubmit = async (event) => {
   event.preventDefault();
-  setToken($("#token").value.trim());
+  setToken($("#token").value);
   $("#access").hidden = true;
-  begin();
+  $("#token-message").textContent = "";
+  await begin();
+  if (!$("#access").hidden) $("#token-message").textContent = "The service does not know this token.";
 };
 begin();

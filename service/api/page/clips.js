@@ -40,6 +40,9 @@ function showChoice() {
   $("#chosen").textContent = $("#file").files[0]?.name || "Choose a video, or drop one here";
 }
 
+// Who leaves ends the upload: the browser asks first.
+const askToStay = (event) => event.preventDefault();
+
 async function submit(event) {
   event.preventDefault();
   const form = new FormData();
@@ -48,6 +51,7 @@ async function submit(event) {
   $("#send").disabled = true;
   $("#sent").hidden = false;
   say("Uploading …");
+  window.addEventListener("beforeunload", askToStay);
   try {
     const { links } = await upload(form);
     show(await call(links.self));  // so that its events have a name
@@ -55,6 +59,7 @@ async function submit(event) {
     event.target.reset();
     showChoice();
   } catch (error) { say(error.message, true); }
+  window.removeEventListener("beforeunload", askToStay);
   $("#send").disabled = false;
   $("#sent").hidden = true;
   refresh();
@@ -83,7 +88,7 @@ function show(clip) {
   if (clip.progress === null) $("progress", card).removeAttribute("value");
   else $("progress", card).value = clip.progress;
   $(".note", card).textContent = clip.held_up || clip.error || clip.ended_early
-    || `${clip.width}×${clip.height}, ${clip.frames} frames${clip.fps ? `, ${clip.fps} fps` : ""}`;
+    || `${clip.width}×${clip.height}, ${clip.frames} frames${clip.fps ? `, judged at ${clip.fps} a second` : ""}`;
   $(".player", card).hidden = clip.state !== "done";
   $(".remove", card).textContent = busy ? "Cancel" : "Remove";
   $(".remove", card).setAttribute("aria-label", `${busy ? "Cancel" : "Remove"} ${clip.name}`);
@@ -134,16 +139,6 @@ async function refresh() {
 
 export function startClips() {
   $("#file").onchange = showChoice;
-  for (const kind of ["dragover", "dragleave", "drop"]) {
-    $("#drop").addEventListener(kind, (event) => {
-      event.preventDefault();
-      $("#drop").classList.toggle("over", kind === "dragover");
-      if (kind === "drop" && event.dataTransfer.files.length) {
-        $("#file").files = event.dataTransfer.files;
-        showChoice();
-      }
-    });
-  }
   $("#upload-form").onsubmit = submit;
   return refresh();
 }

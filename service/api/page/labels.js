@@ -23,7 +23,7 @@ function say(text, wrong = false) {
 
 function showChoice() {
   const { length } = $("#examples").files;
-  $("#chosen-examples").textContent = length ? `${length} picture${length > 1 ? "s" : ""}` : "Choose 5 to 20 pictures";
+  $("#chosen-examples").textContent = length ? `${length} picture${length > 1 ? "s" : ""}` : "Choose 5 to 20 pictures, or drop them here";
 }
 
 async function teach(event) {

@@ -1,8 +1,10 @@
 // The table of the latest events: one row an event, brought up to date in place.
-import { $, cells, colour, element, percent, put, span, timeOfDay } from "./words.js";
+import { $, cells, colour, element, moment, percent, put, span } from "./words.js";
 
 const ROWS = 50;
+const REDATE = 60_000;
 const rows = new Map();
+setInterval(() => { for (const row of rows.values()) date(row); }, REDATE);  // at midnight today becomes yesterday
 
 export function showLatest(message, nameOf) {
   if (message.type === "gap") note(`messages ${message.after + 1} to ${message.until} are no longer kept`);
@@ -18,7 +20,9 @@ function showEvent({ event, recorded_at: recordedAt }, name) {
 
 function addRow(event, recordedAt) {
   const began = event.started_at ? Date.parse(event.started_at) : Date.parse(recordedAt) - 1000 * event.detect_delay;
-  const row = cells([timeOfDay(began), "", "", "", ""]);
+  const row = cells(["", "", "", "", ""]);
+  row.dataset.began = began;
+  date(row);
   const spot = element("i", "spot");
   spot.style.background = colour(event.label);
   row.cells[1].append(spot, event.label);
@@ -26,6 +30,8 @@ function addRow(event, recordedAt) {
   insert(row);
   return row;
 }
+
+const date = (row) => put(row.cells[0], moment(Number(row.dataset.began)));
 
 function note(text) {
   insert(cells(["", text, "", "", ""]));

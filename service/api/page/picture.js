@@ -1,10 +1,9 @@
 // The live picture of a stream. It is fetched only while somebody can see it, so that nothing is encoded
-// for nobody. A browser opens six connections to a host at most and a live picture holds one for good:
-// beyond the first few, pictures are stills that are fetched anew every other second. Of a live picture whose
-// connection has ended browsers say nothing, so that it is asked for anew now and then.
+// for nobody. Only a few may be live; the others are stills that are fetched anew every other second. Of a live
+// picture whose connection has ended browsers say nothing, so that it is asked for anew now and then.
 import { withToken } from "./api.js";
+import { hold, isFree, isTooMany, shareSeats } from "./seats.js";
 
-const MOST_LIVE = 4;
 const RATE = 8;
 const STILL_EVERY = 2000;
 const AGAIN = 5000;
@@ -14,6 +13,10 @@ const all = new Set();
 const live = new Set();
 const updateAll = () => { for (const picture of all) picture.update(); };
 document.addEventListener("visibilitychange", updateAll);
+shareSeats(() => {
+  while (isTooMany()) [...live].at(-1).stop();
+  updateAll();
+});
 
 export class Picture {
   constructor(place, links, name) {
@@ -40,12 +43,15 @@ export class Picture {
 
   update() {
     const wanted = HAS_PICTURE.has(this.state) && this.inView && !this.paused && !document.hidden;
-    const mode = !wanted ? "off" : live.has(this) || live.size < MOST_LIVE ? "live" : "still";
+    const mode = !wanted ? "off" : live.has(this) || isFree() ? "live" : "still";
     if (mode === this.mode) return;
     const seatLeft = this.mode === "live";
     this.stop();
     this.mode = mode;
-    if (mode === "live") live.add(this);
+    if (mode === "live") {
+      live.add(this);
+      hold(live.size);
+    }
     if (mode !== "off") this.load();
     if (seatLeft) updateAll();
   }
@@ -84,7 +90,7 @@ export class Picture {
 
   stop() {
     clearTimeout(this.timer);
-    live.delete(this);
+    if (live.delete(this)) hold(live.size);
     this.mode = "off";
     this.swap(null);
   }

@@ -21,6 +21,11 @@ export const clock = (seconds) => {
   return `${String(whole).padStart(2, "0")}:${(seconds - 60 * whole).toFixed(2).padStart(5, "0")}`;
 };
 export const timeOfDay = (milliseconds) => new Date(milliseconds).toLocaleTimeString([], { hourCycle: "h23" });
+// With the date, unless it is today's.
+export function moment(milliseconds) {
+  const day = new Date(milliseconds).toLocaleDateString();
+  return `${day === new Date().toLocaleDateString() ? "" : `${day} `}${timeOfDay(milliseconds)}`;
+}
 export const percent = (share) => `${Math.round(share * 100)} %`;
 export function span(seconds) {
   if (seconds < 59.95) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;

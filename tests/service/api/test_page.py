@@ -158,6 +158,24 @@ def test_pictures_are_fetched_only_while_somebody_can_see_them(page: Any, served
     until(lambda: served.services.viewers.taken == 0)
 
 
+def test_windows_side_by_side_leave_connections_for_calls(browser: Any, tmp_path: Path, court: Path) -> None:
+    """A browser has six to a host: windows share the live pictures, later ones have what is left."""
+    streams = {f"court-{number}": COURT | {"source": str(court)} for number in range(5)}
+    with serving(tmp_path / "data", ColourProvider(), streams=streams) as served:
+        context = browser.new_context(viewport={"width": 1280, "height": 2000})
+        windows = [context.new_page() for _ in range(3)]
+        live = [window.locator('.picture img[src*="live.mjpeg"]') for window in windows]
+        for window in windows:
+            window.goto(served.url)
+            expect(window.locator(".picture img")).to_have_count(5)
+            assert window.evaluate("fetch('/healthz').then(({ status }) => status)") == 200
+        assert [pictures.count() for pictures in live] == [4, 0, 0]
+        windows[0].close()
+        expect(live[1]).to_have_count(4)
+        expect(live[2]).to_have_count(0)
+        context.close()
+
+
 def test_a_refused_address_is_told_in_words(page: Any, served: Served, errors: Errors) -> None:
     """Whoever adds a stream learns from the form itself what is wrong and who can help."""
     errors.expected.append("403")
@@ -312,11 +330,58 @@ def test_an_upload_comes_to_its_events(page: Any, served: Served, tmp_path: Path
     clip = page.locator(".clip", has_text="my match.avi")
     expect(clip.locator(".state")).to_have_text("done")
     expect(clip.locator("tbody")).to_contain_text("red")
+    expect(clip.locator(".note")).to_contain_text("70 frames, judged at")  # the rate is not the video's own
     link = clip.locator(".video")
     expect(link).to_be_visible()
     assert served.client.get(link.get_attribute("href")).content[:4] == b"RIFF"
     clip.locator(".remove").click()
     expect(clip).to_have_count(0)
+
+
+DROP = """([place, name]) => {
+    const data = new DataTransfer();
+    data.items.add(new File(["x"], name));
+    const within = document.querySelector(place);
+    return [...within.querySelectorAll("*"), within].map((part) => {
+        const drop = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+        part.dispatchEvent(drop);
+        return drop.defaultPrevented;
+    }).every((isTaken) => isTaken);
+}"""
+
+
+def test_dropped_files_never_replace_the_page(page: Any, served: Served) -> None:
+    """A browser opens a file that nobody takes: the dashed places take theirs, the rest of the page none."""
+    page.goto(served.url)
+    expect(page.locator("#main")).to_be_visible()
+    assert page.evaluate(DROP, ["#drop", "match.mp4"])
+    expect(page.locator("#chosen")).to_have_text("match.mp4")
+    assert page.evaluate(DROP, ["label[for=examples]", "curling.jpg"])
+    expect(page.locator("#chosen-examples")).to_have_text("1 picture")
+    assert page.evaluate(DROP, [".top-bar", "other.mp4"])
+    expect(page.locator("#chosen")).to_have_text("match.mp4")
+
+
+def test_who_leaves_during_an_upload_is_asked(page: Any, served: Served, tmp_path: Path) -> None:
+    """Leaving ends it; before and afterwards nobody is asked."""
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.goto(served.url)
+    page.set_input_files("#file", make_clip(tmp_path / "match.avi", ["red"] * 30))
+    held: list[Any] = []
+    page.route(
+        "**/clips", lambda route: held.append(route) if route.request.method == "POST" else route.continue_()
+    )
+    page.click("#send")
+    until(lambda: page.wait_for_timeout(50) or held)
+    page.evaluate("setTimeout(() => location.assign('/docs'))")
+    until(lambda: page.wait_for_timeout(50) or asked)
+    assert asked == ["beforeunload"]
+    assert page.url.rstrip("/") == served.url
+    held[0].continue_()
+    expect(page.locator("#message")).to_have_text("Uploaded.")
+    page.goto(f"{served.url}/docs")
+    assert asked == ["beforeunload"]
 
 
 def test_a_label_is_taught_tried_announced_and_forgotten(page: Any, served: Served, tmp_path: Path) -> None:
@@ -385,6 +450,27 @@ def test_the_latest_events_are_read_without_scrolling_sideways(page: Any, served
     assert page.evaluate(f"{table}.scrollWidth <= {table}.clientWidth")
 
 
+def test_events_of_other_days_have_their_date(page: Any, served: Served) -> None:
+    """Where little happens the latest events are days old; at midnight those of today become yesterday's."""
+    page.clock.install(time="2026-03-02T23:59:00")
+    page.goto(served.url)
+    expect(page.locator("#connection")).to_have_text("Connected")
+    page.evaluate(
+        """async () => {
+            const { showLatest } = await import("/page/latest.js");
+            for (const day of [1, 2]) {
+                const event = { id: day, label: "red", stream: "hall", start_pts: 0, end_pts: 4,
+                  started_at: new Date(2026, 2, day, 12, 34, 56), mean_confidence: 1 };
+                showLatest({ type: "event", event }, (name) => name);
+            }
+        }"""
+    )
+    began = page.locator("#latest tr", has_text="hall").locator("td:first-child")
+    expect(began).to_have_text(["12:34:56", "3/1/2026 12:34:56"])
+    page.clock.fast_forward("02:00")
+    expect(began).to_have_text(["3/2/2026 12:34:56", "3/1/2026 12:34:56"])
+
+
 def test_the_description_fits_a_phone_and_is_read_with_the_keyboard(page: Any, served: Served) -> None:
     """Paths longer than the screen break; what a field means stands below it, not beyond the edge."""
     page.set_viewport_size(PHONE)
@@ -396,6 +482,27 @@ def test_the_description_fits_a_phone_and_is_read_with_the_keyboard(page: Any, s
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     landmarks = page.evaluate("[...document.body.children].map(child => child.tagName)")
     assert landmarks == ["HEADER", "MAIN", "FOOTER"]
+
+
+def test_a_token_is_asked_for_until_it_is_right(
+    page: Any, served: Served, tmp_path: Path, errors: Errors
+) -> None:
+    """A wrong one is told; what copying has added to the right one does no harm."""
+    errors.expected.append("401")
+    tokens = [{"name": "page", "token": TOKEN, "scopes": ["view"]}]
+    with serving(tmp_path / "data", ColourProvider(), tokens=tokens) as guarded:
+        page.goto(guarded.url)
+        expect(page.locator("#token")).to_be_focused()
+        expect(page.locator("#connection")).to_have_text("Waiting for a token")
+        page.keyboard.type("no token of this service")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_have_text("The service does not know this token.")
+        expect(page.locator("#token")).to_be_focused()
+        page.fill("#token", f"\u201c{TOKEN}\u201d\u200b ")
+        page.keyboard.press("Enter")
+        expect(page.locator("#connection")).to_have_text("Connected")
+        expect(page.locator("#access")).to_be_hidden()
+        page.goto("about:blank")  # before the service ends
 
 
 def test_a_token_opens_pictures_and_sockets_too(browser: Any, tmp_path: Path, court: Path) -> None:
