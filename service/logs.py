@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -52,6 +53,10 @@ def name_process(name: str) -> None:
 
 class _Lines(logging.Formatter):
     """One line for a message: what somebody else has sent cannot look like another one."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        """Local time and its offset, without which the hour is in doubt when the clocks go back."""
+        return datetime.fromtimestamp(record.created).astimezone().isoformat(" ", "milliseconds")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's own name
         record.message = _CONTROL.sub(lambda found: repr(found[0])[1:-1], record.message)

@@ -24,7 +24,8 @@ def show(console: Console, result: RunResult, files: Sequence[Path]) -> None:
     else:
         console.print("no events")
     unchanged = f", {result.reused} of them unchanged" if result.reused else ""
-    console.print(f"{result.frames} frames{unchanged}, {timecode(result.duration)} at {result.fps:.5g} fps")
+    length = f"{timecode(result.duration)} at {result.fps:.5g} fps"
+    console.print(f"{_frames(result)}{unchanged}, {length}")
     for path in files:
         console.print(Text(str(path)), soft_wrap=True)
 
@@ -32,10 +33,14 @@ def show(console: Console, result: RunResult, files: Sequence[Path]) -> None:
 def explain(result: RunResult) -> None:
     """Say on stderr, a line for each reason, why the outputs do not cover the whole source, if so."""
     if result.interrupted:
-        seen = f"results cover the first {timecode(result.duration)} ({result.frames} frames)"
+        seen = f"results cover the first {timecode(result.duration)} ({_frames(result)})"
         print(f"video-events: interrupted; {seen}", file=sys.stderr)
     if result.ended_early:
         print(f"video-events: {result.ended_early}", file=sys.stderr)
+
+
+def _frames(result: RunResult) -> str:
+    return f"{result.frames} frame{'s' if result.frames != 1 else ''}"
 
 
 def _cells(event: Event) -> tuple[str | Text, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -90,6 +91,8 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
     except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigurationError(f"port {port} of {host} is in use; choose another --port") from error
         raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}") from error
 
 
@@ -102,6 +105,8 @@ def serve(settings: ServeSettings, model: ServedModel) -> None:
     log = logging.getLogger("uvicorn.error")
     log.setLevel(logging.WARNING)
     log.addFilter(lambda record: "completing handshake" not in record.msg)  # as it calls a refusal
+    # asyncio complains of each message to a subscriber who broke off while many were being sent.
+    logging.getLogger("asyncio").addFilter(lambda record: record.msg != "socket.send() raised exception.")
     room = allow_descriptors(settings.max_connections)
     settings = settings.model_copy(update={"max_connections": room})
     with _alone_in(settings.data), bind(settings.host, settings.port) as listener:

@@ -78,6 +78,11 @@ class Form:
                     raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "one file at a time")
                 self._is_file = True
                 self.file_name = harmless(_file_name(self._value, options.get(b"filename", b"")))
+            elif b"filename" in options:
+                raise HTTPException(
+                    HTTPStatus.UNPROCESSABLE_ENTITY,
+                    f"the video goes into the field 'file', not into {self._name!r}",
+                )
         self._header = self._value = b""
 
     def _headers_finished(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,7 +21,7 @@ def native_stderr_held() -> Iterator[None]:
     except OSError:  # stderr is closed: nothing to hold back
         yield
         return
-    with tempfile.TemporaryFile() as held:
+    with open(os.memfd_create("stderr"), "w+b", buffering=0) as held:
         os.dup2(held.fileno(), 2)
         failed = True
         try:
