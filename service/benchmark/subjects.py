@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import cv2
+
 from models.precision import Precision
 from service.benchmark.engines import engine_alone, openvino_alone
 from service.benchmark.lecture import NAME as BASELINE
@@ -47,11 +49,18 @@ def pipeline_candidates(model: str, engine: Engine, clip: Path, folder: Path) ->
         "encode": partial(encoding, clip),
         "write": partial(Writing, clip, folder),
     }
+    whole = partial(Pipeline, model, engine, clip, folder)
     return [
         Candidate(BASELINE, partial(LectureLoop, model, clip, folder)),
-        Candidate(PIPELINE, partial(Pipeline, model, engine, clip, folder)),
-        *(Candidate(name, stages[name]) for name in STAGES),
+        Candidate(PIPELINE, partial(as_in_run, whole)),
+        *(Candidate(name, partial(as_in_run, stages[name])) for name in STAGES),
     ]
+
+
+def as_in_run(open_subject: Callable[[], Subject]) -> Subject:
+    """With OpenCV's own threads held back, as ``video-events run`` does."""
+    cv2.setNumThreads(1)
+    return open_subject()
 
 
 def engine_candidates(model: str, clip: Path, folder: Path) -> list[Candidate]:
