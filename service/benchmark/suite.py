@@ -25,13 +25,13 @@ from service.benchmark.machine import describe
 from service.benchmark.networks import export_onnx
 from service.benchmark.queries import measure_queries
 from service.benchmark.report import frame_figures
-from service.benchmark.rounds import Rounds, reason, run_rounds
+from service.benchmark.rounds import Rounds, in_own_process, run_rounds
 from service.benchmark.served import Service
 from service.benchmark.statistics import significant
 from service.benchmark.subjects import FP32, ONNX, engine_candidates, pipeline_candidates
 from service.engines import Engine
 from service.engines.devices import cores
-from service.errors import BenchmarkError, VideoEventsError
+from service.errors import VideoEventsError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,21 +211,3 @@ class Suite:
             yield
         except (VideoEventsError, ModelError) as error:
             self._skipped[name] = str(error)
-
-
-def in_own_process(work: Callable[[], None]) -> None:
-    """Call ``work`` where its libraries and its memory go with it. Raises ``BenchmarkError`` if it fails."""
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
-    from service.child import leave_with_parent
-
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn, initializer=leave_with_parent) as pool:
-        try:
-            pool.submit(work).result()
-        except BrokenProcessPool as error:
-            raise BenchmarkError(f"its process ended: {error}") from error
-        except Exception as error:  # other people's converters fail in ways of their own
-            raise BenchmarkError(reason(error)) from error
