@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from service.benchmark import program
 from service.benchmark.clip import Clip, lengthen
 from service.benchmark.machine import peak_memory
 from service.benchmark.statistics import quantile, rounded, significant
@@ -56,28 +55,26 @@ def run_program(clip: Path, frames: int, model: str, engine: Engine, folder: Pat
     output.mkdir(exist_ok=True)
     video = output / f"{clip.stem}_events.avi"
     growing = video.with_name(video.name + ".part")
-    command = [sys.executable, "-m", "service", "run", str(clip.absolute()), "--output", str(output)]
-    command += ["--model", model, "--engine", engine.value, "--overwrite", "--json"]
+    arguments = ["run", str(clip.absolute()), "--output", str(output), "--overwrite", "--json"]
+    arguments += ["--model", model, "--engine", engine.value]
     video.unlink(missing_ok=True)
     began, used = time.perf_counter(), _children_seconds()
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as program:
+    with program.start(arguments, folder) as process:
         first: float | None = None
         most = 0
         try:
-            while program.poll() is None:
-                most = max(most, peak_memory(program.pid))
+            while process.poll() is None:
+                most = max(most, peak_memory(process.pid))
                 if first is None and (_size(growing) > HEADER_BYTES or video.exists()):
                     first = time.perf_counter() - began
                 time.sleep(LOOK_EVERY)
             seconds = time.perf_counter() - began
-            said = program.stderr.read() if program.stderr else ""
+            said = process.stderr.read() if process.stderr else ""
         except BaseException:
-            program.kill()
+            process.kill()
             raise
-    if program.returncode:
-        raise BenchmarkError(f"video-events run ended with status {program.returncode}: {said.strip()}")
+    if process.returncode:
+        raise BenchmarkError(f"video-events run ended with status {process.returncode}: {said.strip()}")
     video.unlink()
     return Run(frames, _children_seconds() - used, first, seconds, most)
 

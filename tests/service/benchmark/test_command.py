@@ -91,8 +91,15 @@ def test_longer_clips(artifact: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert len(figures["growth"]["core_ms_per_further_frame"]) == 1
 
 
-def test_streams_and_subscribers(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The service itself is started with a camera of our own, and its subscribers hear labels."""
+def test_streams_and_subscribers(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The service itself is started with a camera of our own, and its subscribers hear labels.
+
+    What the user has set for a service of his own (tokens, streams, webhooks) is not for this one.
+    """
+    tokens = [{"name": "me", "token": "at-least-16-characters", "scopes": ["view"]}]
+    monkeypatch.setenv("VIDEO_EVENTS_TOKENS", json.dumps(tokens))
     figures = measured(
         capsys,
         *("--part", "streams", "--part", "subscribers"),
