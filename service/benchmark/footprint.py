@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -85,24 +85,29 @@ def measure_growth(
     model: str,
     engine: Engine,
     folder: Path,
+    into: dict[str, Any],
     on_step: Callable[[str], None] = lambda name: None,
-) -> dict[str, Any]:
-    """Run the clip ``times`` over; how time and memory grow.
+) -> None:
+    """Run the clip ``times`` over; how time and memory grow. Figures go ``into`` as they come.
 
     The growth is that of the processor's seconds, which other programs hardly disturb: what a further frame
     costs from one length to the next, so that the start of the program does not count.
     """
-    runs = []
+    runs: dict[int, Run] = {}
     for factor in times:
         on_step(f"run, length ×{factor}")
         longer = lengthen(clip, folder, factor)
-        runs.append(run_program(longer, clip.frames * factor, model, engine, folder))
+        runs[factor] = run_program(longer, clip.frames * factor, model, engine, folder)
         longer.unlink()
-    first = [run.first_frame_seconds for run in runs if run.first_frame_seconds is not None]
+        into |= _growth(runs)
+
+
+def _growth(runs: Mapping[int, Run]) -> dict[str, Any]:
+    first = [run.first_frame_seconds for run in runs.values() if run.first_frame_seconds is not None]
     return {
-        "runs": {f"x{factor}": run.document() for factor, run in zip(times, runs, strict=True)},
-        "core_ms_per_further_frame": [_further(*pair) for pair in pairwise(runs)],
-        "peak_memory_mb": significant(max(run.peak_memory for run in runs) / 1e6, 4),
+        "runs": {f"x{factor}": run.document() for factor, run in runs.items()},
+        "core_ms_per_further_frame": [_further(*pair) for pair in pairwise(runs.values())],
+        "peak_memory_mb": significant(max(run.peak_memory for run in runs.values()) / 1e6, 4),
         "first_frame_seconds": rounded(quantile(first, 0.5) if first else None, 4),
         "first_frame_seconds_most": rounded(max(first, default=None), 4),
     }
