@@ -11,7 +11,7 @@ from rich.text import Text
 from service.benchmark.lecture import NAME as BASELINE
 from service.benchmark.rounds import Rounds
 from service.benchmark.statistics import significant
-from service.benchmark.subjects import ENGINE, PIPELINE, STAGES
+from service.benchmark.subjects import ENGINE, PIPELINE, STAGES, caption
 
 
 def frame_figures(rounds: Rounds, cores: int) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def _frames(console: Console, figures: dict[str, Any]) -> None:
             continue
         fps, ratio = row["fps"], row["times_lecture_loop"]
         rates.add_row(
-            name.replace("_", " "),
+            caption(name),
             f"{fps['median']:.4g}",
             f"{fps['low']:.4g} – {fps['high']:.4g}",
             f"{ratio['median']:.3g}" if ratio else "",

@@ -36,6 +36,16 @@ STAGES: Final = ("decode", "resize", "batch", ENGINE, "interpret", "draw", "enco
 """In the order in which a frame meets them."""
 
 
+def caption(name: str) -> str:
+    """A candidate's name as a person reads it; the number at its end is of frames that go in together.
+
+    >>> caption("openvino_int8_8"), caption("lecture_loop")
+    ('openvino int8, batch 8', 'lecture loop')
+    """
+    words, _, size = name.rpartition("_")
+    return f"{words.replace('_', ' ')}, batch {size}" if size.isdigit() else name.replace("_", " ")
+
+
 def pipeline_candidates(model: str, engine: Engine, clip: Path, folder: Path) -> list[Candidate]:
     """The lecture's loop, the whole pipeline, and each of its stages alone."""
     batch_size = RunSettings().batch_size

@@ -93,12 +93,13 @@ def benchmark(
     from service.benchmark.report import show
     from service.benchmark.suite import Settings, Suite
 
+    parts = tuple(dict.fromkeys(part or Part))
     if output is not None:
         _make(output)
     if plot is not None:
-        plotting.check(plot)
+        plotting.check(plot, parts)
     settings = Settings(
-        parts=tuple(dict.fromkeys(part or Part)),
+        parts=parts,
         model=model,
         engine=engine,
         clip=clip,

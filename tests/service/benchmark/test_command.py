@@ -218,6 +218,7 @@ def test_figures_come_before_the_files(tmp_path: Path, capsys: pytest.CaptureFix
         (["--clip", "absent.mp4", "--part", "pipeline"], "there is no such file"),
         (["--model", "absent"], "no model 'absent'"),
         (["--plot", "x.foo"], "name it .png or .svg"),
+        (["--plot", "x.png", "--part", "growth", "--part", "events"], "--plot draws the parts pipeline, eng"),
         (["--plot", "nowhere/x.png"], "--plot nowhere/x.png: cannot be written"),
         (["-o", __file__], "cannot write into"),
     ],
