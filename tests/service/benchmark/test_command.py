@@ -213,8 +213,9 @@ def test_figures_come_before_the_files(tmp_path: Path, capsys: pytest.CaptureFix
     ("arguments", "message"),
     [
         (["--part", "nonsense"], "nonsense"),
-        (["--rounds", "0"], "--rounds must be above 0, got 0"),
+        (["--rounds", "0"], "--rounds must be above 0 and finite, got 0"),
         (["--minutes", "-1"], "--minutes must be above 0"),
+        (["--minutes", "inf"], "--minutes must be above 0 and finite, got inf"),
         (["--clip", "absent.mp4", "--part", "pipeline"], "there is no such file"),
         (["--model", "absent"], "no model 'absent'"),
         (["--plot", "x.foo"], "name it .png or .svg"),
