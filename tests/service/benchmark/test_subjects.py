@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from service.benchmark.lecture import LectureLoop
@@ -60,3 +62,24 @@ def test_models_that_judge_clips(
         assert found[name].open().measure(0.01).frames > 0
     with pytest.raises(BenchmarkError, match="judges windows of frames, the loop one frame by itself"):
         LectureLoop(str(clip_artifact), clip, tmp_path)
+
+
+def test_opening_a_short_clip_again_is_not_held_against_the_loop(
+    artifact: Path, write_video: WriteVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not count for the pipeline either, so the ratio of the two says the same of short clips."""
+    loop = LectureLoop(str(artifact), write_video(count=8), tmp_path)
+    monkeypatch.setattr(loop._model, "predict", lambda image, verbose: np.full((1, 3), 1 / 3))
+    opened, real = 0, cv2.VideoCapture
+
+    def slow(path: str) -> cv2.VideoCapture:
+        nonlocal opened
+        opened += 1
+        time.sleep(0.5)
+        return real(path)
+
+    monkeypatch.setattr(cv2, "VideoCapture", slow)
+    began = time.perf_counter()
+    reading = loop.measure(1.5)
+    assert opened > 1
+    assert time.perf_counter() - began - reading.seconds > 0.5 * opened
