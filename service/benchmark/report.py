@@ -132,7 +132,7 @@ def _events(console: Console, figures: dict[str, Any]) -> None:
 
 def _streams(console: Console, figures: dict[str, Any]) -> None:
     console.print(
-        "Live streams: ms from capture to label (p50, p95, p99); labels per second of a stream (least,\n"
+        "Live streams: ms from capture to label (p50, p95, p99); labels per second of a stream (least, "
         "median); by how many ms a minute the age of frames grows (drift)"
     )
     table = _table("n", "p50", "p95", "p99", "least", "median", "drift", "cores", "busy", "MB", "ok")
@@ -170,7 +170,7 @@ def _streams(console: Console, figures: dict[str, Any]) -> None:
 
 def _subscribers(console: Console, figures: dict[str, Any]) -> None:
     console.print(
-        "Subscribers to one stream: ms from the service to them (p50, p95, p99); labels that each heard;\n"
+        "Subscribers to one stream: ms from the service to them (p50, p95, p99); labels that each heard; "
         f"pictures per second that each of {figures['viewers']} viewers saw at least"
     )
     table = _table("subscribers", "p50", "p95", "p99", "labels", "pictures", "MB", "cores")
