@@ -6,7 +6,6 @@ Everything is drawn by `example_clips.scenes` from a seed; no picture, model or 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import av
 import cv2
 import numpy as np
 
@@ -139,11 +139,7 @@ def clip_frames(name: str) -> Iterator[np.ndarray]:
 
 
 def write_h264(path: Path, frames: Iterator[np.ndarray]) -> None:
-    """Encode with PyAV and libx264 (OpenCV's wheels hold no H.264 encoder), one thread so that bytes repeat.
-
-    Raises ImportError without PyAV.
-    """
-    av = importlib.import_module("av")
+    """Encode with PyAV and libx264 (OpenCV's wheels have no such encoder), one thread so bytes repeat."""
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as out:
         stream = out.add_stream("libx264", rate=int(FPS))
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
@@ -151,16 +147,6 @@ def write_h264(path: Path, frames: Iterator[np.ndarray]) -> None:
         for frame in frames:
             out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="bgr24")))
         out.mux(stream.encode(None))
-
-
-def write_mpeg4(path: Path, frames: Iterator[np.ndarray]) -> None:
-    """Encode as MPEG-4 part 2 with OpenCV alone: no further package, but browsers do not play it."""
-    out = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, SIZE)
-    try:
-        for frame in frames:
-            out.write(frame)
-    finally:
-        out.release()
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -180,10 +166,7 @@ def main(argv: list[str] | None = None) -> None:
         if args.events_only:
             continue
         path = args.folder / f"{name}.mp4"
-        try:
-            write_h264(path, clip_frames(name))
-        except ImportError:
-            write_mpeg4(path, clip_frames(name))
+        write_h264(path, clip_frames(name))
         print(f"{path.name}: {frame_count(CLIPS[name])} frames, {path.stat().st_size / 1e6:.2f} MB")
 
 

@@ -37,7 +37,8 @@ def main() -> None:
             image = render_page(rng, size) if label == "page" else next(render_scene(label, rng, size, 1))
             name = f"page_{number:04}.jpg" if label == "page" else f"{number:04}.jpg"
             quality = int(rng.integers(45, 96))
-            cv2.imwrite(str(folder / name), image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+            if not cv2.imwrite(str(folder / name), image, [cv2.IMWRITE_JPEG_QUALITY, quality]):
+                raise SystemExit(f"cannot write {folder / name}")
         print(f"{label}: {options.count}")
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
 
 from service.api.settings import ServeSettings
 from tests.service.api.conftest import Served, children_of, make_clip, serving, until
@@ -46,25 +48,33 @@ def cycle(served: Served, number: int) -> None:
     assert served.client.delete(f"/streams/s{number}").status_code == 204
 
 
-def table(title: str, steps: int, step: object) -> None:
+class Held(NamedTuple):
+    """Of this process and its children; ``shm`` counts the files in /dev/shm."""
+
+    megabytes: float
+    files: int
+    threads: int
+    processes: int
+    shm: int
+
+
+def table(title: str, steps: int, step: Callable[[int], object]) -> None:
     """Do ``steps`` steps and print what the service holds along the way."""
-    assert callable(step)
-    print(f"\n{title}\n{'step':>6} {'MB':>8} {'files':>6} {'threads':>8} {'processes':>10} {'shm':>4}")
+    print(f"\n{title}\n{'step':>6}" + "".join(f"{name:>11}" for name in Held._fields))
     rows = []
     for number in range(steps):
         step(number)
         if number % max(1, steps // ROWS) == 0 or number == steps - 1:
             rows.append(held())
-            print(f"{number:>6} {rows[-1][0]:>8.1f} " + "{:>6} {:>8} {:>10} {:>4}".format(*rows[-1][1:]))
-            sys.stdout.flush()
-    half, quarter = rows[len(rows) // 4 : len(rows) // 2], rows[-max(1, len(rows) // 4) :]
-    for place, name in enumerate(("MB", "files", "threads", "processes", "shm")):
-        before, after = (sum(row[place] for row in part) / len(part) for part in (half, quarter))
+            print(f"{number:>6}" + "".join(f"{round(value, 1):>11}" for value in rows[-1]), flush=True)
+    quarter = max(1, len(rows) // 4)
+    parts = rows[quarter : 2 * quarter] or rows, rows[-quarter:]
+    for name in Held._fields:
+        before, after = (fmean(getattr(row, name) for row in part) for part in parts)
         print(f"{name}: {before:.1f} in the second quarter, {after:.1f} in the last")
 
 
-def held() -> tuple[float, int, int, int, int]:
-    """Megabytes of this process and its children, descriptors, threads, processes, files in /dev/shm."""
+def held() -> Held:
     pids = [os.getpid(), *children_of(os.getpid())]
     pages = files = threads = 0
     for pid in pids:
@@ -74,13 +84,8 @@ def held() -> tuple[float, int, int, int, int]:
             threads += len(list(Path(f"/proc/{pid}/task").iterdir()))
         except OSError:  # it has just ended
             continue
-    return (
-        pages * os.sysconf("SC_PAGE_SIZE") / 1e6,
-        files,
-        threads,
-        len(pids),
-        len(list(Path("/dev/shm").iterdir())),
-    )
+    megabytes = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return Held(megabytes, files, threads, len(pids), len(list(Path("/dev/shm").iterdir())))
 
 
 if __name__ == "__main__":

@@ -101,18 +101,22 @@ def serve(settings: ServeSettings, model: ServedModel) -> None:
     os.umask(0o077)  # the data holds passwords of cameras, and what they saw
     logs.name_process("serve")
     logs.set_up(logs.LogSettings(settings.log_level.upper(), settings.log_format))
-    # It notes the whole address of every WebSocket, in which there may be a token.
-    log = logging.getLogger("uvicorn.error")
-    log.setLevel(logging.WARNING)
-    log.addFilter(lambda record: "completing handshake" not in record.msg)  # as it calls a refusal
-    # asyncio complains of each message to a subscriber who broke off while many were being sent.
-    logging.getLogger("asyncio").addFilter(lambda record: record.msg != "socket.send() raised exception.")
+    _quiet_libraries()
     room = allow_descriptors(settings.max_connections)
     settings = settings.model_copy(update={"max_connections": room})
     with _alone_in(settings.data), bind(settings.host, settings.port) as listener:
         server = make_server(settings, model)
         _stop_on_signals(server)
         server.run(sockets=[listener])
+
+
+def _quiet_libraries() -> None:
+    """Keep from the log what tokens are in, and what is no mistake."""
+    uvicorn_log = logging.getLogger("uvicorn.error")
+    uvicorn_log.setLevel(logging.WARNING)  # below, it notes the whole address of every WebSocket
+    uvicorn_log.addFilter(lambda record: "completing handshake" not in record.msg)  # as it calls a refusal
+    # A line for each message to a subscriber who broke off while many were on their way.
+    logging.getLogger("asyncio").addFilter(lambda record: record.msg != "socket.send() raised exception.")
 
 
 @contextmanager

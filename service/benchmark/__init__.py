@@ -5,10 +5,10 @@ alike; each candidate works in a process of its own and warms up before its firs
 
 ``machine`` and ``clip`` are what is measured on. ``statistics`` and ``rounds`` are how; ``subjects`` lists
 what takes part: ``lecture`` (the baseline), ``engines`` and ``networks`` (the same network in other hands),
-``stages`` (each alone) and ``whole`` (the pipeline). ``footprint`` runs the program itself: memory, length of
-the clip, time to the first frame. ``live``, with ``camera`` and ``listening``, runs the service itself with
-streams and subscribers. ``queries`` fills an event log and asks it. ``suite`` is the order of it all,
-``report`` and ``plot`` show it.
+``stages`` (each alone) and ``whole`` (the pipeline). ``program`` starts this program as a user would:
+``footprint`` for memory, length of the clip and time to the first frame; ``served`` as the service, for
+``live`` with its streams and subscribers (``camera``, ``listening``). ``queries`` fills an event log and asks
+it. ``suite`` is the order of it all, ``report`` and ``plot`` show it.
 """
 
 from __future__ import annotations

@@ -59,13 +59,13 @@ def inspect(path: Path) -> Clip:
     return Clip(path, facts.width, facts.height, facts.fps, frames, _codec(path))
 
 
-def read_frames(path: Path, count: int) -> list[Image]:
-    """The first ``count`` frames, or as many as there are."""
-    images: list[Image] = []
+def read_frames(path: Path, count: int) -> Iterator[Image]:
+    """The first ``count`` frames, or as many as there are, one by one: of 4K each takes 25 MB."""
     with open_source(str(path)) as source:
-        while len(images) < count and (frame := source.read()):
-            images.append(frame.image)
-    return images
+        for _ in range(count):
+            if (frame := source.read()) is None:
+                return
+            yield frame.image
 
 
 def make_clip(folder: Path, frames: int) -> Path:
@@ -89,11 +89,8 @@ def lengthen(clip: Clip, folder: Path, times: int) -> Path:
     size = (max(2, clip.width & ~1), max(2, clip.height & ~1))
     with _writer(path, size, max(1, round(clip.fps))) as write:
         for _ in range(times):
-            read = 0
-            with open_source(str(clip.path)) as source:
-                while read < clip.frames and (frame := source.read()):
-                    write(frame.image)
-                    read += 1
+            for image in read_frames(clip.path, clip.frames):
+                write(image)
     return path
 
 
@@ -108,7 +105,7 @@ def example() -> Path | None:
 def _moving_pictures(count: int) -> Iterator[Image]:
     noise = np.random.default_rng(1).normal(0, 3, (8, SIZE[1], SIZE[0], 1)).astype(np.int8)
     found = example()
-    images = read_frames(found, count) if found else []
+    images = list(read_frames(found, count)) if found else []
     for number in range(count):
         image = images[number % len(images)] if images else _drawn(number)
         large = cv2.resize(image, SIZE, interpolation=cv2.INTER_CUBIC).astype(np.int16)

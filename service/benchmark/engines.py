@@ -14,7 +14,8 @@ from models.artifact import load_artifact
 from models.precision import Precision
 from service.benchmark.clip import read_frames
 from service.benchmark.rounds import Repeated
-from service.engines import Engine, open_engine
+from service.engines import Engine
+from service.engines.stored import open_model
 from service.errors import BenchmarkError
 from service.types import Classifier, Image
 
@@ -23,7 +24,7 @@ INPUTS: Final = 32
 
 def engine_alone(model: str, engine: Engine, clip: Path, batch_size: int) -> Repeated:
     """Any engine of the service with the network that it serves."""
-    return _alone(open_engine(load_artifact(model), engine, batch_size=batch_size), clip, batch_size)
+    return _alone(open_model(load_artifact(model), engine, batch_size=batch_size), clip, batch_size)
 
 
 def openvino_alone(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from service.benchmark import program
 from service.benchmark.clip import Clip, lengthen
 from service.benchmark.machine import peak_memory
 from service.benchmark.statistics import quantile, rounded, significant
@@ -56,28 +55,26 @@ def run_program(clip: Path, frames: int, model: str, engine: Engine, folder: Pat
     output.mkdir(exist_ok=True)
     video = output / f"{clip.stem}_events.avi"
     growing = video.with_name(video.name + ".part")
-    command = [sys.executable, "-m", "service", "run", str(clip.absolute()), "--output", str(output)]
-    command += ["--model", model, "--engine", engine.value, "--overwrite", "--json"]
+    arguments = ["run", str(clip.absolute()), "--output", str(output), "--overwrite", "--json"]
+    arguments += ["--model", model, "--engine", engine.value]
     video.unlink(missing_ok=True)
     began, used = time.perf_counter(), _children_seconds()
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as program:
+    with program.start(arguments, folder) as process:
         first: float | None = None
         most = 0
         try:
-            while program.poll() is None:
-                most = max(most, peak_memory(program.pid))
+            while process.poll() is None:
+                most = max(most, peak_memory(process.pid))
                 if first is None and (_size(growing) > HEADER_BYTES or video.exists()):
                     first = time.perf_counter() - began
                 time.sleep(LOOK_EVERY)
             seconds = time.perf_counter() - began
-            said = program.stderr.read() if program.stderr else ""
+            said = process.stderr.read() if process.stderr else ""
         except BaseException:
-            program.kill()
+            process.kill()
             raise
-    if program.returncode:
-        raise BenchmarkError(f"video-events run ended with status {program.returncode}: {said.strip()}")
+    if process.returncode:
+        raise BenchmarkError(f"video-events run ended with status {process.returncode}: {said.strip()}")
     video.unlink()
     return Run(frames, _children_seconds() - used, first, seconds, most)
 
@@ -88,24 +85,29 @@ def measure_growth(
     model: str,
     engine: Engine,
     folder: Path,
+    into: dict[str, Any],
     on_step: Callable[[str], None] = lambda name: None,
-) -> dict[str, Any]:
-    """Run the clip ``times`` over; how time and memory grow.
+) -> None:
+    """Run the clip ``times`` over; how time and memory grow. Figures go ``into`` as they come.
 
     The growth is that of the processor's seconds, which other programs hardly disturb: what a further frame
     costs from one length to the next, so that the start of the program does not count.
     """
-    runs = []
+    runs: dict[int, Run] = {}
     for factor in times:
         on_step(f"run, length ×{factor}")
         longer = lengthen(clip, folder, factor)
-        runs.append(run_program(longer, clip.frames * factor, model, engine, folder))
+        runs[factor] = run_program(longer, clip.frames * factor, model, engine, folder)
         longer.unlink()
-    first = [run.first_frame_seconds for run in runs if run.first_frame_seconds is not None]
+        into |= _growth(runs)
+
+
+def _growth(runs: Mapping[int, Run]) -> dict[str, Any]:
+    first = [run.first_frame_seconds for run in runs.values() if run.first_frame_seconds is not None]
     return {
-        "runs": {f"x{factor}": run.document() for factor, run in zip(times, runs, strict=True)},
-        "core_ms_per_further_frame": [_further(*pair) for pair in pairwise(runs)],
-        "peak_memory_mb": significant(max(run.peak_memory for run in runs) / 1e6, 4),
+        "runs": {f"x{factor}": run.document() for factor, run in runs.items()},
+        "core_ms_per_further_frame": [_further(*pair) for pair in pairwise(runs.values())],
+        "peak_memory_mb": significant(max(run.peak_memory for run in runs.values()) / 1e6, 4),
         "first_frame_seconds": rounded(quantile(first, 0.5) if first else None, 4),
         "first_frame_seconds_most": rounded(max(first, default=None), 4),
     }

@@ -20,6 +20,8 @@ STARVED: Final = 0.9
 """A stream that gets less than this share of its labels goes short."""
 LABEL_SECONDS: Final = 60.0
 VIEWERS: Final = 10
+LISTENED_TO: Final = "listened_to"
+"""The stream of the many subscribers."""
 TREND_SECONDS: Final = 20.0
 BINS: Final = 40
 SATURATED: Final = 0.9
@@ -81,28 +83,32 @@ def measure_streams(
 def measure_subscribers(
     service: Service,
     audience: Audience,
-    stream: str,
+    source: str,
     counts: Sequence[int],
     seconds: float,
+    into: dict[str, Any],
     on_step: Callable[[str], None] = lambda name: None,
-) -> dict[str, Any]:
+) -> None:
     """How long labels of one stream are on their way to so many subscribers, and what they cost.
 
-    Beside them ``VIEWERS`` watch its picture.
+    Beside them ``VIEWERS`` watch its picture. Figures go ``into`` as they come. Raises ``BenchmarkError`` if
+    the stream fails or is refused.
     """
+    service.add(LISTENED_TO, source, gate=False)
+    service.wait_for_labels((LISTENED_TO,), LABEL_SECONDS)
     before = service.usage()
-    steps = []
+    steps: list[dict[str, Any]] = []
     for count in counts:
         on_step(f"{count} subscribers")
-        got, load = _listen(service, audience, (stream,), seconds, subscribers=count, viewers=VIEWERS)
+        got, load = _listen(service, audience, (LISTENED_TO,), seconds, subscribers=count, viewers=VIEWERS)
         steps.append(fan_out(got, count, VIEWERS, seconds) | load)
-    per_subscriber = slope(counts, [step["cores_used"] for step in steps])
-    return {
-        "viewers": VIEWERS,
-        "resident_mb_before": significant(before.resident / 1e6, 5),
-        "steps": steps,
-        "cores_per_100_subscribers": rounded(per_subscriber and 100 * per_subscriber, 3),
-    }
+        cores = slope([step["subscribers"] for step in steps], [step["cores_used"] for step in steps])
+        into |= {
+            "viewers": VIEWERS,
+            "resident_mb_before": significant(before.resident / 1e6, 5),
+            "steps": steps,
+            "cores_per_100_subscribers": rounded(cores and 100 * cores, 3),
+        }
 
 
 def fan_out(got: Attention, subscribers: int, viewers: int, seconds: float) -> dict[str, Any]:

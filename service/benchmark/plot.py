@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from service.benchmark import Part
 from service.benchmark.lecture import NAME as BASELINE
-from service.benchmark.subjects import PIPELINE, STAGES
+from service.benchmark.live import LATE
+from service.benchmark.subjects import ENGINE, PIPELINE, STAGES, caption
 from service.errors import BenchmarkError
 
+DRAWN: Final = frozenset({Part.PIPELINE, Part.ENGINES, Part.STREAMS})
+SHADES: Final = {
+    BASELINE: "tab:gray",
+    PIPELINE: "tab:green",
+    "decode": "tab:orange",
+    "resize": "tab:red",
+    "batch": "tab:purple",
+    ENGINE: "tab:blue",
+    "interpret": "tab:brown",
+    "draw": "tab:pink",
+    "encode": "tab:olive",
+    "write": "tab:cyan",
+}
+"""One for each name, in all panels; engines of all kinds have that of ``ENGINE``."""
 
-def check(path: Path) -> None:
-    """Raises ``BenchmarkError`` where matplotlib is not installed, or cannot write ``path``."""
+
+def check(path: Path, parts: Collection[Part]) -> None:
+    """Raises ``BenchmarkError`` where there is nothing to draw of ``parts``, or no way to write ``path``."""
+    if DRAWN.isdisjoint(parts):
+        raise BenchmarkError(f"--plot draws the parts {', '.join(p for p in Part if p in DRAWN)} only")
     try:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError:
@@ -28,9 +48,8 @@ def check(path: Path) -> None:
 def draw(result: dict[str, Any], path: Path) -> None:
     """Rates, costs of the stages, and latency over streams, as far as measured, into a PNG or SVG file.
 
-    Raises ``BenchmarkError`` if there is nothing to show or the file cannot be written.
+    To be checked before. Raises ``BenchmarkError`` if nothing was measured or the file cannot be written.
     """
-    check(path)
     import matplotlib
 
     matplotlib.use("Agg")
@@ -46,11 +65,12 @@ def draw(result: dict[str, Any], path: Path) -> None:
     if result.get("streams", {}).get("steps"):
         panels.append(_latency)
     if not panels:
-        raise BenchmarkError("--plot: none of the parts measured has a picture")
+        raise BenchmarkError(f"--plot {path}: nothing was measured that could be drawn")
     figure, axes = pyplot.subplots(1, len(panels), figsize=(5 * len(panels), 3.6), squeeze=False)
     for panel, axis in zip(panels, axes[0], strict=True):
         panel(axis, result)
-    figure.suptitle(f"{result['machine']['processor']}, {result['machine']['cores']} cores", fontsize=9)
+    machine, network = result["machine"], result["settings"]["network"]
+    figure.suptitle(f"{machine['processor']}, {machine['cores']} cores, {network}", fontsize=9)
     figure.tight_layout()
     try:
         figure.savefig(path, dpi=110)
@@ -69,9 +89,8 @@ def _rates(axis: Any, result: dict[str, Any]) -> None:
         [median - candidates[name]["fps"]["low"] for name, median in zip(names, medians, strict=True)],
         [candidates[name]["fps"]["high"] - median for name, median in zip(names, medians, strict=True)],
     ]
-    colours = {BASELINE: "tab:gray", PIPELINE: "tab:green"}
-    shades = [colours.get(name, "tab:blue") for name in names]
-    axis.barh([name.replace("_", " ") for name in names], medians, xerr=errors, color=shades)
+    shades = [SHADES.get(name, SHADES[ENGINE]) for name in names]
+    axis.barh([caption(name) for name in names], medians, xerr=errors, color=shades)
     axis.set_xlabel("frames per second (median, quartiles)")
 
 
@@ -79,20 +98,23 @@ def _costs(axis: Any, result: dict[str, Any]) -> None:
     candidates, left = result["frames"]["candidates"], 0.0
     for name in STAGES:
         cost = candidates[name]["core_ms_per_frame"]
-        axis.barh(["stages"], [cost], left=left, label=f"{name} {cost:.2g}")
+        axis.barh(["stages"], [cost], left=left, color=SHADES[name], label=f"{name} {cost:.2g}")
         left += cost
-    axis.barh(["pipeline"], [candidates[PIPELINE]["core_ms_per_frame"]], color="tab:green")
+    axis.barh(["pipeline"], [candidates[PIPELINE]["core_ms_per_frame"]], color=SHADES[PIPELINE])
     axis.set_xlabel("core-milliseconds per frame")
     axis.legend(fontsize=7, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
 
 
 def _latency(axis: Any, result: dict[str, Any]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     steps = sorted(result["streams"]["steps"], key=lambda step: int(step["streams"]))
     counts = [step["streams"] for step in steps]
     for share in ("p50", "p95", "p99"):
         values = [step["latency_ms"][share] if step["latency_ms"] else None for step in steps]
         axis.plot(counts, values, marker="o", label=share)
-    axis.axhline(300, color="tab:red", linewidth=0.8)
+    axis.axhline(1000 * LATE, color="tab:red", linewidth=0.8, label="limit of p95")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylim(bottom=0)
     axis.set_xlabel(f"streams at {result['streams']['rate']:g} labels per second")
     axis.set_ylabel("capture to label, ms")

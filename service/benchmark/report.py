@@ -11,7 +11,7 @@ from rich.text import Text
 from service.benchmark.lecture import NAME as BASELINE
 from service.benchmark.rounds import Rounds
 from service.benchmark.statistics import significant
-from service.benchmark.subjects import ENGINE, PIPELINE, STAGES
+from service.benchmark.subjects import ENGINE, PIPELINE, STAGES, caption
 
 
 def frame_figures(rounds: Rounds, cores: int) -> dict[str, Any]:
@@ -55,13 +55,13 @@ def show(console: Console, result: dict[str, Any]) -> None:
         console.print(Text(f"clip {clip['file']}: {text}"), soft_wrap=True)
     if "frames" in result:
         _frames(console, result["frames"])
-    if "growth" in result:
+    if result.get("growth"):
         _growth(console, result["growth"])
     if "events" in result:
         _events(console, result["events"])
     if result.get("streams", {}).get("steps"):
         _streams(console, result["streams"])
-    if "subscribers" in result:
+    if result.get("subscribers"):
         _subscribers(console, result["subscribers"])
     for name, reason in result["skipped"].items():
         console.print(Text(f"not measured: {name}: {reason}"), soft_wrap=True)
@@ -75,7 +75,7 @@ def _frames(console: Console, figures: dict[str, Any]) -> None:
             continue
         fps, ratio = row["fps"], row["times_lecture_loop"]
         rates.add_row(
-            name.replace("_", " "),
+            caption(name),
             f"{fps['median']:.4g}",
             f"{fps['low']:.4g} – {fps['high']:.4g}",
             f"{ratio['median']:.3g}" if ratio else "",
@@ -131,8 +131,11 @@ def _events(console: Console, figures: dict[str, Any]) -> None:
 
 
 def _streams(console: Console, figures: dict[str, Any]) -> None:
-    console.print("Live streams: capture to label, labels per second, how the age of frames grows")
-    table = _table("n", "p50 ms", "p95", "p99", "least/s", "median", "ms/min", "cores", "busy", "MB", "ok")
+    console.print(
+        "Live streams: ms from capture to label (p50, p95, p99); labels per second of a stream (least, "
+        "median); by how many ms a minute the age of frames grows (drift)"
+    )
+    table = _table("n", "p50", "p95", "p99", "least", "median", "drift", "cores", "busy", "MB", "ok")
     for step in figures["steps"]:
         latency, rates = step["latency_ms"], step["labels_per_second"]
         age = step["frame_age_slope_ms_per_minute"]
@@ -166,7 +169,11 @@ def _streams(console: Console, figures: dict[str, Any]) -> None:
 
 
 def _subscribers(console: Console, figures: dict[str, Any]) -> None:
-    table = _table("subscribers", "p50 ms", "p95 ms", "p99 ms", "labels heard", "pictures/s", "MB", "cores")
+    console.print(
+        "Subscribers to one stream: ms from the service to them (p50, p95, p99); labels that each heard; "
+        f"pictures per second that each of {figures['viewers']} viewers saw at least"
+    )
+    table = _table("subscribers", "p50", "p95", "p99", "labels", "pictures", "MB", "cores")
     for step in figures["steps"]:
         delay = step["delay_ms"]
         table.add_row(
@@ -181,7 +188,9 @@ def _subscribers(console: Console, figures: dict[str, Any]) -> None:
 
 
 def _latencies(figures: dict[str, float] | None) -> list[str]:
-    return [_number(figures[name] if figures else None, ".3g") for name in ("p50", "p95", "p99")]
+    if figures is None:
+        return ["–"] * 3
+    return [f"{figures[name]:{'.0f' if figures[name] >= 1000 else '.3g'}}" for name in ("p50", "p95", "p99")]
 
 
 def _number(value: float | None, form: str) -> str:

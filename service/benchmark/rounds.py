@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from service.benchmark.machine import peak_memory
 from service.benchmark.statistics import Spread
+from service.child import leave_with_parent
 from service.errors import BenchmarkError
 
 OPEN_SECONDS: Final = 600.0
@@ -124,14 +125,14 @@ def interleave(
 
 
 class Worker:
-    """A candidate in its process; a context manager that ends it."""
+    """A candidate in its process, which ``close`` ends."""
 
-    def __init__(self, candidate: Candidate) -> None:
+    def __init__(self, name: str, open_subject: Callable[[], Subject | None]) -> None:
         """Start the process, which begins to open its subject at once; ``wait`` tells when it has."""
-        self.name = candidate.name
+        self.name = name
         self.peak_memory = 0
         self._pipe, theirs = _spawn.Pipe()
-        self._process = _spawn.Process(target=_work, args=(candidate.open, theirs), daemon=True)
+        self._process = _spawn.Process(target=_work, args=(open_subject, theirs), daemon=True)
         self._process.start()
         theirs.close()
 
@@ -183,7 +184,7 @@ def run_rounds(
     try:
         for candidate in candidates:
             on_step(f"open {candidate.name}")
-            worker = Worker(candidate)
+            worker = Worker(candidate.name, candidate.open)
             workers.append(worker)
             try:
                 worker.wait()
@@ -197,6 +198,12 @@ def run_rounds(
         for worker in workers:
             into.peak_memory[worker.name] = worker.peak_memory
             worker.close()
+
+
+def in_own_process(work: Callable[[], None]) -> None:
+    """Call ``work`` where its libraries and its memory go with it. Raises ``BenchmarkError`` if it fails."""
+    with contextlib.closing(Worker("work", work)) as worker:
+        worker.wait()
 
 
 class Repeated:
@@ -241,8 +248,9 @@ def repeat(work: Callable[[], int], seconds: float) -> Reading:
     return watch.reading(frames)
 
 
-def _work(open_subject: Callable[[], Subject], pipe: Connection) -> None:
-    """The main function of a candidate's process; ends when the other end of ``pipe`` is closed."""
+def _work(open_subject: Callable[[], Subject | None], pipe: Connection) -> None:
+    """The main function of a candidate's process; ends with the other end of ``pipe``, or its parent."""
+    leave_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
     with contextlib.suppress(EOFError, OSError):
         try:
@@ -251,7 +259,7 @@ def _work(open_subject: Callable[[], Subject], pipe: Connection) -> None:
             pipe.send((reason(error), 0))
             return
         pipe.send((True, peak_memory()))
-        while True:
+        while subject is not None:
             seconds = pipe.recv()
             try:
                 answer: object = subject.measure(seconds)

@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -18,6 +17,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final, Self
 
+from service.benchmark import program
 from service.benchmark.machine import Usage, usage_of
 from service.engines import Engine
 from service.errors import BenchmarkError
@@ -53,23 +53,16 @@ class Service:
             "max_connections = 8192\n",
             encoding="utf-8",
         )
-        self._command = [sys.executable, "-m", "service", "serve", "--port", "0", "--log-level", "info"]
-        self._command += ["--data", str(folder / "data"), "--config", str(config)]
-        self._command += ["--model", model, "--engine", engine.value]
+        self._folder = folder
+        self._arguments = ["serve", "--port", "0", "--log-level", "info", "--model", model]
+        self._arguments += ["--engine", engine.value, "--data", str(folder / "data"), "--config", str(config)]
         self._said: deque[str] = deque(maxlen=20)
         self._url: str | None = None
         self.ready_seconds = 0.0
 
     def __enter__(self) -> Self:
         began = time.perf_counter()
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C is the benchmark's to hear
-        )
+        self._process = program.start(self._arguments, self._folder)
         self._reader = threading.Thread(target=self._read, name="service log", daemon=True)
         self._reader.start()
         try:

@@ -100,7 +100,7 @@ class Writing:
     """From JPEG into the AVI file."""
 
     def __init__(self, clip: Path, folder: Path) -> None:
-        images = read_frames(clip, HELD)
+        images = list(read_frames(clip, HELD))
         self._size = (images[0].shape[1], images[0].shape[0])
         self._jpegs = cycle([encode_jpeg(image) for image in images])
         self._path = folder / "writing.avi"
@@ -124,7 +124,7 @@ class Writing:
 
 def _with_frames(clip: Path, work: Callable[[Frame], object]) -> Repeated:
     """Calls ``work`` with one held frame after the other."""
-    images = read_frames(clip, HELD)
+    images = list(read_frames(clip, HELD))
     frames = cycle([Frame("clip", i, i / 25, 0.0, image) for i, image in enumerate(images)])
 
     def one() -> int:

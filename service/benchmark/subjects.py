@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import cv2
+
 from models.precision import Precision
 from service.benchmark.engines import engine_alone, openvino_alone
 from service.benchmark.lecture import NAME as BASELINE
@@ -34,6 +36,16 @@ STAGES: Final = ("decode", "resize", "batch", ENGINE, "interpret", "draw", "enco
 """In the order in which a frame meets them."""
 
 
+def caption(name: str) -> str:
+    """A candidate's name as a person reads it; the number at its end is of frames that go in together.
+
+    >>> caption("openvino_int8_8"), caption("lecture_loop")
+    ('openvino int8, batch 8', 'lecture loop')
+    """
+    words, _, size = name.rpartition("_")
+    return f"{words.replace('_', ' ')}, batch {size}" if size.isdigit() else name.replace("_", " ")
+
+
 def pipeline_candidates(model: str, engine: Engine, clip: Path, folder: Path) -> list[Candidate]:
     """The lecture's loop, the whole pipeline, and each of its stages alone."""
     batch_size = RunSettings().batch_size
@@ -47,11 +59,18 @@ def pipeline_candidates(model: str, engine: Engine, clip: Path, folder: Path) ->
         "encode": partial(encoding, clip),
         "write": partial(Writing, clip, folder),
     }
+    whole = partial(Pipeline, model, engine, clip, folder)
     return [
         Candidate(BASELINE, partial(LectureLoop, model, clip, folder)),
-        Candidate(PIPELINE, partial(Pipeline, model, engine, clip, folder)),
-        *(Candidate(name, stages[name]) for name in STAGES),
+        Candidate(PIPELINE, partial(as_in_run, whole)),
+        *(Candidate(name, partial(as_in_run, stages[name])) for name in STAGES),
     ]
+
+
+def as_in_run(open_subject: Callable[[], Subject]) -> Subject:
+    """With OpenCV's own threads held back, as ``video-events run`` does."""
+    cv2.setNumThreads(1)
+    return open_subject()
 
 
 def engine_candidates(model: str, clip: Path, folder: Path) -> list[Candidate]:

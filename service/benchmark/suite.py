@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from models.artifact import load_artifact
@@ -25,7 +26,7 @@ from service.benchmark.machine import describe
 from service.benchmark.networks import export_onnx
 from service.benchmark.queries import measure_queries
 from service.benchmark.report import frame_figures
-from service.benchmark.rounds import Rounds, reason, run_rounds
+from service.benchmark.rounds import Rounds, in_own_process, run_rounds
 from service.benchmark.served import Service
 from service.benchmark.statistics import significant
 from service.benchmark.subjects import FP32, ONNX, engine_candidates, pipeline_candidates
@@ -66,6 +67,9 @@ class Settings:
         }
 
 
+FIGURES: Final = ("frames", "growth", "events", "streams", "subscribers")
+"""What of the result is measured."""
+
 OnStep = Callable[[str, float | None], None]
 """Told what is measured now, and how much of it is done (0 to 1) where that is known."""
 
@@ -74,7 +78,8 @@ class Suite:
     """Runs the parts; ``result`` holds every figure so far, at any moment."""
 
     def __init__(self, settings: Settings, on_step: OnStep = lambda name, done: None) -> None:
-        """Raises ModelError for a model that is not there."""
+        """Raises ModelError for a model that is not there, ``BenchmarkError`` for a source of no host."""
+        _hosts(settings.sources)
         artifact = load_artifact(settings.model)
         self._settings = settings
         self._on_step = on_step
@@ -89,12 +94,10 @@ class Suite:
 
     def run(self) -> None:
         """Raises SourceError or ``BenchmarkError`` for a clip or a source that cannot be used."""
-        settings = self._settings
-        with tempfile.TemporaryDirectory(prefix="video-events-benchmark-") as name:
-            folder = Path(name)
-            parts = set(settings.parts)
+        parts = set(self._settings.parts)
+        with _scratch_folder() as folder:
             try:
-                if parts & {Part.PIPELINE, Part.ENGINES, Part.GROWTH, Part.STREAMS, Part.SUBSCRIBERS}:
+                if parts - {Part.EVENTS}:
                     clip = self._clip(folder)
                 if parts & {Part.PIPELINE, Part.ENGINES}:
                     self._frames(clip, folder)
@@ -110,7 +113,7 @@ class Suite:
     @property
     def has_measured(self) -> bool:
         """Whether ``result`` has any figure by now."""
-        return bool({"frames", "growth", "events", "streams", "subscribers"} & self.result.keys())
+        return any(self.result.get(name) for name in FIGURES)
 
     def note(self) -> None:
         """Bring the figures of the rounds, and the time taken, up to date."""
@@ -152,21 +155,24 @@ class Suite:
 
     def _growth(self, clip: Clip, folder: Path) -> None:
         settings = self._settings
+        growth = self.result["growth"] = {}
         with self._tolerated("growth"):
-            self.result["growth"] = measure_growth(
+            measure_growth(
                 clip,
                 settings.lengths,
                 settings.model,
                 settings.engine,
                 folder,
+                growth,
                 lambda name: self._on_step(name, None),
             )
 
     def _events(self, folder: Path) -> None:
         count = self._settings.events
-        self.result["events"] = measure_queries(
-            folder, count, lambda done: self._on_step(f"{count:,} events", done / count)
-        )
+        with self._tolerated("events"):
+            self.result["events"] = measure_queries(
+                folder, count, lambda done: self._on_step(f"{count:,} events", done / count)
+            )
 
     def _live(self, clip: Clip, folder: Path) -> None:
         settings = self._settings
@@ -179,9 +185,9 @@ class Suite:
             if not sources:
                 step("camera")
                 sources = (stack.enter_context(Camera(clip.path)).address,)
-            allowed = sorted({host for source in sources if (host := urlsplit(source).hostname)})
             step("video-events serve")
-            service = stack.enter_context(Service(settings.model, settings.engine, folder, allowed))
+            service = Service(settings.model, settings.engine, folder, _hosts(sources))
+            stack.enter_context(service)
             audience = stack.enter_context(Audience())
             if Part.STREAMS in settings.parts:
                 plan = LivePlan(
@@ -196,12 +202,11 @@ class Suite:
                 with self._tolerated("streams"):
                     measure_streams(service, audience, plan, streams, step)
             if Part.SUBSCRIBERS in settings.parts:
+                counts = sorted({max(1, settings.subscribers // part) for part in (4, 2, 1)})
+                subscribers = self.result["subscribers"] = {}
                 with self._tolerated("subscribers"):
-                    service.add("listened_to", sources[0], gate=False)
-                    service.wait_for_labels(("listened_to",), 60)
-                    counts = sorted({max(1, settings.subscribers // part) for part in (4, 2, 1)})
-                    self.result["subscribers"] = measure_subscribers(
-                        service, audience, "listened_to", counts, settings.subscriber_seconds, step
+                    measure_subscribers(
+                        service, audience, sources[0], counts, settings.subscriber_seconds, subscribers, step
                     )
 
     @contextmanager
@@ -213,19 +218,33 @@ class Suite:
             self._skipped[name] = str(error)
 
 
-def in_own_process(work: Callable[[], None]) -> None:
-    """Call ``work`` where its libraries and its memory go with it. Raises ``BenchmarkError`` if it fails."""
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
+def _hosts(sources: Iterable[str]) -> list[str]:
+    """Raises ``BenchmarkError`` for what is no address. It is not repeated: it may hold a password."""
+    hosts = set()
+    for source in sources:
+        host = None
+        with suppress(ValueError):  # of brackets without an address in them
+            host = urlsplit(source).hostname
+        if host is None:
+            raise BenchmarkError("--source wants the address of a stream, as rtsp://192.168.0.9/main")
+        hosts.add(host)
+    return sorted(hosts)
 
-    from service.child import leave_with_parent
 
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn, initializer=leave_with_parent) as pool:
+@contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """A folder for all that is made, which goes in the end.
+
+    It is that of temporary files, too, of all processes that are started: TensorFlow and others leave theirs
+    behind where they are killed.
+    """
+    before = os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix="video-events-benchmark-") as name:
+        os.environ["TMPDIR"] = name
         try:
-            pool.submit(work).result()
-        except BrokenProcessPool as error:
-            raise BenchmarkError(f"its process ended: {error}") from error
-        except Exception as error:  # other people's converters fail in ways of their own
-            raise BenchmarkError(reason(error)) from error
+            yield Path(name)
+        finally:
+            if before is None:
+                del os.environ["TMPDIR"]
+            else:
+                os.environ["TMPDIR"] = before

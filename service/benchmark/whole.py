@@ -9,7 +9,8 @@ from models.artifact import load_artifact
 from service.annotate import Annotator
 from service.benchmark.rounds import Reading, Stopwatch
 from service.config import RunSettings
-from service.engines import Engine, open_engine
+from service.engines import Engine
+from service.engines.stored import open_model
 from service.pipeline import plan, run
 from service.sinks.mjpg_file import MjpgFile
 from service.sources import Source, open_source
@@ -33,7 +34,7 @@ class Pipeline:
         self._clip = str(clip)
         self._output = folder / "pipeline.avi"
         self._fps = 0.0
-        self._classifier: Classifier = open_engine(
+        self._classifier: Classifier = open_model(
             load_artifact(model), engine, batch_size=self._settings.batch_size
         )
 

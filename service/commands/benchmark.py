@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -74,18 +75,11 @@ def benchmark(
     clips, a large event log, live streams and many subscribers. Prints tables and one line of JSON. Ctrl-C
     or SIGTERM prints what has been measured until then. Leave the machine alone meanwhile.
     """
-    wanted = _overrides(
-        quick,
-        rounds=rounds,
-        streams=streams,
-        stream_seconds=None if minutes is None else 60 * minutes,
-        subscribers=subscribers,
-        events=events,
-    )
-    given = {"rounds": rounds, "streams": streams, "minutes": minutes, "rate": rate}
-    for name, value in (given | {"subscribers": subscribers, "events": events}).items():
-        if value is not None and not value > 0:
-            raise ConfigurationError(f"--{name} must be above 0, got {value:g}")
+    counts = {"rounds": rounds, "streams": streams, "subscribers": subscribers, "events": events}
+    for name, value in (counts | {"minutes": minutes, "rate": rate}).items():
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigurationError(f"--{name} must be above 0 and finite, got {value:g}")
+    seconds = None if minutes is None else 60 * minutes
     from rich.console import Console
 
     from service.benchmark import plot as plotting
@@ -93,19 +87,20 @@ def benchmark(
     from service.benchmark.report import show
     from service.benchmark.suite import Settings, Suite
 
+    parts = tuple(dict.fromkeys(part or Part))
     if output is not None:
         _make(output)
     if plot is not None:
-        plotting.check(plot)
+        plotting.check(plot, parts)
     settings = Settings(
-        parts=tuple(dict.fromkeys(part or Part)),
+        parts=parts,
         model=model,
         engine=engine,
         clip=clip,
         rate=rate,
         sources=tuple(source or ()),
         find_limit=find_limit,
-        **wanted,
+        **_overrides(quick, **counts, stream_seconds=seconds),
     )
     failure: Exception | None = None
     with step_display(Console(stderr=True)) as on_step:

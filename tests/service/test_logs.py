@@ -46,6 +46,7 @@ def test_lines_for_people() -> None:
     """A message is one line, whatever is in it, and tells which process it comes from."""
     own, child, *rest = logged("text")
     assert own.endswith(r" INFO serve own: GET /\n2026 INFO fake")
+    assert datetime.fromisoformat(own[:29]).tzinfo  # in the hour that clocks have twice, too
     assert child.endswith(" ERROR stream door service.child: a supervised process failed")
     assert rest[0].startswith("Traceback")
 

@@ -183,7 +183,13 @@ def test_broken_forms(served: Served, body: bytes) -> None:
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
     is_problem(served.client.post("/clips", headers=kind, content=body), 400)
     is_problem(served.client.post("/clips", json={"file": "x"}), 415)
-    is_problem(served.client.post("/clips", data={"window": "3"}, files={"other": b"x"}), 422)
+    is_problem(served.client.post("/clips", data={"window": "3"}), 422)
+
+
+def test_a_video_in_another_field_is_told(served: Served) -> None:
+    """Before it is read as text, which it is too long for."""
+    answer = served.client.post("/clips", files={"video": ("match.mp4", b"x" * 100_000)})
+    assert is_problem(answer, 422)["detail"] == "the video goes into the field 'file', not into 'video'"
 
 
 @pytest.mark.parametrize(

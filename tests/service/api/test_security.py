@@ -313,6 +313,7 @@ def test_operation(served: Served) -> None:
     text = get("/metrics").text
     assert 'video_events_http_requests_total{method="GET",route="/about",status="200"} 1.0' in text
     assert "video_events_log_position 0.0" in text
+    assert "_created" not in text  # a second series beside each counter, which nobody asks for
     for counted in ("inference_restarts", "subscriber_catch_ups"):  # what only rises is a counter
         assert f"# TYPE video_events_{counted}_total counter" in text
     assert "/clips/{clip_id}/annotated" in get("/openapi.json").json()["paths"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import subprocess
@@ -14,8 +15,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from service.api import server
+from service.api.server import bind
 from service.cli import status_of
 from service.commands.statuses import BAD_INPUT
+from service.errors import ConfigurationError
 from tests.service.api.conftest import until
 from tests.service.live import TIMED, within
 from tests.service.program import ROOT, alive, descendants, program
@@ -94,6 +98,26 @@ def test_why_it_cannot_start_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == BAD_INPUT
     (line,) = done.stderr.splitlines()
     assert line.startswith("video-events: cannot open the database")
+
+
+def test_a_port_in_use_is_told_with_what_to_do() -> None:
+    """The most likely reason why it does not start."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError) as caught:
+            bind("127.0.0.1", port)
+    assert str(caught.value) == f"port {port} of 127.0.0.1 is in use; choose another --port"
+
+
+def test_a_subscriber_who_breaks_off_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    """asyncio would note each message that was on its way; its other warnings stay."""
+    log = logging.getLogger("asyncio")
+    before = list(log.filters)
+    server._quiet_libraries()
+    log.warning("socket.send() raised exception.")
+    log.warning("anything else")
+    log.filters = before
+    assert caplog.messages == ["anything else"]
 
 
 def test_what_it_writes_is_its_owners_alone(tmp_path: Path, clip: Path) -> None:

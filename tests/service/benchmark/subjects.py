@@ -65,6 +65,11 @@ class Missing:
         raise AssertionError
 
 
+def work_for_ever() -> None:
+    """As a conversion of a large network on a slow machine."""
+    time.sleep(600)
+
+
 def _turn() -> int:
     sum(range(20_000))
     return 1

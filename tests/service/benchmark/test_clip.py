@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import weakref
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from service.benchmark.clip import SHORTEST, inspect, lengthen
+from service.benchmark.clip import SHORTEST, inspect, lengthen, read_frames
 from service.errors import BenchmarkError
 from service.sinks.avi import AviWriter
 from service.sinks.mjpg_file import encode_jpeg
@@ -40,3 +41,10 @@ def test_too_short_to_measure(write_video: WriteVideo, frames: int) -> None:
     with pytest.raises(BenchmarkError, match=rf"too short to be measured: {frames} frames"):
         inspect(write_video(count=frames))
     assert inspect(write_video(count=SHORTEST)).frames == SHORTEST
+
+
+def test_frames_are_held_one_by_one(write_video: WriteVideo) -> None:
+    """The memory of an engine is its own, and a long clip in 4K fits into that of the camera."""
+    known = [weakref.ref(image) for image in read_frames(write_video(count=30), 20)]
+    assert len(known) == 20
+    assert sum(frame() is not None for frame in known) <= 1

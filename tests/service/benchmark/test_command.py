@@ -91,8 +91,15 @@ def test_longer_clips(artifact: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert len(figures["growth"]["core_ms_per_further_frame"]) == 1
 
 
-def test_streams_and_subscribers(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The service itself is started with a camera of our own, and its subscribers hear labels."""
+def test_streams_and_subscribers(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The service itself is started with a camera of our own, and its subscribers hear labels.
+
+    What the user has set for a service of his own (tokens, streams, webhooks) is not for this one.
+    """
+    tokens = [{"name": "me", "token": "at-least-16-characters", "scopes": ["view"]}]
+    monkeypatch.setenv("VIDEO_EVENTS_TOKENS", json.dumps(tokens))
     figures = measured(
         capsys,
         *("--part", "streams", "--part", "subscribers"),
@@ -206,11 +213,13 @@ def test_figures_come_before_the_files(tmp_path: Path, capsys: pytest.CaptureFix
     ("arguments", "message"),
     [
         (["--part", "nonsense"], "nonsense"),
-        (["--rounds", "0"], "--rounds must be above 0, got 0"),
+        (["--rounds", "0"], "--rounds must be above 0 and finite, got 0"),
         (["--minutes", "-1"], "--minutes must be above 0"),
+        (["--minutes", "inf"], "--minutes must be above 0 and finite, got inf"),
         (["--clip", "absent.mp4", "--part", "pipeline"], "there is no such file"),
         (["--model", "absent"], "no model 'absent'"),
         (["--plot", "x.foo"], "name it .png or .svg"),
+        (["--plot", "x.png", "--part", "growth", "--part", "events"], "--plot draws the parts pipeline, eng"),
         (["--plot", "nowhere/x.png"], "--plot nowhere/x.png: cannot be written"),
         (["-o", __file__], "cannot write into"),
     ],

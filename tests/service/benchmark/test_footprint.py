@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,18 @@ from service.benchmark.report import show
 from service.engines import Engine
 
 
-def grown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *firsts: float | None) -> dict[str, Any]:
-    """Figures of runs with these times to the first frame; a frame costs 20 core-ms, the start 2 s."""
+def grown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *firsts: float | None, interrupted: bool = False
+) -> dict[str, Any]:
+    """Figures of runs with these times to the first frame; a frame costs 20 core-ms, the start 2 s.
+
+    ``interrupted`` there is Ctrl-C instead of the last.
+    """
     runs = iter(firsts)
 
     def pretend(clip: Path, frames: int, *_: object) -> Run:
+        if interrupted and frames == 100 * len(firsts):
+            raise KeyboardInterrupt
         return Run(frames, 2 + 0.02 * frames, next(runs), 10.0, 300_000_000)
 
     def lengthened(clip: Clip, folder: Path, times: int) -> Path:
@@ -29,7 +37,10 @@ def grown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *firsts: float | None
     monkeypatch.setattr(footprint, "run_program", pretend)
     monkeypatch.setattr(footprint, "lengthen", lengthened)
     clip = Clip(tmp_path / "clip.mp4", 64, 48, 25.0, 100, "MJPG")
-    return measure_growth(clip, range(1, len(firsts) + 1), "sports", Engine.AUTO, tmp_path)
+    figures: dict[str, Any] = {}
+    with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext():
+        measure_growth(clip, range(1, len(firsts) + 1), "sports", Engine.AUTO, tmp_path, figures)
+    return figures
 
 
 def test_median_and_most_of_the_first_frames(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -38,6 +49,13 @@ def test_median_and_most_of_the_first_frames(monkeypatch: pytest.MonkeyPatch, tm
     assert (figures["first_frame_seconds"], figures["first_frame_seconds_most"]) == (2, 4)
     assert figures["core_ms_per_further_frame"] == [20, 20]
     assert figures["runs"]["x2"]["fps_after_first_frame"] == pytest.approx(200 / 6, rel=1e-3)
+
+
+def test_ctrl_c_keeps_the_runs_that_are_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What has been measured is told, though the longest clip has not been."""
+    figures = grown(monkeypatch, tmp_path, 1.0, 4.0, 2.0, interrupted=True)
+    assert list(figures["runs"]) == ["x1", "x2"]
+    assert figures["core_ms_per_further_frame"] == [20]
 
 
 def test_what_nobody_saw_is_not_made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

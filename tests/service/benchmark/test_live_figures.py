@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
 
 from service.benchmark.listening import Attention, Heard
 from service.benchmark.live import fan_out, judge, verdict
+from service.benchmark.report import show
 from service.benchmark.served import StreamRefusedError
 
 
@@ -93,3 +97,22 @@ def test_a_refusal_is_not_judged_by_the_processor() -> None:
     limit = verdict([step], StreamRefusedError("there are 256 streams", {}))
     assert (limit["bound_by"], limit["admission"]) == ("what the service allows", None)
     assert verdict([step], None)["bound_by"] is None
+
+
+def test_tables_fit_a_terminal() -> None:
+    """No heading is cut off at 80 columns, and a latency of more than a second is no power of ten."""
+    load = {"cores_used": 12.34, "machine_busy_share": 1.0, "resident_mb": 12345.0}
+    step = judge(labels("a", 150, latency=1.234), ("a",), 30.0, 5.0) | load
+    heard = Attention(labels("a", 150, latency=0.1), [400] * 10)
+    subscribers = {"viewers": 10, "steps": [fan_out(heard, 200, 10, 30.0) | load]}
+    result = {
+        "machine": {"processor": "some", "cores": 2},
+        "settings": {"network": "n 1"},
+        "skipped": {},
+        "streams": {"steps": [step]},
+        "subscribers": subscribers,
+    }
+    out = io.StringIO()
+    show(Console(file=out, width=80), result)
+    assert "…" not in out.getvalue()
+    assert "1234" in out.getvalue()

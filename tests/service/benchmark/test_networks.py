@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from service.benchmark.networks import CHECKED, check, export_onnx, onnx_runtime, opencv_dnn
-from service.benchmark.suite import in_own_process
+from service.benchmark.rounds import in_own_process
 from service.errors import BenchmarkError
 from tests.conftest import WriteVideo
 

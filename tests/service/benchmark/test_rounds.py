@@ -1,12 +1,30 @@
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Callable
 
 import pytest
 
-from service.benchmark.rounds import Candidate, Reading, Rounds, Worker, interleave, run_rounds
+from service.benchmark.rounds import (
+    Candidate,
+    Reading,
+    Rounds,
+    Worker,
+    in_own_process,
+    interleave,
+    run_rounds,
+)
 from service.errors import BenchmarkError
-from tests.service.benchmark.subjects import Asleep, Busy, Counting, Dying, Missing, Stuck
+from tests.service.benchmark.subjects import (
+    Asleep,
+    Busy,
+    Counting,
+    Dying,
+    Missing,
+    Stuck,
+    work_for_ever,
+)
 
 
 class Player:
@@ -93,7 +111,7 @@ def test_candidates_in_processes_of_their_own() -> None:
 
 def test_one_that_died_between_its_rounds() -> None:
     """A process that the system killed while it slept is told of like one that dies at work."""
-    worker = Worker(Candidate("gone", Counting))
+    worker = Worker("gone", Counting)
     try:
         worker.wait()
         worker._process.kill()
@@ -107,7 +125,7 @@ def test_one_that_died_between_its_rounds() -> None:
 def test_one_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """A late one would keep its cores busy beside all that is measured after it."""
     monkeypatch.setattr("service.benchmark.rounds.MEASURE_SECONDS", 1.0)
-    worker, rounds = Worker(Candidate("stuck", Stuck)), Rounds()
+    worker, rounds = Worker("stuck", Stuck), Rounds()
     try:
         worker.wait()
         interleave([worker], 3, 0.01, rounds)
@@ -116,6 +134,23 @@ def test_one_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
         assert worker._process.exitcode == -9
     finally:
         worker.close()
+
+
+def test_work_ends_with_an_interruption() -> None:
+    """Ctrl-C and SIGTERM need not wait until a network has been converted."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before, began = signal.signal(signal.SIGALRM, interrupt), time.monotonic()
+    signal.setitimer(signal.ITIMER_REAL, 1.0)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            in_own_process(work_for_ever)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - began < 60
 
 
 def test_processor_time_is_not_wall_time() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.benchmark.listening import Attention, Heard
-from service.benchmark.live import LivePlan, measure_streams
+from service.benchmark.live import VIEWERS, LivePlan, measure_streams, measure_subscribers
 from service.benchmark.machine import Usage
 from service.benchmark.served import StreamRefusedError
 from service.errors import BenchmarkError
@@ -146,3 +146,41 @@ def test_what_a_stream_costs() -> None:
     alone = measured(PretendService(99), PretendAudience(), streams=1, find_limit=False)
     assert alone["resident_mb_per_stream"] == 50
     assert alone["cores_per_stream"] is None
+
+
+class ImpatientAudience:
+    """Every subscriber hears ten labels, until somebody presses Ctrl-C in the third step."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def begin(
+        self, url: str, streams: tuple[str, ...], seconds: float, *, subscribers: int, viewers: int
+    ) -> None:
+        self.steps += 1
+        heard = [
+            Heard(streams[0], one, i / 5, 0.1, 0.01, 0.1, 0) for one in range(subscribers) for i in range(10)
+        ]
+        self._got = Attention(heard, [20] * viewers)
+
+    def end(self) -> Attention:
+        if self.steps == 3:
+            raise KeyboardInterrupt
+        return self._got
+
+
+def test_ctrl_c_keeps_the_steps_that_are_done() -> None:
+    """What some subscribers have heard is told, though the most have not been listened to."""
+    figures: dict[str, Any] = {}
+    with pytest.raises(KeyboardInterrupt):
+        measure_subscribers(
+            PretendService(1),  # type: ignore[arg-type]
+            ImpatientAudience(),  # type: ignore[arg-type]
+            "http://camera/",
+            (50, 100, 200),
+            2.0,
+            figures,
+        )
+    assert [step["subscribers"] for step in figures["steps"]] == [50, 100]
+    assert figures["viewers"] == VIEWERS
+    assert figures["cores_per_100_subscribers"] is not None
