@@ -69,10 +69,17 @@ class Training:
         self.train = of_split(samples, "train")
         self.valid = of_split(samples, "valid")
         if not self.train or not self.valid:
-            raise DatasetError(f"training needs the splits train and valid; found {counts(samples)}")
+            raise DatasetError(
+                f"training needs the splits train and valid; found {counts(samples)} "
+                "(--valid-fraction takes a share of the others for valid)"
+            )
         self.labels = tuple(sorted({sample.label for sample in self.train}))
         if len(self.labels) < 2:
             raise DatasetError(f"training needs two labels or more; found {self.labels[0]!r} alone")
+        if odd := [label for label in self.labels if label != label.encode(errors="ignore").decode()]:
+            raise DatasetError(
+                f"no model can store the label {odd[0]!r}, which is not UTF-8; rename its folder"
+            )
         strangers = sorted({sample.label for sample in self.valid} - set(self.labels))
         if strangers:
             raise DatasetError(f"validation images have labels without training images: {strangers}")
