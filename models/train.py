@@ -20,7 +20,7 @@ import numpy as np
 from models import architectures
 from models.architectures.normalisation import finalize_normalization
 from models.batches import Batches, MakeView
-from models.checkpoints import hold_settings, load_best, noted, origin, read_record, save_whole
+from models.checkpoints import hold_settings, load_best, load_network, noted, origin, read_record, save_whole
 from models.datasets import Sample, counts, division_of, of_split
 from models.epochs import fit_epochs
 from models.errors import DatasetError
@@ -132,7 +132,7 @@ class Training:
             with self._noted():
                 self._refit_head(network, preprocessing)
                 save_whole(network, done)
-        return keras.models.load_model(done, compile=False)
+        return load_network(done)
 
     def record(self) -> dict[str, Any]:
         """The training record: settings, data, versions, seconds of all sittings."""
@@ -258,7 +258,7 @@ class Training:
 
     def _unfrozen(self) -> Any:
         """The network after stage one, trainable from the stage ``unfreeze`` upwards."""
-        after_head = keras.models.load_model(self.folder / "head.keras", compile=False)
+        after_head = load_network(self.folder / "head.keras")
         model = self._copy_in(self.settings.precision, after_head)
         unfreeze(model, self.architecture.stages[self.settings.unfreeze])
         return model
