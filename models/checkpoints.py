@@ -8,6 +8,8 @@ import io
 import json
 import math
 import time
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -36,7 +38,7 @@ def hold_settings(folder: Path, settings: Mapping[str, Any], begun_with: Mapping
     wanted = json.loads(json.dumps({**settings, **begun_with}))
     if not path.is_file():
         write_whole(path, json.dumps(wanted, indent=1) + "\n")
-    found = json.loads(json.dumps(asdict(TrainingSettings()))) | json.loads(path.read_text())
+    found = json.loads(json.dumps(asdict(TrainingSettings()))) | _read_object(path)
     unknown = begun_with.keys() - found.keys()
     other = [name for name in wanted if name not in unknown and found.get(name) != wanted[name]]
     if other == [CONTENTS]:
@@ -69,8 +71,7 @@ def _digest(lines: Iterable[str]) -> str:
 
 def read_record(folder: Path) -> dict[str, Any]:
     """The training record of a run."""
-    record: dict[str, Any] = json.loads((folder / "training.json").read_text())
-    return record
+    return _read_object(folder / "training.json")
 
 
 @contextmanager
@@ -107,10 +108,30 @@ def save_whole(model: Any, path: Path) -> None:
 
 
 def load_best(path: Path) -> Any:
-    """The network that a training has kept. Raises ModelError where it never had a loss."""
+    """The network that a training has kept. Raises ModelError where it never had a loss, or is damaged."""
     if not path.is_file():
         raise DivergedError(path.parent)
-    return keras.models.load_model(path, compile=False)
+    return load_network(path)
+
+
+def load_network(path: Path, *, compiled: bool = False) -> Any:
+    """What ``save_whole`` has stored, with its optimizer if ``compiled``; raises ModelError if damaged."""
+    try:
+        return keras.models.load_model(path, compile=compiled)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(path) from error
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise _damaged(path) from error
+    return content
+
+
+def _damaged(path: Path) -> ModelError:
+    return ModelError(f"{path} is damaged; remove {path.parent} to begin anew, or choose another folder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +156,7 @@ class Progress:
         state = folder / STATE
         if not state.is_file():
             return cls()
-        fields = json.loads(state.read_text())
+        fields = _read_object(state)
         progress = cls(**({"best_epoch": fields["epoch"]} | fields))
         return progress if (folder / progress.last_file).is_file() else cls()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from models.checkpoints import Progress, epoch_callbacks
+from models.checkpoints import Progress, epoch_callbacks, load_network
 from models.optimizers import make_optimizer
 from models.settings import TrainingSettings
 
@@ -34,7 +34,7 @@ def fit_epochs(
         return folder / progress.best_file
     batches = train(first_epoch=progress.epoch)
     if progress.epoch:
-        network = keras.models.load_model(folder / progress.last_file)
+        network = load_network(folder / progress.last_file, compiled=True)
     else:
         network = start()
         network.compile(

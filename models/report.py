@@ -15,6 +15,7 @@ from models.charts import (
     draw_roc,
     save,
 )
+from models.data.images import write_image
 from models.datasets import Sample, read_image
 from models.errors import ModelError
 from models.evaluate import Evaluation
@@ -110,4 +111,4 @@ def _write_wrong(folder: Path, evaluation: Evaluation, samples: Sequence[Sample]
         tiles.append(tile)
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % SHEET_COLUMNS)
     rows = [np.hstack(tiles[start : start + SHEET_COLUMNS]) for start in range(0, len(tiles), SHEET_COLUMNS)]
-    cv2.imwrite(str(folder / "wrong.jpg"), np.vstack(rows))
+    write_image(folder / "wrong.jpg", np.vstack(rows))

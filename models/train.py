@@ -20,7 +20,7 @@ import numpy as np
 from models import architectures
 from models.architectures.normalisation import finalize_normalization
 from models.batches import Batches, MakeView
-from models.checkpoints import hold_settings, load_best, noted, origin, read_record, save_whole
+from models.checkpoints import hold_settings, load_best, load_network, noted, origin, read_record, save_whole
 from models.datasets import Sample, counts, division_of, of_split
 from models.epochs import fit_epochs
 from models.errors import DatasetError
@@ -69,10 +69,17 @@ class Training:
         self.train = of_split(samples, "train")
         self.valid = of_split(samples, "valid")
         if not self.train or not self.valid:
-            raise DatasetError(f"training needs the splits train and valid; found {counts(samples)}")
+            raise DatasetError(
+                f"training needs the splits train and valid; found {counts(samples)} "
+                "(--valid-fraction takes a share of the others for valid)"
+            )
         self.labels = tuple(sorted({sample.label for sample in self.train}))
         if len(self.labels) < 2:
             raise DatasetError(f"training needs two labels or more; found {self.labels[0]!r} alone")
+        if odd := [label for label in self.labels if label != label.encode(errors="ignore").decode()]:
+            raise DatasetError(
+                f"no model can store the label {odd[0]!r}, which is not UTF-8; rename its folder"
+            )
         strangers = sorted({sample.label for sample in self.valid} - set(self.labels))
         if strangers:
             raise DatasetError(f"validation images have labels without training images: {strangers}")
@@ -125,7 +132,7 @@ class Training:
             with self._noted():
                 self._refit_head(network, preprocessing)
                 save_whole(network, done)
-        return keras.models.load_model(done, compile=False)
+        return load_network(done)
 
     def record(self) -> dict[str, Any]:
         """The training record: settings, data, versions, seconds of all sittings."""
@@ -251,7 +258,7 @@ class Training:
 
     def _unfrozen(self) -> Any:
         """The network after stage one, trainable from the stage ``unfreeze`` upwards."""
-        after_head = keras.models.load_model(self.folder / "head.keras", compile=False)
+        after_head = load_network(self.folder / "head.keras")
         model = self._copy_in(self.settings.precision, after_head)
         unfreeze(model, self.architecture.stages[self.settings.unfreeze])
         return model

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from models import architectures
 from models.architectures.architecture import Kind
 from models.architectures.clips import STATISTICS, ClipParts, cut, encoder_of, set_statistics
-from models.checkpoints import hold_settings, load_best, noted, origin, read_record, save_whole
+from models.checkpoints import hold_settings, load_best, load_network, noted, origin, read_record, save_whole
 from models.clip_batches import FeatureWindows, PixelWindows, targets
 from models.datasets import Sample, counts, division_of
 from models.epochs import fit_epochs
@@ -219,7 +219,7 @@ class ClipTraining:
 
     def _unfrozen(self) -> Any:
         """The network after its head was trained, its base trainable from the layer ``unfreeze`` upwards."""
-        network = keras.models.load_model(self.folder / "head.keras", compile=False)
+        network = load_network(self.folder / "head.keras")
         encoder, first = encoder_of(network), self.settings.unfreeze
         trainable = first == "base"
         encoder.trainable = True

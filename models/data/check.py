@@ -12,11 +12,12 @@ from pathlib import PurePosixPath
 from models.data.duplicates import DEFAULT_DISTANCE, Duplicates, group_hashes
 from models.data.hashes import difference_hash
 from models.data.images import Skipped, for_each
-from models.data.listing import SPLITS, Entry, Listing, images_in
+from models.data.listing import SPLITS, Entry, Listing, images_in, other_pictures_in
 
 KINDS = {
     "missing": "labels without an image",
     "unreadable": "images that cannot be read",
+    "other-format": "pictures of formats that are not read; JPEG and PNG are",
     "unlisted": "images without a label",
     "listed-twice": "images with several labels or splits",
     "hole": "holes in the numbering of a group",
@@ -98,6 +99,10 @@ def _check_files(listing: Listing) -> Iterator[Finding]:
         if len(values) > 1:
             shown = " and ".join(f"{label} ({split or 'no split'})" for label, split in sorted(values))
             yield Finding("listed-twice", f"{path} is {shown}", (path,))
+    for file in other_pictures_in(listing.root):
+        path = file.relative_to(listing.root).as_posix()
+        if path not in by_path:
+            yield Finding("other-format", f"{path} is not read", (path,))
     for file in images_in(listing.root):
         path = file.relative_to(listing.root).as_posix()
         if path not in by_path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,7 +13,9 @@ from pathlib import Path, PurePosixPath
 from models.errors import DatasetError
 
 BACKGROUND = "background"
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
+IMAGE_SUFFIXES = frozenset({".bmp", ".jfif", ".jpeg", ".jpg", ".png", ".webp"})
+OTHER_SUFFIXES = frozenset({".avif", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".tif", ".tiff"})
+"""Of pictures that are not read: not everywhere OpenCV can, or only some kinds of them."""
 SPLITS = ("train", "valid", "test")
 
 SPLITS_FILE = "splits.csv"
@@ -72,12 +74,22 @@ def open_listing(data: Path, file: Path | None = None, *, group_column: str = GR
 
 def images_in(folder: Path) -> list[Path]:
     """All images in ``folder`` and below, by name, without what is hidden."""
-    return [path for path in _visible(folder, "**/*") if path.suffix.lower() in IMAGE_SUFFIXES]
+    return _files(folder, IMAGE_SUFFIXES)
+
+
+def other_pictures_in(folder: Path) -> list[Path]:
+    """All pictures in ``folder`` and below, by name, whose formats are not read."""
+    return _files(folder, OTHER_SUFFIXES)
 
 
 def folders_in(folder: Path) -> list[Path]:
     """The folders in ``folder``, by name, without hidden ones."""
     return [path for path in _visible(folder, "*") if path.is_dir()]
+
+
+def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    found = _visible(folder, "**/*")
+    return [path for path in found if path.suffix.lower() in suffixes and not path.is_dir()]
 
 
 def _visible(folder: Path, pattern: str) -> list[Path]:

@@ -22,6 +22,7 @@ from models.experiments.samples import (
     check_test,
     check_unseen,
     load_samples,
+    tell_unread,
     without_copies,
 )
 from models.export import Judged, choose_views, judge
@@ -51,7 +52,9 @@ def execute(
     settings = settings_of(experiment)
     if _judges_clips(settings):
         return execute_clips(experiment, folder, settings, tell=tell)
-    samples = without_copies(load_samples(experiment, settings.seed), tell)
+    found = load_samples(experiment, settings.seed)
+    tell_unread(experiment, found, tell)
+    samples = without_copies(found, tell)
     initialise = _start(experiment, settings, samples)
     training = Training(samples, folder, settings, initialise=initialise, start_from=experiment.start_from)
     test = of_split(samples, "test") if experiment.judges_test else []

@@ -9,7 +9,7 @@ from typing import Final
 
 from models import datasets
 from models.artifact import Artifact
-from models.data.listing import BACKGROUND, SPLITS
+from models.data.listing import BACKGROUND, SPLITS, other_pictures_in
 from models.datasets import Collection, Sample
 from models.errors import DatasetError, ExperimentError, ModelError
 from models.experiments.experiment import Experiment
@@ -56,6 +56,17 @@ def load_samples(experiment: Experiment, seed: int) -> list[Sample]:
     if experiment.valid_fraction is None and experiment.test_fraction is None:
         return own + extra
     return anew([sample for sample in own if sample.split in SPLITS], experiment, seed) + extra
+
+
+def tell_unread(experiment: Experiment, samples: Iterable[Sample], tell: Callable[[str], None]) -> None:
+    """Tell of pictures that are none of ``samples`` since their formats are not read."""
+    folders = (experiment.data, experiment.background, *experiment.extra)
+    known = {sample.path for sample in samples}
+    unread = [path for folder in folders if folder for path in other_pictures_in(folder) if path not in known]
+    if unread:
+        tell(
+            f"not read: {len(unread)} pictures of other formats, {unread[0]} first; make JPEG or PNG of them"
+        )
 
 
 def without_copies(samples: Sequence[Sample], tell: Callable[[str], None]) -> list[Sample]:

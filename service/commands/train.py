@@ -5,19 +5,26 @@ Like ``cli``, this module imports nothing heavy until the command runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.commands.options import Background, Groups, Labels, Splits, names
+from service.commands.statuses import INTERRUPTED
 
 if TYPE_CHECKING:
     from models.experiments.experiment import Experiment
 
 _OF_THE_COMMAND = ("output", "experiment", "grid", "retry", "by_group")
 """Parameters that are none of the experiment's."""
+_AGAIN = 1.0
+"""Seconds after which an interrupt that nothing has heard is raised again."""
 
 app = typer.Typer()
 
@@ -253,11 +260,14 @@ def train(
     if by_group:
         if planned.leave_out is not None:
             raise typer.BadParameter("--by-group leaves out each group in turn; --leave-out has no use")
-        _run_by_group(planned, output)
+        with interrupts_heard():
+            _run_by_group(planned, output)
         return
     from models.experiments.results import judged
 
-    if judged(_run(planned, output)) == "windows":
+    with interrupts_heard():
+        results = _run(planned, output)
+    if judged(results) == "windows":
         return  # which only TensorFlow runs yet
     named = {"--background": planned.background, "--splits": planned.splits}
     hint = "".join(f" {option} {path}" for option, path in named.items() if path is not None)
@@ -280,6 +290,39 @@ def _planned(file: Path | None, overrides: dict[str, Any]) -> Experiment:
         raise typer.BadParameter("give DATA, or a file that names it with --experiment or --grid")
     parameters = read_parameters(file) if file else {}
     return Experiment.of(merge(parameters, overrides), str(file or "the options"))
+
+
+@contextmanager
+def interrupts_heard() -> Iterator[None]:
+    """Let Ctrl-C end the program, and at once, whatever TensorFlow is doing.
+
+    Code in C that calls back may drop an exception or make another of it: so the interrupt is raised again
+    until it comes through. And TensorFlow's threads, which call Python for the next batch, may hold up or
+    crash a program that ends in the usual way. Where Ctrl-C is ignored, as in the background, it still is.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    came = False
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGALRM)}
+    try:
+        yield
+    except BaseException:
+        if not came:
+            raise
+        typer.echo("video-events: interrupted", err=True)
+        os._exit(INTERRUPTED)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(experiment: Experiment, output: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Final, Self
 import cv2
 import numpy as np
 
+from models.data.listing import IMAGE_SUFFIXES, images_in
 from service.errors import LearningError
 from service.sources import open_source
 from service.types import Image
@@ -27,7 +28,6 @@ FROM_RANGES: Final = 20
 LONGEST_SIDE: Final = 640
 QUALITY: Final = 95
 SHORTEST_SIDE: Final = 16
-SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 _MAGIC: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")
 _SECONDS: Final = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)")
 
@@ -96,9 +96,8 @@ def gather(sources: Sequence[str]) -> list[Example]:
     for text in sources:
         clip, at, seconds = text.rpartition("@")
         if Path(text).is_dir():
-            found = Path(text).rglob("*")
-            paths += sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
-        elif Path(text).is_file() and Path(text).suffix.lower() in SUFFIXES:
+            paths += images_in(Path(text))
+        elif Path(text).is_file() and Path(text).suffix.lower() in IMAGE_SUFFIXES:
             paths.append(Path(text))
         elif at and Path(clip).is_file():
             ranges.append((clip, Range.parse(seconds)))

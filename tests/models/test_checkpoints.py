@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import keras
 import pytest
 
 from models.charts import read_history
@@ -14,7 +15,9 @@ from models.checkpoints import (
     Progress,
     hold_settings,
     load_best,
+    load_network,
     origin,
+    read_record,
     save_whole,
     write_whole,
 )
@@ -202,6 +205,27 @@ def test_a_loss_that_is_no_number_is_never_the_best(tmp_path: Path) -> None:
     assert progress.over(epochs=9, patience=0)
     with pytest.raises(DivergedError, match="lower learning rate"):
         load_best(tmp_path / progress.best_file)
+
+
+def test_what_is_damaged_is_told_by_its_name(tmp_path: Path) -> None:
+    """A disk that lost what a run goes on from is no fault of the program; a new folder helps."""
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    save_whole(network, tmp_path / "last-1.keras")
+    whole = (tmp_path / "last-1.keras").read_bytes()
+    for half in (b"", whole[: len(whole) // 2], whole.replace(b"layers", b"slayer")):
+        (tmp_path / "last-1.keras").write_bytes(half)
+        for compiled in (True, False):
+            with pytest.raises(ModelError, match=r"last-1\.keras is damaged; remove .* to begin anew"):
+                load_network(tmp_path / "last-1.keras", compiled=compiled)
+    for name in ("state.json", "settings.json", "training.json"):
+        (tmp_path / name).write_text('{"epoch": ')
+    for read in (
+        lambda: Progress.read(tmp_path),
+        lambda: hold_settings(tmp_path, {}, {}),
+        lambda: read_record(tmp_path),
+    ):
+        with pytest.raises(ModelError, match=r"\.json is damaged; remove"):
+            read()
 
 
 def test_a_kill_while_something_is_stored_leaves_what_was_there(tmp_path: Path) -> None:

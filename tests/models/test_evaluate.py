@@ -190,6 +190,10 @@ def test_a_report_that_cannot_be_written_is_told(evaluation: Evaluation, tmp_pat
     (tmp_path / "report" / "table.txt").mkdir(parents=True)
     with pytest.raises(ModelError, match="cannot write the report into"):
         write_report(tmp_path / "report", evaluation, [])
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "other" / "wrong.jpg").mkdir(parents=True)
+    with pytest.raises(ModelError, match=r"cannot write .*wrong\.jpg"):
+        write_report(tmp_path / "other", evaluation, [Sample(tmp_path / "a.png", "a", "test")] * 6)
 
 
 def test_charts_of_hundreds_of_labels_stay_small() -> None:

@@ -423,12 +423,15 @@ def test_mistakes_in_settings_are_explained(color_folder: Path, tmp_path: Path) 
         with_overrides("radio")
     with pytest.raises(ModelError, match="resnet50"):
         architectures.build("resnet51", 3)
-    with pytest.raises(DatasetError, match="splits train and valid"):
+    with pytest.raises(DatasetError, match=r"splits train and valid; found .*--valid-fraction takes a share"):
         Training(
             [sample for sample in load_folder(color_folder) if sample.split == "train"], tmp_path, SETTINGS
         )
     with pytest.raises(DatasetError, match="two labels or more; found 'red' alone"):
         Training(of_labels(load_folder(color_folder), ["red"]), tmp_path, SETTINGS)
+    odd = [replace(one, label=one.label.replace("e", "\udce9")) for one in load_folder(color_folder)]
+    with pytest.raises(DatasetError, match=r"'blu\\udce9', which is not UTF-8; rename its folder"):
+        Training(odd, tmp_path, SETTINGS)
 
 
 def test_what_is_said_of_the_training_is_the_heads_on_a_frozen_base() -> None:

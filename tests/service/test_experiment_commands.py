@@ -4,6 +4,8 @@ import csv
 import fcntl
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,25 @@ from models.errors import DatasetError
 from models.experiments.experiment import Experiment
 from service.cli import status_of
 from service.commands import train
+from service.commands.statuses import INTERRUPTED
+
+INTERRUPTED_PROGRAM = """
+import os, signal, threading, time
+from service.commands.train import interrupts_heard
+
+threading.Thread(target=time.sleep, args=(60,)).start()
+with interrupts_heard():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt as error:
+        raise ValueError("made of it by TensorFlow") from error
+"""
+"""Loses an interrupt, takes the next one for something else, and has a thread that would hold up its end."""
 
 
 @pytest.fixture(scope="module")
@@ -364,3 +385,11 @@ def test_mistakes_are_one_line_and_status_2(
         error = capsys.readouterr().err
         assert hint in error
         assert len(error.strip().splitlines()) == 1
+
+
+def test_an_interrupt_is_heard_whatever_tensorflow_makes_of_it() -> None:
+    """Ctrl-C in a training could be lost, hang for ever, or end in a crash of TensorFlow's threads."""
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_PROGRAM], capture_output=True, text=True, timeout=30
+    )
+    assert (ended.returncode, ended.stderr) == (INTERRUPTED, "video-events: interrupted\n")

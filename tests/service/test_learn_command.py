@@ -159,6 +159,7 @@ def test_bad_input_is_one_line(
     pictures(tmp_path / "broken", "yellow", 5)
     (tmp_path / "broken" / "2.png").write_bytes(b"nothing")
     (tmp_path / "few" / "folder.jpg").mkdir()
+    (tmp_path / "few" / "._0.png").write_bytes(b"what macOS leaves")
     make_clip(tmp_path / "film.avi", ["yellow"] * 20)
     assert status_of([*arguments, "--model", str(model)]) == 2
     error = capsys.readouterr().err

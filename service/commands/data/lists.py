@@ -46,9 +46,9 @@ def check(
 ) -> None:
     """Look for what is wrong: exit status 1 if anything is.
 
-    Missing, unreadable and unlisted images, images listed twice, holes in the numbering of a group,
-    groups of one class, splits without a label, groups and near-duplicates in several splits,
-    near-duplicates with several labels.
+    Missing, unreadable and unlisted images, pictures of other formats, images listed twice, holes in the
+    numbering of a group, groups of one class, splits without a label, groups and near-duplicates in
+    several splits, near-duplicates with several labels.
     """
     from models.data import check as tool
     from models.data.listing import open_listing

@@ -208,6 +208,24 @@ def test_what_is_hidden_is_not_there(tmp_path: Path) -> None:
     assert [finding.paths for finding in check(open_listing(tmp_path))] == [(shown[0],)]
 
 
+def test_pictures_of_formats_that_are_not_read_are_told(tmp_path: Path) -> None:
+    """A label of a telephone's HEIC alone would be missing without a word; what a list names is read."""
+    for name in ("a/1.png", "b/1.png"):
+        write_picture(tmp_path / name, ord(name[0]))
+    (tmp_path / "a" / "1.png").rename(tmp_path / "a" / "1.JFIF")
+    for name in ("c/2.HEIC", "a/3.tif", "._4.gif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "clip.gif").mkdir()
+    (tmp_path / "b" / "clip.png").mkdir()
+    listing = open_listing(tmp_path)
+    assert [entry.path for entry in listing.entries] == ["a/1.JFIF", "b/1.png"]
+    found = [(finding.kind, finding.paths) for finding in check(listing)]
+    assert found == [("other-format", ("a/3.tif",)), ("other-format", ("c/2.HEIC",))]
+    listed = Listing(tmp_path, (*listing.entries, Entry("a/3.tif", "a"), Entry("c/2.HEIC", "c")), tmp_path)
+    assert check(listed, ignore=("unreadable", "one-class")) == []
+
+
 def test_everything_wrong_is_found(videos: Listing) -> None:
     """One fault of each kind is found as that kind, with the image concerned; nothing crashes."""
     root = videos.root

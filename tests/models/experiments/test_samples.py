@@ -14,6 +14,7 @@ from models.experiments.samples import (
     check_test,
     load_groups,
     load_samples,
+    tell_unread,
     without_copies,
 )
 
@@ -109,6 +110,22 @@ def test_what_judges_is_not_trained_on_under_another_name(tmp_path: Path) -> Non
     assert "left out: 3 images" in told[0]
     assert without_copies(kept, told.append) == kept
     assert len(told) == 1
+
+
+def test_pictures_that_are_no_images_of_a_training_are_told(data: Path, more: Path) -> None:
+    """With how many there are, wherever they lie; those that a list names are read."""
+    told: list[str] = []
+    experiment = Experiment(data=data, extra=(more,))
+    tell_unread(experiment, [], told.append)
+    assert told == []
+    paths = [data / "red" / "1.tiff", data / "violet" / "1.heic", more / "2.GIF"]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    tell_unread(experiment, [Sample(paths[0], "red", "train")], told.append)
+    assert [line.split(";")[0] for line in told] == [
+        f"not read: 2 pictures of other formats, {paths[1]} first"
+    ]
 
 
 def test_images_that_cannot_be_read_are_told_before_training(tmp_path: Path) -> None:
