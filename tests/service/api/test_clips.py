@@ -183,7 +183,7 @@ def test_broken_forms(served: Served, body: bytes) -> None:
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
     is_problem(served.client.post("/clips", headers=kind, content=body), 400)
     is_problem(served.client.post("/clips", json={"file": "x"}), 415)
-    is_problem(served.client.post("/clips", data={"window": "3"}), 422)
+    is_problem(served.client.post("/clips", files={"window": (None, "3")}), 422)
 
 
 def test_a_video_in_another_field_is_told(served: Served) -> None:
