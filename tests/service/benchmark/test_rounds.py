@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import signal
-import time
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -11,20 +12,13 @@ from service.benchmark.rounds import (
     Reading,
     Rounds,
     Worker,
-    in_own_process,
     interleave,
     run_rounds,
 )
 from service.errors import BenchmarkError
-from tests.service.benchmark.subjects import (
-    Asleep,
-    Busy,
-    Counting,
-    Dying,
-    Missing,
-    Stuck,
-    work_for_ever,
-)
+from tests.service.api.conftest import until
+from tests.service.benchmark.subjects import Asleep, Busy, Counting, Dying, Missing, Stuck
+from tests.service.program import ROOT, alive, descendants
 
 
 class Player:
@@ -138,19 +132,19 @@ def test_one_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_work_ends_with_an_interruption() -> None:
     """Ctrl-C and SIGTERM need not wait until a network has been converted."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before, began = signal.signal(signal.SIGALRM, interrupt), time.monotonic()
-    signal.setitimer(signal.ITIMER_REAL, 1.0)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            in_own_process(work_for_ever)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert time.monotonic() - began < 60
+    code = (
+        "from service.benchmark.rounds import in_own_process\n"
+        "from tests.service.benchmark.subjects import work_for_ever\n"
+        "in_own_process(work_for_ever)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as program:
+        until(lambda: descendants(program.pid), 60)
+        working = descendants(program.pid)
+        program.send_signal(signal.SIGINT)
+        assert "KeyboardInterrupt" in program.communicate(timeout=60)[1]
+    until(lambda: not alive(working), 60)
 
 
 def test_processor_time_is_not_wall_time() -> None:
