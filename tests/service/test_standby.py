@@ -83,9 +83,11 @@ class Clients:
 
 
 @contextmanager
-def inference() -> Iterator[tuple[SharedInference, Supervisor]]:
+def inference(delay: float = 0.1) -> Iterator[tuple[SharedInference, Supervisor]]:
     with Supervisor() as supervisor:
-        shared = SharedInference(supervisor, BrightModel(), BatchSettings(), standby=True, standby_delay=0.1)
+        shared = SharedInference(
+            supervisor, BrightModel(), BatchSettings(), standby=True, standby_delay=delay
+        )
         with shared:
             yield shared, supervisor
 
@@ -123,7 +125,7 @@ def test_a_hanging_process_is_replaced_soon() -> None:
 
 def test_the_standby_waits_until_the_other_serves() -> None:
     """It competes for nothing at the start; and what was killed before it had loaded costs no turn."""
-    with inference() as (shared, supervisor):
+    with inference(delay=2.0) as (shared, supervisor):  # longer than this process may be held up
         wait_until(lambda: shared.is_ready, 60)
         first = supervisor.status(PROCESS)
         assert first
