@@ -25,10 +25,12 @@ _NEARLY: Final = 0.9
 @dataclass(frozen=True, slots=True)
 class Contents:
     """``is_sound``: it holds sound and at most a picture of its cover. ``is_interlaced``: its first pictures
-    are marked so, any of them."""
+    are marked so, any of them. ``begins``: seconds that it counts before its first picture (Matroska
+    announces a duration from 0, also where its clock begins later)."""
 
     is_sound: bool = False
     is_interlaced: bool = False
+    begins: float = 0.0
 
 
 def look_into(path: Path, options: Mapping[str, str]) -> Contents:
@@ -38,8 +40,10 @@ def look_into(path: Path, options: Mapping[str, str]) -> Contents:
             film = film_of(container)
             if film is None:
                 return Contents(is_sound=bool(container.streams.audio))
+            from_zero = container.format.name.startswith("matroska")
+            begins = (container.start_time or 0) / av.time_base if from_zero else 0.0
             some = islice(pictures(container, film), _LOOKED_AT)
-            return Contents(is_interlaced=any(picture.interlaced_frame for picture in some))
+            return Contents(is_interlaced=any(picture.interlaced_frame for picture in some), begins=begins)
     except av.FFmpegError:
         return Contents()
 

@@ -13,7 +13,7 @@ import cv2
 
 from service.containers import film_of, pictures
 from service.errors import SourceError
-from service.video import KNOWS_MAX_REDIRECTS, Opening
+from service.video import Opening
 
 _TURNS: Final = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
@@ -30,11 +30,6 @@ class InterlacedCapture:
         self._known = {property_id: capture.get(property_id) for property_id in asked}
         self._turn = _TURNS.get(int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360)
         capture.release()  # first: some cameras talk to one at a time
-        if "max_redirects" in opening.options and av.library_versions["libavformat"] < KNOWS_MAX_REDIRECTS:
-            raise SourceError(
-                f"{opening.name}: interlaced, and this PyAV follows redirects to anywhere; "
-                "install av 18.1 or newer"
-            )
         timeouts = opening.open_timeout, opening.read_timeout or None
         try:
             self._container = av.open(opening.target, options=dict(opening.options), timeout=timeouts)

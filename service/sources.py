@@ -37,7 +37,7 @@ from service.motion_jpeg import ReducedCapture, reduced
 from service.probing import reason_of_address, reason_of_file, refusal_of_file, sound_alone
 from service.scan import announces_interlaced
 from service.types import Frame, SourceProperties
-from service.video import FALLBACK_FPS, KNOWS_MAX_REDIRECTS, Capture, Opening, VideoSource
+from service.video import FALLBACK_FPS, Capture, Opening, VideoSource
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
@@ -58,6 +58,9 @@ _RTSP_OPTIONS = {
 }
 _HTTP_OPTIONS = {"protocol_whitelist": "http,https,httpproxy,tcp,tls,crypto"}
 _PINNED_OPTIONS = {"max_redirects": "0", "format_whitelist": _CONTAINERS}
+
+_KNOWS_MAX_REDIRECTS = (62, 12)
+"""The libavformat of OpenCV 5.0; 62.3 of OpenCV 4.13 does not."""
 
 _FILE_THREADS = 4
 """Most threads that decode a file: enough to outrun any network, with few frames in memory."""
@@ -224,6 +227,7 @@ def _open_path(
         is_network=False,
         read_timeout=0,
         is_whole=partial(is_whole, path, _FILE_OPTIONS),
+        begins=contents.begins,
     )
     return _decoded(open_capture, weave, start, hardware, enough)
 
@@ -295,7 +299,7 @@ def _woven(capture: cv2.VideoCapture, opening: Opening) -> Capture:
 def _can_forbid_redirects() -> bool:
     """Whether OpenCV's FFmpeg knows ``max_redirects``; an older one passes over it without a word."""
     version = re.search(r"avformat:\s+YES \((\d+)\.(\d+)", cv2.getBuildInformation())
-    return version is not None and (int(version[1]), int(version[2])) >= KNOWS_MAX_REDIRECTS
+    return version is not None and (int(version[1]), int(version[2])) >= _KNOWS_MAX_REDIRECTS
 
 
 def _open_device(device: int | str, name: str, open_timeout: float, read_timeout: float) -> Source:
@@ -387,9 +391,10 @@ def _first_frame(
     is_network: bool,
     read_timeout: float,
     is_whole: Callable[[int], bool] | None = None,
+    begins: float = 0.0,
 ) -> VideoSource:
     try:
-        return VideoSource(capture, name, is_network, read_timeout, is_whole)
+        return VideoSource(capture, name, is_network, read_timeout, is_whole, begins)
     except BaseException:
         capture.release()
         raise

@@ -43,10 +43,6 @@ class Capture(Protocol):
     def release(self) -> None: ...
 
 
-KNOWS_MAX_REDIRECTS = (62, 12)
-"""The libavformat of OpenCV 5.0 and PyAV 18.1; 62.3 of OpenCV 4.13 does not."""
-
-
 @dataclass(frozen=True, slots=True)
 class Opening:
     """How FFmpeg is to open ``target``, which goes by ``name`` in messages.
@@ -78,11 +74,13 @@ class VideoSource:
         is_network: bool,
         read_timeout: float,
         is_whole: Callable[[int], bool] | None = None,
+        begins: float = 0.0,
     ) -> None:
         """Decode the first frame.
 
         ``read_timeout`` in seconds; 0 never gives up, as for a file. ``is_whole``, if given, is asked where
-        there were fewer frames than announced whether that many can be all.
+        there were fewer frames than announced whether that many can be all. ``begins`` is how many seconds
+        of what is announced lie before the first frame.
         """
         self._capture = capture
         self._name = name
@@ -119,6 +117,8 @@ class VideoSource:
         count = None
         if sane and not is_live:
             count = max(1, round(claim * fps / counted_at)) if stated >= _ABSURD_FPS else int(claim)
+            before = max(0, round(begins * fps))
+            count -= before if before < count else 0
         height, width = first.image.shape[:2]
         self.properties = SourceProperties(width, height, fps, count, is_live)
 

@@ -18,7 +18,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-import av
 import cv2
 
 from service.annotate import Annotator
@@ -86,22 +85,9 @@ def probe(pipe: Connection, source: Path, name: str, memory: int) -> None:
         _limit(memory)
         with open_source(str(source), source_id=name, allow_network=False) as opened:
             facts = opened.properties
-        tell(Probed(VideoFacts(facts.width, facts.height, facts.fps, _announced_frames(source, facts))))
+        tell(Probed(VideoFacts(facts.width, facts.height, facts.fps, facts.frame_count)))
 
     _work(pipe, work)
-
-
-def _announced_frames(source: Path, facts: SourceProperties) -> int | None:
-    """The frames that a file announces; Matroska counts them from 0, also where its clock begins later."""
-    if facts.frame_count is None:
-        return None
-    try:
-        with av.open(str(source), format="matroska", options={"protocol_whitelist": "file"}) as container:
-            begins = (container.start_time or 0) / av.time_base
-    except av.FFmpegError:  # it is none
-        return facts.frame_count
-    before = max(0, round(begins * facts.fps))
-    return facts.frame_count - before if before < facts.frame_count else facts.frame_count
 
 
 def run_clip(pipe: Connection, task: ClipTask, provider: ModelProvider) -> None:
