@@ -82,6 +82,10 @@ def status_of(arguments: list[str]) -> int:
     except BrokenPipeError:
         _drop_output()
         return NOBODY_READS
+    except SystemExit as ended:
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        return NOBODY_READS  # Rich has dropped the output already
     except Exception as error:
         if isinstance(error, _usage_error()):
             if not error.format_message():  # nothing was given: all the help has been printed

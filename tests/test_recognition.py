@@ -45,6 +45,17 @@ def test_example_clips_are_recognised(expected: Path, tmp_path: Path) -> None:
     assert_same_events(report["events"], json.loads(expected.read_text())["events"])
 
 
+def test_the_program_of_the_readme() -> None:
+    """What stands under "From Python" runs as it is written, and finds what is in the clip."""
+    _, _, section = (ROOT / "README.md").read_text(encoding="utf-8").partition("### From Python")
+    program = section.partition("```python\n")[2].partition("```")[0]
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    label, start, end, _ = done.stdout.split()
+    truth = {"label": "volleyball", "start": 0.0, "end": 8.0}
+    assert_same_events([{"label": label, "start_pts": float(start), "end_pts": float(end)}], [truth])
+
+
 def test_the_same_clip_gives_the_same_bytes(tmp_path: Path) -> None:
     """Two runs of one clip cannot be told apart by their event files, whatever the batches were."""
     clip = ROOT / "example_clips" / "formula1.mp4"

@@ -345,6 +345,19 @@ def test_output_that_nobody_takes(taken: str, status: int, errors: str) -> None:
     assert (done.returncode, done.stderr) == (status, errors)
 
 
+def test_a_table_that_nobody_reads() -> None:
+    """Rich answers a reader that has gone by ending the program as if it were at fault; it is not."""
+    shown = "from rich.console import Console; from service import cli; "
+    shown += "cli._invoke = lambda _: Console().print('events'); cli.main()"
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", shown]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (NOBODY_READS, "")
+
+
 @pytest.mark.parametrize("closed", [["run", "clip.mp4", "--json"], ["models", "list", "--json"]])
 def test_a_closed_output_is_told_before_any_work(
     closed: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
