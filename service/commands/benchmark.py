@@ -72,8 +72,8 @@ def benchmark(
 
     The lecture's loop (predict one frame after the other), the same network in every engine that is
     installed, each stage alone and the whole pipeline take turns in interleaved rounds. Then come longer
-    clips, a large event log, live streams and many subscribers. Prints tables and one line of JSON. Ctrl-C
-    or SIGTERM prints what has been measured until then. Leave the machine alone meanwhile.
+    clips, a large event log, live streams and many subscribers. Prints tables and one line of JSON. Ctrl-C,
+    SIGTERM or SIGHUP prints what has been measured until then. Leave the machine alone meanwhile.
     """
     counts = {"rounds": rounds, "streams": streams, "subscribers": subscribers, "events": events}
     for name, value in (counts | {"minutes": minutes, "rate": rate}).items():
