@@ -243,6 +243,26 @@ def test_a_failure_keeps_what_was_measured(
     assert captured.err == "video-events: no room\n"
 
 
+@pytest.mark.parametrize(("arguments", "status"), [(["--part", "events", "--part", "growth"], 2), ([], 0)])
+def test_a_part_that_was_asked_for_and_skipped_is_an_error(
+    arguments: list[str],
+    status: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A script that wants one figure is told that there is none; who wants all gets what there is."""
+
+    def run(suite: Suite) -> None:
+        suite.result["events"] = {"events": 1, "query_ms": {}}
+        suite.result["skipped"]["growth"] = "no ffmpeg"
+
+    monkeypatch.setattr(Suite, "run", run)
+    assert status_of(["benchmark", "--json", *arguments]) == status
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["skipped"] == {"growth": "no ffmpeg"}
+    assert captured.err == ("video-events: growth could not be measured: no ffmpeg\n" if status else "")
+
+
 def test_a_fault_keeps_what_was_measured(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
