@@ -10,7 +10,7 @@ from typing import Final, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.clips.records import Clip, ClipOptions, ClipState
-from service.config import RunSettings
+from service.config import RunSettings, listed
 from service.event_log import LoggedMessage, Page
 from service.feed import Gap, GapReason
 from service.smoothing import LONGEST_WINDOW
@@ -282,16 +282,16 @@ class RunOptionsIn(Wire):
 class ClipOptionsIn(RunOptionsIn):
     """The form fields beside ``file``."""
 
-    labels: str | None = Field(None, description="Comma-separated; only these labels of the model.")
+    labels: str | None = Field(
+        None,
+        description="Only these labels of the model, separated by commas; one with a comma in double quotes.",
+    )
 
     def options(self) -> ClipOptions:
         """Raises ``ConfigurationError`` for values that do not go together."""
         settings = RunSettings(**self.model_dump(exclude={"labels"}))
         settings.check()
-        labels = None
-        if self.labels is not None:
-            labels = tuple(label.strip() for label in self.labels.split(",") if label.strip())
-        return ClipOptions(settings, labels)
+        return ClipOptions(settings, None if self.labels is None else listed(self.labels))
 
 
 def when(seconds: float) -> datetime:

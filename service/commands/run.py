@@ -38,7 +38,12 @@ def run(
     ] = HERE,
     model: Annotated[str, typer.Option(help="Name of a model that ships, or a model's folder.")] = "sports",
     labels: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="Only these labels of the model.", show_default="all")
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            help='Only these labels of the model; one with a comma in "double quotes".',
+            show_default="all",
+        ),
     ] = None,
     window: Annotated[
         int | None,
