@@ -5,6 +5,7 @@ Plain and light: the command line shows these defaults in its help, which must a
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +23,16 @@ class HardwareDecode(StrEnum):
     AUTO = "auto"
     """On a graphics device where there is one that can, otherwise on the processor."""
     OFF = "off"
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The parts of a comma-separated list; one with a comma in it stands in double quotes, as in CSV.
+
+    >>> listed('tennis, "jump, high",')
+    ('tennis', 'jump, high')
+    """
+    rows = csv.reader(text.splitlines(), skipinitialspace=True)
+    return tuple(part.strip() for row in rows for part in row if part.strip())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

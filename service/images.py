@@ -10,10 +10,15 @@ from typing import Self
 import cv2
 import numpy as np
 
+from models.data.listing import IMAGE_SUFFIXES
 from service.errors import NoFramesError, SourceError
 from service.types import Frame, Image, SourceProperties
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".jp2"})
+_SUFFIXES = IMAGE_SUFFIXES | {".jp2", ".ppm", ".tif", ".tiff"}
+"""What a model learns from, and what else frames of video are kept in. A folder to train from may not have
+those: of some of their kinds OpenCV makes other pictures (12 bits in a TIFF are black), which is seen at once
+in an annotated video and never in a trained model.
+"""
 _HEAD = 1 << 16
 """Bytes of an image in which it says whether it moves."""
 

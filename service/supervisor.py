@@ -123,8 +123,8 @@ class Supervisor:
 
     def status(self, name: str) -> ChildStatus | None:
         """What is known of a process; None if there is none of that name."""
-        with self._changed:
-            return self._children[name].status if name in self._children else None
+        watched = self._children.get(name)  # not under the lock, which is held while processes are started
+        return watched.status if watched else None
 
     def close(self, timeout: float = 8.0) -> None:
         """Stop all processes within one shared ``timeout``, then the supervisor itself."""

@@ -21,7 +21,7 @@ from models.artifact import Artifact, load_artifact
 from models.datasets import BACKGROUND, Collection, Sample, of_split, read_image
 from models.few_shot import evaluate_episodes
 from models.prototypes import Floats, Prototypes, Reference, joined
-from models.references import chosen_samples
+from models.references import chosen_samples, network_of
 from service.engines import open_engine
 
 ENTER = 0.6
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--split", default="valid")
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--out", type=int, default=5, help="labels left out")
-    parser.add_argument("--cache", type=Path, help="where features are kept")
+    parser.add_argument("--cache", type=Path, help="where features are kept, of one model and split")
     options = parser.parse_args()
     artifact = load_artifact(options.model)
     features, known, truth, judged = embedded(artifact, options.data, options.split, options.cache)
@@ -74,9 +74,11 @@ def embedded(
     chosen: Sequence[Sample] = [*training, *of_split(samples, split)]
     truth = np.array([artifact.labels.index(sample.label) for sample in chosen], np.int64)
     judged = np.arange(len(chosen)) >= len(training)
+    made_of = "\n".join([network_of(artifact), *(str(sample.path) for sample in chosen)])
     if cache and cache.is_file():
         with np.load(cache) as file:
-            return file["features"], file["known"], truth, judged
+            if "made_of" in file and file["made_of"] == made_of:
+                return file["features"], file["known"], truth, judged
     engine = open_engine(artifact, batch_size=16)
     parts = []
     for start in range(0, len(chosen), 16):
@@ -85,7 +87,7 @@ def embedded(
         parts.append(engine.embed(np.stack(inputs)))
     known, features = (np.concatenate(part) for part in zip(*parts, strict=True))
     if cache:
-        np.savez(cache, features=features, known=known)
+        np.savez(cache, features=features, known=known, made_of=made_of)
     return features, known, truth, judged
 
 

@@ -17,7 +17,9 @@ STALL_SECONDS: Final = 60.0
 """A client that takes nothing of its answer for so long is let go."""
 BACKLOG: Final = 512
 SPARE_DESCRIPTORS: Final = 2048
-"""For files, pipes, cameras and webhooks, besides those of connections."""
+"""For files, pipes, cameras and webhooks, besides those of connections and streams."""
+STREAM_DESCRIPTORS: Final = 4
+"""That a stream takes here: the lines of its process, and to the supervisor."""
 
 logger = logging.getLogger(__name__)
 
@@ -141,13 +143,14 @@ def bounded_protocol(seconds: float) -> type[BoundedProtocol]:
     return Bounded
 
 
-def allow_descriptors(connections: int) -> int:
-    """Raise this process's soft limit of open files to what so many connections need, as far as it may.
+def allow_descriptors(connections: int, streams: int) -> int:
+    """Raise this process's soft limit of open files to what all of them need, as far as it may.
 
-    Returns how many of them there is room for: where the limit stays too low, a third of it, since as many
-    again may have been taken in at once before the oldest of them go, or have a file open that they are sent.
+    Returns how many connections there is room for: where the limit stays too low, a third of it, since as
+    many again may have been taken in at once before the oldest of them go, or have a file open that they are
+    sent. Another third is for streams; what cannot be started is tried again.
     """
-    wanted = connections + BACKLOG + SPARE_DESCRIPTORS
+    wanted = connections + BACKLOG + SPARE_DESCRIPTORS + STREAM_DESCRIPTORS * streams
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return connections
@@ -157,11 +160,13 @@ def allow_descriptors(connections: int) -> int:
         return connections
     room = max(1, min(connections, most // 3))
     logger.warning(
-        "%d files may be open, %d connections may want %d: %d are taken; raise the limit "
-        "(ulimit -n, LimitNOFILE)",
+        "%d files may be open, %d connections and %d streams may want %d: there is room for %d and %d; raise "
+        "the limit (ulimit -n, LimitNOFILE)",
         most,
         connections,
+        streams,
         wanted,
         room,
+        min(streams, most // 3 // STREAM_DESCRIPTORS),
     )
     return room

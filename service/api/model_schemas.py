@@ -61,8 +61,8 @@ class ComparisonOut(Wire):
 class LearnedLabelOut(Wire):
     """``state`` is ``shadow`` while the label is on trial, ``served`` afterwards.
 
-    ``learned_with`` is the version of the model that its features are of; ``warnings`` are those given when
-    it was learned.
+    ``learned_with`` is the model that its features are of, name and version; ``warnings`` are those given
+    when it was learned.
     """
 
     name: str

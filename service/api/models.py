@@ -45,8 +45,10 @@ async def list_labels(name: str, serving: Serving) -> LabelList:
 async def learn(name: str, request: Request, serving: Serving, response: Response) -> LearnedLabelOut:
     """Learn a label from example images, or from time ranges of a recording; it is on trial then.
 
-    A label on trial is judged on every frame of every stream; its events are kept for the comparison and
-    announced to nobody. 409 the name is taken, 413 too large, 422 examples that will not do.
+    A label on trial is judged on every classified frame of all streams that look for all labels; its events
+    are kept for the comparison and announced to nobody.
+
+    409 the name is taken, 413 too large, 422 examples that will not do.
     """
     trainer, settings = _trainer(serving, name), serving.settings
     async with serving.lessons:

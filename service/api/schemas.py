@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.clips.records import Clip, ClipOptions, ClipState
-from service.config import RunSettings
+from service.config import RunSettings, listed
 from service.event_log import LoggedMessage, Page
 from service.feed import Gap, GapReason
 from service.smoothing import LONGEST_WINDOW
@@ -18,6 +18,8 @@ from service.types import CLIP_PREFIX, EndReason, Event, EventPhase
 
 PLACE: Final = rf"^[0-9]+\.[0-9]+-{CLIP_PREFIX}[0-9a-f]+$"
 """Of a clip in the list of clips: when it came, and its id."""
+
+Item = TypeVar("Item")
 
 
 class Wire(BaseModel):
@@ -223,21 +225,24 @@ class ClipList(Wire):
 
     @classmethod
     def of(cls, clips: Iterable[Clip], after: str | None, limit: int) -> Self:
-        """A page of ``clips``; ``after`` is a place among them, whether its clip is still there or not."""
-        rest = sorted(clips, key=_place, reverse=True)
-        if after is not None:
-            created_at, _, clip_id = after.partition("-")
-            rest = [clip for clip in rest if _place(clip) < (float(created_at), clip_id)]
-        page = rest[:limit]
-        return cls(
-            clips=[ClipOut.of(clip) for clip in page],
-            next="{!r}-{}".format(*_place(page[-1])) if len(rest) > limit else None,
-        )
+        page, following = page_of(clips, lambda clip: (clip.created_at, clip.id), after, limit)
+        return cls(clips=[ClipOut.of(clip) for clip in page], next=following)
 
 
-def _place(clip: Clip) -> tuple[float, str]:
-    """By which clips are in order, oldest first."""
-    return clip.created_at, clip.id
+def page_of(
+    items: Iterable[Item], place: Callable[[Item], tuple[float, str]], after: str | None, limit: int
+) -> tuple[list[Item], str | None]:
+    """The ``limit`` newest of ``items`` before the place ``after``, and where the following page begins.
+
+    ``place`` gives Unix seconds and a name, by which they are in order. ``after`` is written as the place of
+    the last one on a page is returned, whether that is still there or not.
+    """
+    rest = sorted(items, key=place, reverse=True)
+    if after is not None:
+        seconds, _, name = after.partition("-")
+        rest = [item for item in rest if place(item) < (float(seconds), name)]
+    page = rest[:limit]
+    return page, "{!r}-{}".format(*place(page[-1])) if len(rest) > limit else None
 
 
 class RunOptionsIn(Wire):
@@ -277,16 +282,16 @@ class RunOptionsIn(Wire):
 class ClipOptionsIn(RunOptionsIn):
     """The form fields beside ``file``."""
 
-    labels: str | None = Field(None, description="Comma-separated; only these labels of the model.")
+    labels: str | None = Field(
+        None,
+        description="Only these labels of the model, separated by commas; one with a comma in double quotes.",
+    )
 
     def options(self) -> ClipOptions:
         """Raises ``ConfigurationError`` for values that do not go together."""
         settings = RunSettings(**self.model_dump(exclude={"labels"}))
         settings.check()
-        labels = None
-        if self.labels is not None:
-            labels = tuple(label.strip() for label in self.labels.split(",") if label.strip())
-        return ClipOptions(settings, labels)
+        return ClipOptions(settings, None if self.labels is None else listed(self.labels))
 
 
 def when(seconds: float) -> datetime:

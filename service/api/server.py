@@ -102,7 +102,7 @@ def serve(settings: ServeSettings, model: ServedModel) -> None:
     logs.name_process("serve")
     logs.set_up(logs.LogSettings(settings.log_level.upper(), settings.log_format))
     _quiet_libraries()
-    room = allow_descriptors(settings.max_connections)
+    room = allow_descriptors(settings.max_connections, settings.max_streams)
     settings = settings.model_copy(update={"max_connections": room})
     with _alone_in(settings.data), bind(settings.host, settings.port) as listener:
         server = make_server(settings, model)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, StringConstraints
 
-from service.api.schemas import RunOptionsIn, Wire, when
+from service.api.schemas import RunOptionsIn, Wire, page_of, when
 from service.config import RunSettings
 from service.event_log import Coverage
 from service.sources import redact
@@ -18,6 +19,8 @@ from service.streams.stream import Label, Stream
 from service.types import StreamState
 
 LONGEST_SOURCE = 2000
+PLACE: Final = r"^[0-9]+\.[0-9]+-.+$"
+"""Of a recording in the list of those of a stream: when it was finished, and its file."""
 
 Source = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_SOURCE)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -329,7 +332,16 @@ class RecordingOut(Wire):
 
 
 class RecordingList(Wire):
+    """``next`` is the ``after`` of the next page, null on the last one."""
+
     recordings: list[RecordingOut]
+    next: str | None
+
+    @classmethod
+    def of(cls, stream: str, files: Iterable[RecordedFile], after: str | None, limit: int) -> Self:
+        """A page of ``files``; ``after`` is a place among them, whether its file is still there or not."""
+        page, following = page_of(files, lambda file: (file.finished_at, file.path.name), after, limit)
+        return cls(recordings=[RecordingOut.of(stream, file) for file in page], next=following)
 
 
 @lru_cache(1024)

@@ -21,12 +21,12 @@ from service.api.settings import Scope
 from service.api.sockets import send_until_gone
 from service.api.state import Services, services
 from service.api.stream_schemas import (
+    PLACE,
     CoverageOut,
     HourOut,
     LabelOut,
     MissedOut,
     RecordingList,
-    RecordingOut,
     RemovedOut,
     SnapshotOut,
     StateChangeOut,
@@ -46,6 +46,8 @@ View = Depends(requires(Scope.VIEW))
 Manage = Depends(requires(Scope.MANAGE))
 Serving = Annotated[Services, Depends(services)]
 Rate = Annotated[float | None, Query(gt=0, le=60, description="At most so many per second.")]
+AfterRecording = Annotated[str | None, Query(pattern=PLACE, description="The `next` of the page before.")]
+RecordingLimit = Annotated[int, Query(ge=1, le=1000, description="Most recordings on a page.")]
 
 MULTIPART: Final = "multipart/x-mixed-replace"
 BOUNDARY: Final = "frame"
@@ -167,10 +169,12 @@ async def live(name: str, serving: Serving, rate: Rate = None) -> Response:
 
 
 @router.get("/{name}/recordings", dependencies=[View])
-async def recordings(name: str, serving: Serving) -> RecordingList:
-    """Annotated video of events, the newest first, of streams with the option `record`, removed ones too."""
+async def recordings(
+    name: str, serving: Serving, after: AfterRecording = None, limit: RecordingLimit = 100
+) -> RecordingList:
+    """Annotated video of streams with the option `record`, removed ones too: the newest first, by pages."""
     files = await asyncio.to_thread(serving.streams.recordings, name)
-    return RecordingList(recordings=[RecordingOut.of(name, file) for file in files])
+    return RecordingList.of(name, files, after, limit)
 
 
 @router.get(

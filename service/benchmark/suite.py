@@ -131,7 +131,7 @@ class Suite:
 
     def _frames(self, clip: Clip, folder: Path) -> None:
         settings = self._settings
-        candidates = []
+        candidates, engines = [], []
         if Part.PIPELINE in settings.parts:
             candidates += pipeline_candidates(settings.model, settings.engine, clip.path, folder)
         if Part.ENGINES in settings.parts:
@@ -142,7 +142,8 @@ class Suite:
                 self._on_step(f"convert the network ({name})", None)
                 with self._tolerated(name):
                     in_own_process(convert)
-            candidates += engine_candidates(settings.model, clip.path, folder)
+            engines = engine_candidates(settings.model, clip.path, folder)
+            candidates += engines
         total = len(candidates) * (settings.rounds + 1)
         done = -1
 
@@ -152,6 +153,8 @@ class Suite:
             self._on_step(name, min(1.0, done / total))
 
         run_rounds(candidates, settings.rounds, settings.round_seconds, self._rounds, step)
+        if engines and not any(engine.name in self._rounds.readings for engine in engines):
+            self._skipped[Part.ENGINES.value] = "none of them could be measured"
 
     def _growth(self, clip: Clip, folder: Path) -> None:
         settings = self._settings

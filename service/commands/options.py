@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from service.config import listed
+
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder with <label>/<image> in it.")]
 Splits = Annotated[
     Path | None,
@@ -27,5 +29,5 @@ Labels = Annotated[
 
 
 def names(text: str | None) -> tuple[str, ...]:
-    """The parts of a comma-separated list."""
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    """The parts of a comma-separated list, if there is one."""
+    return listed(text or "")

@@ -38,7 +38,12 @@ def run(
     ] = HERE,
     model: Annotated[str, typer.Option(help="Name of a model that ships, or a model's folder.")] = "sports",
     labels: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="Only these labels of the model.", show_default="all")
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            help='Only these labels of the model; one with a comma in "double quotes".',
+            show_default="all",
+        ),
     ] = None,
     window: Annotated[
         int | None,
@@ -88,7 +93,7 @@ def run(
     """Turn a video into an annotated video and a list of events.
 
     Writes <name>_events.avi, <name>.events.json, <name>.events.csv and <name>.events.vtt. Ctrl-C
-    finishes them with what has been seen so far. Exit status: 0 done, 1 a fault of this program,
+    or SIGTERM finishes them with what has been seen so far. Exit status: 0 done, 1 a fault of this program,
     2 bad arguments or input, 3 the source could be decoded, or the video written, only in part,
     130 interrupted, 141 what is printed is read no further.
     """

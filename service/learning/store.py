@@ -46,7 +46,7 @@ Stamp = tuple[int, int, int]
 
 
 class LabelState(StrEnum):
-    """``shadow`` is on trial: judged on every frame, announced to nobody."""
+    """``shadow`` is on trial: judged on every classified frame, announced to nobody."""
 
     SHADOW = "shadow"
     SERVED = "served"

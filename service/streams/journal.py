@@ -31,16 +31,24 @@ Entry = Callable[[], "Future[Any] | None"]
 
 
 class Journal:
-    """The entries of one stream. Methods may be called from any thread until ``close``."""
+    """The entries of one stream. Methods may be called from any thread until ``close``.
 
-    def __init__(self, stream: str, log: EventLog, model_name: str) -> None:
+    None is stored before the last one of the journal ``before``, which was closed: of the stream that was.
+    """
+
+    def __init__(self, stream: str, log: EventLog, model_name: str, before: Journal | None = None) -> None:
         self._stream = stream
         self._log = log
         self._model_name = model_name
         self._entries: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(MOST_WAITING)
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"journal {stream}", daemon=True)
+        self._thread: threading.Thread = threading.Thread(
+            target=self._run,
+            args=(before._thread if before else None,),
+            name=f"journal {stream}",
+            daemon=True,
+        )
         self._thread.start()
 
     @property
@@ -71,7 +79,9 @@ class Journal:
         self._entries.put(None)
         self._thread.join(timeout)
 
-    def _run(self) -> None:
+    def _run(self, before: threading.Thread | None) -> None:
+        if before:
+            before.join()
         while (entry := self._entries.get()) is not None:
             self._store(entry)
             self._room.release()

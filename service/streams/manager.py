@@ -166,7 +166,7 @@ class StreamManager:
                 raise
             self._stop(stream)
             self._check_gone(name)
-            changed = self._launch(definition)
+            changed = self._launch(definition, before=stream)
             self.admission.divide(self.all())
             return changed
 
@@ -240,7 +240,7 @@ class StreamManager:
         if definition.options.labels is not None:
             check_labels(definition.options.labels, self.model.labels)
 
-    def _launch(self, definition: StreamDefinition) -> Stream:
+    def _launch(self, definition: StreamDefinition, before: Stream | None = None) -> Stream:
         stream = Stream(
             definition,
             self._log,
@@ -248,6 +248,7 @@ class StreamManager:
             self._loop,
             self._clock,
             self._on_trial,
+            before,
         )
         self._streams[definition.name] = stream
         task = StreamTask(

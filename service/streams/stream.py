@@ -71,6 +71,7 @@ class Stream:
     """Made within the event loop ``loop``; everything else may be called from any thread.
 
     ``closing`` is set once it is being stopped; ``changing`` is held by whoever changes or removes it.
+    ``before`` is the stream in whose place it comes, of which there may be something to be stored still.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Stream:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.time,
         on_trial: TrialListener = lambda stream, told: None,
+        before: Stream | None = None,
     ) -> None:
         self.definition = definition
         self.updates: Broadcast[Update] = Broadcast(loop, RING)
@@ -91,7 +93,9 @@ class Stream:
         self.latency = Durations()
         self.closing = threading.Event()
         self.changing = threading.Lock()
-        self._journal = Journal(definition.name, log, model_name)
+        self._journal: Journal = Journal(
+            definition.name, log, model_name, before._journal if before else None
+        )
         self._clock = clock
         self._on_trial = on_trial
         self._lock = threading.Lock()  # of the status, which is replaced as a whole

@@ -10,7 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,24 @@ def test_crash_loop_is_visible(watch: Watch, caplog: pytest.LogCaptureFixture) -
     assert third.next_try_at > first.next_try_at
     wait_until(lambda: "process 'unheard' ended: ValueError: no camera" in caplog.text)
     assert "process 'broken' ended: ValueError: no weights" in caplog.text
+
+
+def test_a_start_that_takes_its_time_holds_up_nobody_who_asks(watch: Watch) -> None:
+    """Whether the service is ready is asked by what restarts it: a slow machine must not look dead."""
+    begun, go = threading.Event(), threading.Event()
+
+    def open_channel() -> Connection:
+        begun.set()
+        go.wait(60)
+        raise OSError("no channel")
+
+    watch.start(ChildSpec("slow", idle, open_channel=open_channel, backoff=QUICK))
+    assert begun.wait(60)
+    with ThreadPoolExecutor(1) as asking:
+        try:
+            assert asking.submit(watch.state, "slow").result(10) is ChildState.WAITING
+        finally:
+            go.set()
 
 
 def test_slow_start_is_bounded(watch: Watch) -> None:

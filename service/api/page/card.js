@@ -206,7 +206,9 @@ export class Card {
     this.readMore = Date.now();
     try {
       const { links } = this.stream;
-      const [{ recordings }, { hours }] = await Promise.all([call(links.recordings), call(links.coverage)]);
+      const [{ recordings }, { hours }] = await Promise.all([
+        call(`${links.recordings}?limit=${MOST_RECORDINGS}`), call(links.coverage),
+      ]);
       this.showRecordings(recordings);
       put(this.find(".coverage"), covered(hours));
     } catch (error) { put(this.find(".coverage"), error.message); }
@@ -214,7 +216,7 @@ export class Card {
 
   showRecordings(recordings) {
     this.find(".recordings").hidden = !recordings.length;
-    this.find(".recordings ul").replaceChildren(...recordings.slice(0, MOST_RECORDINGS).map((one) => {
+    this.find(".recordings ul").replaceChildren(...recordings.map((one) => {
       const item = element("li");
       const link = element("a", "", new Date(one.finished_at).toLocaleString([], { hourCycle: "h23" }));
       link.href = withToken(one.link);

@@ -219,6 +219,32 @@ def test_recordings_outlive_their_stream(serve: Serve) -> None:
         assert not folder.exists()
 
 
+def test_recordings_are_listed_by_pages(serve: Serve) -> None:
+    """The newest first, each once, though one goes between two pages; those of one moment are told apart."""
+    names = ["e.avi", "d.avi", "c.avi", "b.avi", "a.avi"]
+    with serve(streams={"own": "no-such-file.mp4"}) as served:
+        folder = served.data / "recordings" / "own"
+        folder.mkdir(parents=True)
+        for name, finished_at in zip(names, (9.25, 8.5, 8.5, 8.5, 7.0), strict=True):
+            (folder / name).write_bytes(b"RIFF")
+            os.utime(folder / name, (finished_at, finished_at))
+
+        def page(after: str | None = None) -> tuple[list[str], str | None]:
+            query = {"limit": 2} | ({"after": after} if after else {})
+            answer = served.client.get("/streams/own/recordings", params=query).json()
+            return [one["file"] for one in answer["recordings"]], answer["next"]
+
+        first, after = page()
+        assert first == names[:2]
+        (folder / names[1]).unlink()
+        second, after = page(after)
+        assert second == names[2:4]
+        assert page(after) == (names[4:], None)
+        assert served.client.get("/streams/own/recordings").json()["next"] is None
+        for wrong in ({"after": "a.avi"}, {"after": "1e3-a.avi"}, {"limit": 0}, {"limit": 1001}):
+            assert served.client.get("/streams/own/recordings", params=wrong).status_code == 422
+
+
 def test_webhooks_are_listed_without_their_secrets(serve: Serve) -> None:
     """And counted, so that somebody notices when what they are to deliver does not arrive."""
     hook = {"url": "https://desk.example/hook?key=hidden", "secret": "s" * 20}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -33,11 +34,41 @@ TINY = {
     "subscribers": 4,
     "subscriber_seconds": 2.0,
 }
+HUNG_UP = """
+import sys, time
+from pathlib import Path
+from service.commands.signals import terminate_as_interrupt
+
+kept = Path(sys.argv[1])
+with terminate_as_interrupt():
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        kept.with_name("heard").touch()
+        while not kept.with_name("go on").exists():
+            time.sleep(0.01)
+print("told to nobody", flush=True)
+kept.write_text("42")
+"""
+"""What ``benchmark`` does when it is interrupted: it ends what it has started, prints, writes a file."""
+DEAF = """
+import os, signal
+from service.commands.signals import terminate_as_interrupt
+
+with terminate_as_interrupt():
+    os.kill(os.getpid(), signal.SIGHUP)
+print("done")
+"""
 
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "QUICK", TINY)
+
+
+def ignore_hangup() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def measured(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
@@ -143,7 +174,8 @@ def test_ctrl_c_keeps_what_was_measured(
     assert "interrupted" in captured.err
 
 
-def test_sigterm_leaves_no_process_behind(artifact: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_polite_end_leaves_no_process_behind(artifact: Path, number: signal.Signals) -> None:
     """Who kills a benchmark politely gets what Ctrl-C gives, and no service or camera goes on without it."""
     arguments = ["--part", "streams", "--engine", "tensorflow", "--model", str(artifact)]
     with subprocess.Popen(
@@ -156,7 +188,7 @@ def test_sigterm_leaves_no_process_behind(artifact: Path) -> None:
         try:
             until(lambda: len(descendants(program.pid)) > 2, 120)  # the camera, the service and its own
             started = descendants(program.pid)
-            program.terminate()
+            program.send_signal(number)
             output, errors = program.communicate(timeout=60)
             until(lambda: not alive(started), 30)
         finally:
@@ -166,6 +198,33 @@ def test_sigterm_leaves_no_process_behind(artifact: Path) -> None:
     assert program.returncode == 130, errors
     assert json.loads(output)["interrupted"] is True
     assert "interrupted" in errors
+
+
+def test_figures_outlast_the_terminal(tmp_path: Path) -> None:
+    """A connection that breaks sends SIGHUP, twice with a shell; what is told to nobody costs no file."""
+    kept = tmp_path / "figures"
+    ours, terminal = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", HUNG_UP, str(kept)], stdin=terminal, stdout=terminal, stderr=terminal
+    ) as program:
+        os.close(terminal)
+        assert os.read(ours, 100).strip() == b"ready"
+        os.close(ours)
+        program.send_signal(signal.SIGHUP)
+        until(lambda: (tmp_path / "heard").exists())
+        program.send_signal(signal.SIGHUP)
+        (tmp_path / "go on").touch()
+        assert program.wait(60) == 0
+    assert kept.read_text() == "42"
+
+
+def test_nohup_is_respected() -> None:
+    """What is to outlive its terminal does, whatever it would do of itself."""
+    with subprocess.Popen(
+        [sys.executable, "-c", DEAF], stdout=subprocess.PIPE, preexec_fn=ignore_hangup
+    ) as program:
+        assert program.communicate(timeout=60)[0] == b"done\n"
+    assert program.returncode == 0
 
 
 def test_a_failure_keeps_what_was_measured(
@@ -182,6 +241,26 @@ def test_a_failure_keeps_what_was_measured(
     captured = capsys.readouterr()
     assert json.loads(captured.out)["events"]["events"] == 1
     assert captured.err == "video-events: no room\n"
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["--part", "events", "--part", "growth"], 2), ([], 0)])
+def test_a_part_that_was_asked_for_and_skipped_is_an_error(
+    arguments: list[str],
+    status: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A script that wants one figure is told that there is none; who wants all gets what there is."""
+
+    def run(suite: Suite) -> None:
+        suite.result["events"] = {"events": 1, "query_ms": {}}
+        suite.result["skipped"]["growth"] = "no ffmpeg"
+
+    monkeypatch.setattr(Suite, "run", run)
+    assert status_of(["benchmark", "--json", *arguments]) == status
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["skipped"] == {"growth": "no ffmpeg"}
+    assert captured.err == ("video-events: growth could not be measured: no ffmpeg\n" if status else "")
 
 
 def test_a_fault_keeps_what_was_measured(

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.benchmark import Part, suite
 from service.benchmark.clip import Clip
+from service.benchmark.rounds import Candidate
 from service.benchmark.suite import Settings, Suite
 from service.errors import BenchmarkError, StorageError
 from tests.conftest import WriteVideo
@@ -30,6 +33,21 @@ def test_a_part_that_fails_costs_none_after_it(
     measured.run()
     assert measured.result["skipped"] == {"events": "database or disk is full"}
     assert measured.has_measured
+
+
+def test_engines_of_which_none_works_are_skipped_as_a_part(
+    write_video: WriteVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them that is not installed is no news; none at all is."""
+
+    def none(candidates: Iterable[Candidate], *rest: Any) -> None:
+        rest[2].skipped |= {candidate.name: "not installed" for candidate in candidates}
+
+    monkeypatch.setattr(suite, "in_own_process", lambda work: None)
+    monkeypatch.setattr(suite, "run_rounds", none)
+    measured = Suite(Settings(parts=(Part.ENGINES,), clip=write_video(count=20)))
+    measured.run()
+    assert measured.result["skipped"]["engines"] == "none of them could be measured"
 
 
 def test_temporary_files_of_killed_processes_go(monkeypatch: pytest.MonkeyPatch) -> None:

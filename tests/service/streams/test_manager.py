@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,6 +131,24 @@ def test_changes_at_once_are_made_one_on_top_of_the_other(manager: StreamManager
         manager.change("door", None, first)
         others[0].result(30)
     assert manager.get("door").definition.options == StreamOptions(rate=3.0, view_rate=5.0)
+
+
+def test_what_is_left_of_a_changed_stream_is_stored_first(
+    manager: StreamManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the disk holds it up: the end of the events that were open would end those that follow."""
+    monkeypatch.setattr("service.streams.manager.DRAIN_SECONDS", 0.1)
+    stored: list[str] = []
+    hanging = Future[None]()
+    before = manager.add(StreamDefinition(name="door", source=FIRST))
+    before._journal.enter(lambda: hanging)
+    before._journal.enter(lambda: stored.append("before"))
+    after = manager.change("door", SECOND, None)
+    after._journal.enter(lambda: stored.append("after"))
+    after._journal.close(0.1)
+    hanging.set_result(None)
+    after._journal.close(60)
+    assert stored == ["before", "after"]
 
 
 def test_a_name_is_free_once_its_process_has_gone(
