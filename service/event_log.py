@@ -153,9 +153,12 @@ class EventLog:
         )
 
     def end_open_events(
-        self, reason: EndReason, stream: str | None = None
+        self, reason: EndReason, stream: str | None = None, seen: float = 0.0
     ) -> Future[tuple[LoggedMessage, ...]]:
-        """End what a stream, or any, has left open when its process was lost; at its last known time."""
+        """End what a stream, or any, has left open when its process was lost; at its last known time.
+
+        ``seen`` is how far it had been seen by then, in seconds of media time, where that is known.
+        """
 
         def task(db: sqlite3.Connection) -> tuple[LoggedMessage, ...]:
             where, values = ("WHERE open_events.stream = ?", (stream,)) if stream else ("", ())
@@ -164,7 +167,7 @@ class EventLog:
                 f"(SELECT position FROM open_events {where}) ORDER BY position",
                 values,
             ).fetchall()
-            return tuple(_insert(db, *_ending(_logged(row), reason), now) for row in rows)
+            return tuple(_insert(db, *_ending(_logged(row), reason, seen), now) for row in rows)
 
         now = self._clock()
         return self._database.write(task, self._announce)
@@ -263,9 +266,9 @@ def _insert(
     return LoggedMessage(position, replace(message, seq=seq), model, epoch, now)
 
 
-def _ending(logged: LoggedMessage, reason: EndReason) -> tuple[EventMessage, str, float | None]:
+def _ending(logged: LoggedMessage, reason: EndReason, seen: float) -> tuple[EventMessage, str, float | None]:
     event = logged.message.event
-    reported = event.start_pts + event.detect_delay
+    reported = max(event.start_pts + event.detect_delay, seen)
     if logged.epoch is not None:
         reported = max(reported, logged.recorded_at - logged.epoch)
     ended = replace(event, end_pts=reported, end_reason=reason)

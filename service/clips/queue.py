@@ -256,7 +256,9 @@ class ClipQueue:
         return replace(clip, size=0)
 
     def _end_open_events(self, clip: Clip) -> Future[Any]:
-        return self._log.end_open_events(EndReason.SOURCE_LOST, clip.id)
+        with self._changed:
+            frames = self._clips.get(clip.id, clip).frames
+        return self._log.end_open_events(EndReason.SOURCE_LOST, clip.id, seen=frames / clip.video.fps)
 
     def _work(self) -> None:
         while True:

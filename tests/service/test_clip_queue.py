@@ -15,7 +15,7 @@ import pytest
 
 from service import event_log
 from service.clips import follower, process, queue, room, store
-from service.clips.messages import Finished, Happened, Report
+from service.clips.messages import Finished, Happened, Report, Working
 from service.clips.queue import ClipQueue
 from service.clips.records import Clip, ClipLimits, ClipOptions, ClipState, VideoFacts
 from service.clips.store import ClipStore
@@ -333,11 +333,12 @@ def test_an_examination_ends_with_the_service(tmp_path: Path) -> None:
 def test_a_clip_that_fails_leaves_no_event_open(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What its process had begun to tell is ended, as nobody else will end it."""
+    """What its process had begun to tell is ended, as nobody else will end it, where it was seen last."""
 
     def run(task: ClipTask, *more: Any) -> Finished:
         event = Event(f"{task.stream}-000001", "?", "red", 1.0, None, 0.9, 0.9, 0.1)
         more[-1](Happened(EventMessage(0, EventPhase.STARTED, event)))
+        more[-1](Working(round(3 * task.video.fps)))
         raise ClipFailedError("it cannot be decoded")
 
     monkeypatch.setattr(process, "run", run)
@@ -346,7 +347,7 @@ def test_a_clip_that_fails_leaves_no_event_open(
         queued.queue.start()
         until(lambda: queued.state(clip) is ClipState.FAILED)
         (event,) = queued.log.events(clip.id).result()
-        assert event.end_reason is EndReason.SOURCE_LOST
+        assert (event.end_pts, event.end_reason) == (pytest.approx(3.0), EndReason.SOURCE_LOST)
 
 
 @dataclass
