@@ -61,11 +61,14 @@ def is_whole(path: Path, options: Mapping[str, str], frames: int) -> bool:
             start, announced = (
                 (time or 0) / av.time_base for time in (container.start_time, container.duration)
             )
+            if "matroska" in container.format.name and start < announced:
+                announced -= start  # it counts from 0
+            if container.format.name == "avi" and film is not None and film.average_rate:
+                # FFmpeg shortens the duration of a file that was cut off, but not the number of its pictures.
+                announced = max(announced, float(film.frames / film.average_rate))
     except av.FFmpegError:
         return False
-    # A duration is counted from the start, or from 0 (Matroska).
-    reached = max(end - start, start) >= _NEARLY * announced
-    return reached and frames >= _NEARLY * shown
+    return end - start >= _NEARLY * announced and frames >= _NEARLY * shown
 
 
 def film_of(container: Any) -> Any | None:
