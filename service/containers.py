@@ -25,10 +25,11 @@ _NEARLY: Final = 0.9
 @dataclass(frozen=True, slots=True)
 class Contents:
     """``is_sound``: it holds sound and at most a picture of its cover. ``is_interlaced``: its first pictures
-    are marked so, any of them."""
+    are marked so, any of them. ``decodes``: there are such pictures."""
 
     is_sound: bool = False
     is_interlaced: bool = False
+    decodes: bool = False
 
 
 def look_into(path: Path, options: Mapping[str, str]) -> Contents:
@@ -39,7 +40,8 @@ def look_into(path: Path, options: Mapping[str, str]) -> Contents:
             if film is None:
                 return Contents(is_sound=bool(container.streams.audio))
             some = islice(pictures(container, film), _LOOKED_AT)
-            return Contents(is_interlaced=any(picture.interlaced_frame for picture in some))
+            marks = [picture.interlaced_frame for picture in some]
+            return Contents(is_interlaced=any(marks), decodes=bool(marks))
     except av.FFmpegError:
         return Contents()
 
