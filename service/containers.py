@@ -25,11 +25,12 @@ _NEARLY: Final = 0.9
 @dataclass(frozen=True, slots=True)
 class Contents:
     """``is_sound``: it holds sound and at most a picture of its cover. ``is_interlaced``: its first pictures
-    are marked so, any of them. ``begins``: seconds that it counts before its first picture (Matroska
-    announces a duration from 0, also where its clock begins later)."""
+    are marked so, any of them. ``decodes``: there are such pictures. ``begins``: seconds that it counts
+    before its first picture."""
 
     is_sound: bool = False
     is_interlaced: bool = False
+    decodes: bool = False
     begins: float = 0.0
 
 
@@ -40,10 +41,9 @@ def look_into(path: Path, options: Mapping[str, str]) -> Contents:
             film = film_of(container)
             if film is None:
                 return Contents(is_sound=bool(container.streams.audio))
-            from_zero = container.format.name.startswith("matroska")
-            begins = (container.start_time or 0) / av.time_base if from_zero else 0.0
             some = islice(pictures(container, film), _LOOKED_AT)
-            return Contents(is_interlaced=any(picture.interlaced_frame for picture in some), begins=begins)
+            marks = [picture.interlaced_frame for picture in some]
+            return Contents(is_interlaced=any(marks), decodes=bool(marks), begins=_begins(container))
     except av.FFmpegError:
         return Contents()
 
@@ -65,11 +65,19 @@ def is_whole(path: Path, options: Mapping[str, str], frames: int) -> bool:
             start, announced = (
                 (time or 0) / av.time_base for time in (container.start_time, container.duration)
             )
+            if (before := _begins(container)) < announced:
+                announced -= before
+            if container.format.name == "avi" and film is not None and film.average_rate:
+                # FFmpeg shortens the duration of a file that was cut off, but not the number of its pictures.
+                announced = max(announced, float(film.frames / film.average_rate))
     except av.FFmpegError:
         return False
-    # A duration is counted from the start, or from 0 (Matroska).
-    reached = max(end - start, start) >= _NEARLY * announced
-    return reached and frames >= _NEARLY * shown
+    return end - start >= _NEARLY * announced and frames >= _NEARLY * shown
+
+
+def _begins(container: Any) -> float:
+    """Seconds that a container counts before its first picture: Matroska from 0 on."""
+    return (container.start_time or 0) / av.time_base if "matroska" in container.format.name else 0.0
 
 
 def film_of(container: Any) -> Any | None:

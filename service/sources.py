@@ -219,7 +219,7 @@ def _open_path(
         raise sound_alone(name)
 
     def weave(capture: cv2.VideoCapture) -> Capture | None:
-        return _woven(capture, opening) if contents.is_interlaced else None
+        return _by_pyav(capture, opening) if contents.is_interlaced else None
 
     start = partial(
         _first_frame,
@@ -229,7 +229,12 @@ def _open_path(
         is_whole=partial(is_whole, path, _FILE_OPTIONS),
         begins=contents.begins,
     )
-    return _decoded(open_capture, weave, start, hardware, enough)
+    try:
+        return _decoded(open_capture, weave, start, hardware, enough)
+    except NoFramesError:
+        if not contents.decodes:
+            raise
+    return start(_by_pyav(open_capture(False), opening))  # AV1, for which OpenCV brings no decoder
 
 
 def _open_address(
@@ -278,7 +283,7 @@ def _open_address(
         return capture
 
     def weave(capture: cv2.VideoCapture) -> Capture | None:
-        return stayed(lambda: _woven(capture, opening)) if announces_interlaced(_headers(capture)) else None
+        return stayed(lambda: _by_pyav(capture, opening)) if announces_interlaced(_headers(capture)) else None
 
     start = partial(_first_frame, name=name, is_network=True, read_timeout=read_timeout)
     return _decoded(open_capture, weave, start, hardware, enough)
@@ -290,10 +295,10 @@ def _headers(capture: cv2.VideoCapture) -> bytes:
     return b"" if data is None else data.tobytes()
 
 
-def _woven(capture: cv2.VideoCapture, opening: Opening) -> Capture:
-    from service.interlaced import InterlacedCapture  # 20 MB that few streams need
+def _by_pyav(capture: cv2.VideoCapture, opening: Opening) -> Capture:
+    from service.pyav_capture import PyAvCapture  # 20 MB that few streams need
 
-    return InterlacedCapture(capture, opening)
+    return PyAvCapture(capture, opening)
 
 
 def _can_forbid_redirects() -> bool:

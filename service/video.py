@@ -30,6 +30,9 @@ _MEASURED_FRAMES = 9
 _MEASURED_BYTES = 64 << 20
 """Read ahead at most, to measure a rate that is not stated, or doubtful; two frames at least."""
 
+_LONGEST_DAMAGE = 1000
+"""Pictures in a row of a file that may fail to decode; after more of them nothing is thought to follow."""
+
 _LONGEST_STEP = 60.0  # Seconds; a longer gap between two frames is a broken clock, not a still picture.
 _LONGEST_SOURCE = 30 * 86400.0
 _LARGEST_REORDERING = 1.0  # Seconds; a step further back is a clock that began again.
@@ -92,6 +95,7 @@ class VideoSource:
         self._is_short = False
         self.frames_read = 0
         self._decoded = 0
+        self._undecodable = 0
         self._pts = 0.0
         self._origin = 0.0
         stated = capture.get(cv2.CAP_PROP_FPS)
@@ -152,14 +156,14 @@ class VideoSource:
     def _falls_short(self) -> bool:
         """Whether both frames and time are short by more than a tenth and by more than half a second.
 
-        Containers round, count frames that an edit list hides, and guess counts from a duration; neither
-        figure alone is evidence.
+        Or so many pictures on the way could not be decoded. Containers round, count frames that an edit list
+        hides, and guess counts from a duration; neither figure alone is evidence.
         """
         claim = self.properties.frame_count
         if claim is None:
             return False
         missing = min(claim - self.frames_read, claim - (self._pts / self._step + 1))
-        return missing > max(0.1 * claim, 0.5 / self._step)
+        return max(missing, self._undecodable) > max(0.1 * claim, 0.5 / self._step)
 
     def close(self) -> None:
         """Release the capture; waits for a read in progress, as releasing under it would crash."""
@@ -195,7 +199,7 @@ class VideoSource:
                 return None
             began = time.monotonic()
             try:
-                found, image = self._capture.read()
+                found, image = self._grab()
                 position = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             except cv2.error as error:
                 raise SourceError(f"{self._name}: decoding failed ({error.err or error})") from error
@@ -209,6 +213,15 @@ class VideoSource:
         self._decoded += 1
         self._pts = self._time(index, position, now)
         return Frame(self._name, index, self._pts, now, as_bgr(image))
+
+    def _grab(self) -> tuple[bool, Any]:
+        """The next picture. Of a file, the next that can be decoded: OpenCV tells damage and end alike."""
+        failed, most = 0, 0 if self._read_timeout else _LONGEST_DAMAGE
+        while not (result := self._capture.read())[0] and failed < most:
+            failed += 1
+        if result[0]:
+            self._undecodable += failed
+        return result
 
     def _time(self, index: int, position: float, now: float) -> float:
         if index == 0:

@@ -16,16 +16,21 @@ from tests.service.test_sources import read_to_end
 RATE = 16000
 
 
-def make(path: Path, *, pictures: int, seconds: float, fps: int = 25) -> Path:
-    """Write grey pictures, none for 0, beside ``seconds`` of silence, none for 0."""
+def make(path: Path, *, pictures: int, seconds: float, begins: int = 0) -> Path:
+    """Write grey pictures, 25 a second, beside ``seconds`` of silence, none of either for 0.
+
+    The clock begins at ``begins`` seconds.
+    """
     with av.open(str(path), "w") as container:
-        film = container.add_stream("mpeg4", rate=fps) if pictures else None
+        film = container.add_stream("mpeg4", rate=25) if pictures else None
         if film:
             film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
         sound = container.add_stream("aac", rate=RATE) if seconds else None
         for number in range(pictures):
             image = np.full((48, 64, 3), number % 200, np.uint8)
-            container.mux(film.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            picture = av.VideoFrame.from_ndarray(image, format="rgb24")
+            picture.pts = 25 * begins + number
+            container.mux(film.encode(picture))
         for number in range(int(seconds * RATE) // 1024):
             silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
             silence.sample_rate, silence.pts = RATE, number * 1024
@@ -61,6 +66,25 @@ def test_a_file_with_sound_that_was_cut_off_is_told(tmp_path: Path) -> None:
     count, ended_early = outcome(path)
     assert 50 < count < 150
     assert ended_early
+
+
+def test_an_avi_that_was_cut_off_is_told(tmp_path: Path) -> None:
+    """FFmpeg takes its duration from what is left of it."""
+    path = make(tmp_path / "clip.avi", pictures=200, seconds=0)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    count, ended_early = outcome(path)
+    assert 100 < count < 160
+    assert ended_early
+
+
+@pytest.mark.parametrize("share", [1, 0.6])
+def test_a_clock_that_begins_late_is_no_damage(tmp_path: Path, share: float) -> None:
+    """Recorders cut files out of a clock that goes on; Matroska announces its time since 0."""
+    path = make(tmp_path / "clip.mkv", pictures=200, seconds=0, begins=30)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    count, ended_early = outcome(path)
+    assert (count == 200) is (share == 1)
+    assert ended_early is (share != 1)
 
 
 def test_pictures_that_do_not_decode_are_told_although_the_sound_goes_on(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Interlaced video, of which OpenCV's own reader returns black or grey pictures without an error."""
+"""Interlaced video, of which OpenCV returns black or grey pictures without an error, and AV1: none."""
 
 from __future__ import annotations
 
@@ -62,6 +62,20 @@ def test_every_picture_of_an_interlaced_file_is_right(
     assert (source.properties.width, source.properties.height, source.properties.fps) == (*size, FPS)
     times = [frame.pts for frame in frames]  # a program stream (.mpg) has them for some pictures only
     assert times == pytest.approx([n / FPS for n in range(FRAMES)], abs=1.01 / FPS)
+    for number, frame in enumerate(frames):
+        above, below = halves(frame.image)
+        np.testing.assert_allclose(above, [0, 0, 100 + 5 * number], atol=12)
+        np.testing.assert_allclose(below, [100 + 5 * number, 0, 0], atol=12)
+
+
+@pytest.mark.parametrize("name", ["web.mp4", "recording.mkv"])
+def test_every_picture_of_av1_is_right(tmp_path: Path, name: str) -> None:
+    """What video sites and recorders of screens make, for which OpenCV brings no decoder."""
+    with open_source(str(film(tmp_path / name, "libsvtav1", ""))) as source:
+        frames = list(iter(source.read, None))
+        assert not source.ended_early
+    assert (source.properties.fps, source.properties.frame_count) == (FPS, FRAMES)
+    assert [frame.pts for frame in frames] == pytest.approx([n / FPS for n in range(FRAMES)], abs=0.002)
     for number, frame in enumerate(frames):
         above, below = halves(frame.image)
         np.testing.assert_allclose(above, [0, 0, 100 + 5 * number], atol=12)

@@ -1,7 +1,8 @@
-"""Interlaced video, as camcorders, discs, broadcasters and older cameras make it.
+"""Reads by PyAV what OpenCV cannot: interlaced video, and AV1.
 
-From 4.13 on OpenCV cannot convert a picture that is marked as interlaced, and returns whatever its buffer
-held, without an error.
+From 4.13 on OpenCV cannot convert a picture that is marked as interlaced, as those of camcorders, discs,
+broadcasters and older cameras are, and returns whatever its buffer held, without an error. For AV1 its wheels
+have no decoder.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from service.video import Opening
 _TURNS: Final = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
-class InterlacedCapture:
-    """What ``VideoSource`` asks of a ``cv2.VideoCapture``, both fields of a picture woven into one."""
+class PyAvCapture:
+    """What ``VideoSource`` asks of a ``cv2.VideoCapture``; both fields of a picture are woven into one."""
 
     def __init__(self, capture: cv2.VideoCapture, opening: Opening) -> None:
         """Open the video anew, and keep what ``capture``, which is released, knows of it as a whole.
@@ -34,9 +35,7 @@ class InterlacedCapture:
         try:
             self._container = av.open(opening.target, options=dict(opening.options), timeout=timeouts)
         except av.FFmpegError as error:
-            raise SourceError(
-                f"{opening.name}: interlaced, and cannot be opened once more ({error.strerror})"
-            ) from error
+            raise SourceError(f"{opening.name}: cannot be opened once more ({error.strerror})") from error
         if (stream := film_of(self._container)) is None:
             self._container.close()
             raise SourceError(f"{opening.name}: there was video, and there is none any more")
