@@ -8,6 +8,7 @@ import resource
 from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 MAX_HEAD: Final = 16 << 10
@@ -114,9 +115,17 @@ class BoundedProtocol(H11Protocol):
 
 
 class BoundedSocket(WebSocketsSansIOProtocol):
-    """A WebSocket that ends when it is closed; uvicorn alone waits for its client to take what was sent."""
+    """A WebSocket that ends when it is closed; uvicorn alone waits for its client to take what was sent.
+
+    Its sender is then told that the client has left; uvicorn alone calls sending a fault of the app.
+    """
 
     _end_timer: asyncio.TimerHandle | None = None
+
+    async def send(self, message: Any) -> None:
+        if self.close_sent:  # a moment ago, for want of an answer or of sense
+            raise ClientDisconnected
+        await super().send(message)
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()

@@ -1,6 +1,7 @@
 // The calls of the service: the token, requests, sockets that come back after a break, the service's clock.
 const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 30000;
+const PATIENCE = 15000;
 const given = new URLSearchParams(location.search).get("token");
 let token = sessionStorage.getItem("token") || "";
 let skew = 0;
@@ -33,7 +34,10 @@ export async function call(path, options = {}) {
   let answer;
   try {
     answer = await fetch(path, { ...options, headers: { ...headers(), ...options.headers } });
-  } catch { throw new Error("the service cannot be reached"); }
+  } catch {
+    document.dispatchEvent(new Event("unreachable"));
+    throw new Error("the service cannot be reached");
+  }
   noteClock(answer);
   if (answer.status === 401) document.dispatchEvent(new Event("locked"));
   if (!answer.ok) {
@@ -43,29 +47,46 @@ export async function call(path, options = {}) {
   return answer.status === 204 ? null : answer.json();
 }
 
+// What is asked again and again: on a connection that died unseen the answer would never come, nor the next question.
+export const ask = (path) => call(path, { signal: AbortSignal.timeout(PATIENCE), priority: "high" });
+
 export const send = (method, path, body) =>
   call(path, { method, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
 
 // A WebSocket that is opened again, after growing waits, until the function that is returned is called.
-// `path` is asked for anew each time; `hear` gets each message, `stand` whether it is open.
+// `path` is asked for anew each time; `hear` gets each message, `stand` whether it is open. Where a call finds nobody
+// it is given up too: nothing tells a browser of a network that has gone.
 export function connect(path, hear, stand = () => {}) {
   let wait = FIRST_WAIT;
   let socket;
   let timer;
   const open = () => {
     socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${withToken(path())}`);
-    socket.onopen = () => stand(true);
+    timer = setTimeout(giveUp, LONGEST_WAIT);
+    socket.onopen = () => { clearTimeout(timer); stand(true); };
     socket.onmessage = ({ data }) => { wait = FIRST_WAIT; hear(JSON.parse(data)); };
-    socket.onclose = () => {
-      stand(false);
-      timer = setTimeout(open, wait * (0.75 + Math.random() / 2));  // not all pages at the same moment
-      wait = Math.min(2 * wait, LONGEST_WAIT);
-    };
+    socket.onclose = lose;
   };
-  open();
-  return () => {
+  const lose = () => {
     clearTimeout(timer);
+    stand(false);
+    timer = setTimeout(open, wait * (0.75 + Math.random() / 2));  // not all pages at the same moment
+    wait = Math.min(2 * wait, LONGEST_WAIT);
+  };
+  const leave = () => {
     socket.onclose = socket.onmessage = socket.onopen = null;
     socket.close();
+  };
+  const giveUp = () => {
+    if (socket.readyState > WebSocket.OPEN) return;
+    leave();
+    lose();
+  };
+  document.addEventListener("unreachable", giveUp);
+  open();
+  return () => {
+    document.removeEventListener("unreachable", giveUp);
+    clearTimeout(timer);
+    leave();
   };
 }

@@ -105,7 +105,8 @@ export class Card {
   }
 
   showState(standing) {
-    this.standing = standing;
+    // Why it has to try again is told during the try too: what lies below would move up and down with every one.
+    this.standing = triesAgain(standing) ? { ...standing, reason: this.standing?.reason } : standing;
     this.timeline.noteState(standing.state, Date.parse(standing.since));
     this.showStanding(standing.state, this.words(), this.reason());
     this.showNextTry();
@@ -140,11 +141,9 @@ export class Card {
   }
 
   showNextTry() {
-    const { attempt, next_try_at: next } = this.standing;
-    const wait = next && this.isHeard ? Math.max(0, (Date.parse(next) - now()) / 1000) : null;
-    const when = wait < 1 ? "now" : `in ${Math.round(wait)} s`;
-    put(this.find(".next"), wait === null ? "" : `Next try ${when} (attempt ${attempt + 1})`);
-    this.find(".next").hidden = wait === null;
+    const words = this.isHeard ? nextTry(this.standing) : "";
+    put(this.find(".next"), words);
+    this.find(".next").hidden = !words;
   }
 
   showLabel(label) {
@@ -229,6 +228,15 @@ export class Card {
 }
 
 const figure = (value, digits) => (value === null ? "–" : value.toFixed(digits));
+
+const triesAgain = ({ state, attempt }) => state === "connecting" && attempt > 1;
+
+function nextTry(standing) {
+  if (triesAgain(standing)) return `Trying now (attempt ${standing.attempt})`;
+  if (!standing.next_try_at) return "";
+  const wait = Math.max(0, (Date.parse(standing.next_try_at) - now()) / 1000);
+  return `Next try ${wait < 1 ? "now" : `in ${Math.round(wait)} s`} (attempt ${standing.attempt + 1})`;
+}
 
 function topRow() {
   const row = element("li");

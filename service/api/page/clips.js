@@ -1,5 +1,5 @@
 // Uploads and clips, with their events.
-import { call, headers, withToken, words } from "./api.js";
+import { ask, call, headers, withToken, words } from "./api.js";
 import { $, cells, clock, colour, element, fromTemplate, percent, put } from "./words.js";
 
 const MOST_CLIPS = 20;
@@ -118,10 +118,10 @@ function showEvents(card, events, duration) {
 async function refresh() {
   clearTimeout(waiting);
   try {
-    const { clips } = await call(`/clips?limit=${MOST_CLIPS}`);
+    const { clips } = await ask(`/clips?limit=${MOST_CLIPS}`);
     const cards = await Promise.all(clips.map(async (clip) => {
       const card = shown.get(clip.id);
-      return card?.dataset.finished === "true" ? card : show(await call(clip.links.self));
+      return card?.dataset.finished === "true" ? card : show(await ask(clip.links.self));
     }));
     $("#clips").replaceChildren(...cards);
     $("#no-clips").hidden = cards.length > 0;

@@ -1,5 +1,5 @@
 // Labels that the model learns from pictures: on trial first, then announced or forgotten.
-import { call } from "./api.js";
+import { ask, call } from "./api.js";
 import { $, colour, fromTemplate, percent, put } from "./words.js";
 
 const AGAIN = 10000;
@@ -47,9 +47,9 @@ const base = () => `/models/${encodeURIComponent(model)}`;
 async function refresh() {
   clearTimeout(timer);
   try {
-    if (!model) [{ name: model }] = (await call("/models")).models;
-    const { learned } = await call(`${base()}/labels`);
-    const shown = await Promise.all(learned.map((label) => (onTrial(label) ? call(label.links.self) : label)));
+    if (!model) [{ name: model }] = (await ask("/models")).models;
+    const { learned } = await ask(`${base()}/labels`);
+    const shown = await Promise.all(learned.map((label) => (onTrial(label) ? ask(label.links.self) : label)));
     $("#learned").replaceChildren(...shown.map(show));
     $("#no-learned").hidden = shown.length > 0;
     for (const [name, card] of cards) if (!card.isConnected) cards.delete(name);

@@ -1,5 +1,5 @@
 // All streams: a card for each, kept in step with the service.
-import { call } from "./api.js";
+import { ask } from "./api.js";
 import { Card } from "./card.js";
 import { hearEvents } from "./feed.js";
 import { askToRemove, openForm } from "./form.js";
@@ -25,7 +25,7 @@ function hear(message) {
 async function refresh() {
   clearTimeout(waiting);
   try {
-    const { streams } = await call("/streams");
+    const { streams } = await ask("/streams");
     keepInStep(streams);
     say("");
   } catch (error) {

@@ -1,5 +1,6 @@
 // The last ten minutes of a stream: its events as bars, and below them when it could not be seen.
 import { call, now } from "./api.js";
+import { showLatest } from "./latest.js";
 import { $, ENDS, colour, element, percent, put, span, timeOfDay } from "./words.js";
 
 const SPAN = 10 * 60 * 1000;
@@ -29,7 +30,10 @@ export class Timeline {
     let after = 0;
     for (let page = 0; page < MOST_PAGES; page += 1) {
       const answer = await call(`${this.link}?from=${from}&after=${after}&limit=${PAGE}`).catch(() => null);
-      for (const message of answer?.messages || []) this.add(message);
+      for (const message of answer?.messages || []) {
+        this.add(message);
+        showLatest(message, (stream) => stream);  // of many streams the feed has the last seconds only
+      }
       if (!answer || answer.messages.length < PAGE) break;
       after = answer.next;
     }

@@ -22,7 +22,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.sync.client import connect
 
 from service.api import connections, server
-from service.api.connections import MAX_HEAD, allow_descriptors
+from service.api.connections import MAX_HEAD, BoundedSocket, allow_descriptors
 from tests.service.api.conftest import OPTIONS, Serve, Served, make_clip, until
 from tests.service.test_event_log import message
 
@@ -301,6 +301,26 @@ def test_a_subscriber_that_stops_reading_loses_its_place(
     monkeypatch.setattr(server, "PING_SECONDS", 3.0)
     with serve() as served, deaf_subscriber(served):
         until(lambda: served.services.subscribers.taken == 0)
+
+
+def test_what_is_sent_just_after_the_end_is_no_fault(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A message for a subscriber that is being dropped at that moment leaves no traceback in the log."""
+    is_over = threading.Event()
+
+    def end_slowly(socket: BoundedSocket) -> None:
+        socket.close_sent = True
+        is_over.set()
+
+    monkeypatch.setattr(server, "PING_SECONDS", 0.2)
+    monkeypatch.setattr(BoundedSocket, "keepalive_timeout", end_slowly)
+    with serve() as served, dial(served) as one:
+        one.sendall(b"GET /events" + UPGRADE)
+        assert is_over.wait(PATIENCE)
+        served.services.log.append([message("door", 1)], model="m").result()
+        until(lambda: served.services.subscribers.taken == 0)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_a_closed_websocket_ends_though_nobody_reads(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from itertools import dropwhile
@@ -97,6 +98,17 @@ def shows_a_picture(card: Any) -> bool:
     return bool(card.locator(".picture img").evaluate("image => image.naturalWidth > 0"))
 
 
+def with_words(old: str, new: str) -> Callable[[Any], None]:
+    """Serves a script with some words replaced, which stand in it once."""
+
+    def change(route: Any) -> None:
+        answer = route.fetch()
+        assert answer.text().count(old) == 1
+        route.fulfill(response=answer, body=answer.text().replace(old, new))
+
+    return change
+
+
 @pytest.fixture(autouse=True)
 def patience() -> None:
     expect.set_options(timeout=PATIENCE)
@@ -135,6 +147,42 @@ def test_the_last_ten_minutes_are_there_at_once(page: Any, served: Served) -> No
     page.goto(served.url)
     expect(card_of(page, "court").locator(".bar").first).to_be_attached()
     expect(page.locator("#latest tbody tr").first).to_be_visible()
+
+
+def test_the_latest_events_do_not_depend_on_how_much_is_told(page: Any, served: Served) -> None:
+    """Of many cameras the feed has the last seconds only: events of the last ten minutes are there too."""
+
+    def has_ended() -> bool:
+        messages = served.client.get("/streams/court/events?limit=1000").json()["messages"]
+        return any(message["phase"] == "ended" for message in messages)
+
+    until(has_ended, 60)
+    page.route_web_socket("**/events*", lambda socket: None)  # says nothing
+    page.goto(served.url)
+    expect(page.locator("#latest tbody tr:not(.running)", has_text="court").first).to_be_attached()
+
+
+def test_the_latest_events_are_in_the_order_of_their_beginning(page: Any, served: Served) -> None:
+    """In whatever order they are told; old news changes nothing, and after a long break all is told anew."""
+    page.route_web_socket("**/events*", lambda socket: None)
+    page.route("**/streams", lambda route: route.fulfill(json={"streams": []}))
+    page.goto(served.url)
+    expect(page.locator("#connection")).to_have_text("Connected")
+    tell = """async (messages) => {
+        const { showLatest } = await import("/page/latest.js");
+        for (const [type, id, minute, position, end] of messages) {
+            const event = { id, label: id, stream: "hall", started_at: `2026-01-01T12:0${minute}:00Z`,
+              start_pts: 0, end_pts: end, mean_confidence: 1 };
+            showLatest({ type, position, event }, (name) => name);
+        }
+    }"""
+    page.evaluate(tell, [["event", "b", 2, 7, 4], ["event", "c", 3, 8, None], ["event", "a", 1, 3, None]])
+    labels = page.locator("#latest tbody td:nth-child(2)")
+    expect(labels).to_have_text(["c", "b", "a"])
+    page.evaluate(tell, [["event", "b", 2, 6, None]])
+    expect(page.locator("#latest tbody tr", has_text="4.0 s")).to_have_count(1)
+    page.evaluate(tell, [["afresh", "", 0, 0, None]])
+    expect(labels).to_have_count(0)
 
 
 def test_pictures_are_fetched_only_while_somebody_can_see_them(page: Any, served: Served) -> None:
@@ -259,6 +307,71 @@ def test_a_lost_connection_leaves_no_label_standing(page: Any, served: Served) -
     assert len(sockets) == 2
 
 
+@pytest.mark.parametrize("asked", ["left unanswered", "aborted"])
+def test_a_network_that_is_gone_leaves_no_label_standing(
+    page: Any, errors: Errors, served: Served, asked: str
+) -> None:
+    """Nobody closes the sockets then: calls that find no answer tell, and sockets are opened afresh."""
+    errors.expected.append("net::ERR_FAILED")
+    held: list[Any] = []
+    page.route("**/api.js*", with_words("PATIENCE = 15000", "PATIENCE = 2000"))
+    page.goto(served.url)
+    card = card_of(page, "court")
+    expect(card.locator(".state")).to_have_text("Playing")
+    page.route("**/streams", lambda route: route.abort() if asked == "aborted" else held.append(route))
+    expect(card.locator(".state")).to_have_text("Not connected")
+    expect(card.locator(".label")).to_have_text("–")
+    expect(page.locator("#connection")).to_contain_text("Connection lost")
+    expect(page.locator("#streams-message")).to_have_text("the service cannot be reached")
+    page.unroute("**/streams")
+    expect(card.locator(".state")).to_have_text("Playing")
+    expect(page.locator("#connection")).to_have_text("Connected")
+    expect(page.locator("#streams-message")).to_be_hidden()
+
+
+def test_a_socket_that_does_not_open_is_given_up(page: Any, served: Served) -> None:
+    """A network that swallows a handshake keeps the page waiting for minutes, long after it is back."""
+    page.add_init_script(
+        """const Real = WebSocket;
+        let silent = true;
+        WebSocket = function (url) {
+            if (!url.includes("/labels") || !silent) return new Real(url);
+            silent = false;
+            return { readyState: Real.CONNECTING, close() {} };
+        };
+        WebSocket.OPEN = Real.OPEN;"""
+    )
+    page.route("**/api.js*", with_words("LONGEST_WAIT = 30000", "LONGEST_WAIT = 2000"))
+    page.goto(served.url)
+    expect(card_of(page, "court").locator(".state")).to_have_text("Playing")
+
+
+def test_a_camera_that_is_tried_again_and_again_moves_nothing(page: Any, served: Served) -> None:
+    """Why it is away stays to be read during each try, and what lies below stays in its place."""
+    sockets: list[Any] = []
+    page.route_web_socket("**/labels*", lambda socket: sockets.append(socket))
+    page.goto(served.url)
+    card = card_of(page, "court")
+    until(lambda: page.wait_for_timeout(20) or sockets)
+
+    def tell(state: str, reason: str | None, attempt: int, next_try_at: str | None = None) -> float:
+        told = {"type": "state", "state": state, "reason": reason, "attempt": attempt}
+        told |= {"since": "2026-01-01T12:00:00Z", "next_try_at": next_try_at}
+        sockets[0].send(json.dumps(told))
+        expect(card).to_have_attribute("data-state", state)
+        return float(card.bounding_box()["height"])
+
+    lost = tell("lost", "nothing listens there", 1, "2100-01-01T12:00:00Z")
+    expect(card.locator(".next")).to_contain_text("(attempt 2)")
+    assert tell("connecting", None, 2) == lost
+    expect(card.locator(".reason")).to_have_text("nothing listens there")
+    expect(card.locator(".next")).to_have_text("Trying now (attempt 2)")
+    assert tell("lost", "nothing listens there", 2, "2100-01-01T12:00:00Z") == lost
+    tell("live", None, 2)
+    for line in (".reason", ".next"):
+        expect(card.locator(line)).to_be_hidden()
+
+
 def test_the_limit_of_subscribers_is_no_silence(
     page: Any, errors: Errors, tmp_path: Path, court: Path
 ) -> None:
@@ -281,10 +394,6 @@ def test_a_picture_whose_connection_ends_comes_back(page: Any, served: Served) -
     """Browsers do not tell that a live picture has come to its end: it is asked for again, in its place."""
     asked: list[str] = []
 
-    def sooner(route: Any) -> None:
-        answer = route.fetch()
-        route.fulfill(response=answer, body=answer.text().replace("RENEW = 30000", "RENEW = 1000"))
-
     def end_first(route: Any) -> None:
         asked.append(route.request.url)
         if len(asked) > 1:
@@ -296,7 +405,7 @@ def test_a_picture_whose_connection_ends_comes_back(page: Any, served: Served) -
             content_type="multipart/x-mixed-replace; boundary=frame",
         )
 
-    page.route("**/picture.js*", sooner)
+    page.route("**/picture.js*", with_words("RENEW = 30000", "RENEW = 1000"))
     page.route("**/live.mjpeg*", end_first)
     page.goto(served.url)
     widths: list[int] = []
