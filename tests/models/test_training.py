@@ -490,6 +490,28 @@ class Head:
         return SimpleNamespace(history={"val_loss": [self.losses[self.epochs - 1]]})
 
 
+def test_the_epochs_of_a_head_are_counted_in_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is fitted by itself, but none is the last of all before the last."""
+    inputs = keras.Input((2,))
+    head, few = keras.Model(inputs, keras.layers.Dense(2)(inputs)), np.eye(2, dtype=np.float32)
+    fit_head(
+        head,
+        [(few, few)],
+        (few, few),
+        epochs=2,
+        optimizer="sgd",
+        batch_size=2,
+        class_weight=None,
+        folder=tmp_path,
+        name="head",
+        verbose=2,
+    )
+    assert [line for line in capsys.readouterr().out.splitlines() if "Epoch" in line] == [
+        "Epoch 1/2",
+        "Epoch 2/2",
+    ]
+
+
 @pytest.mark.parametrize(
     ("losses", "patience", "epochs"),
     [([3.0, 1.0, 2.0, 2.0, 0.5], 2, 4), ([3.0, 1.0, 2.0, 2.0, 0.5], 0, 5), ([3.0, np.nan, 0.5], 0, 2)],
