@@ -45,6 +45,12 @@ def test_accuracy_table_and_matrix(evaluation: Evaluation) -> None:
     assert evaluation.per_label()["b"] == {"precision": 0.6667, "recall": 1.0, "f1": 0.8, "support": 2}
 
 
+def test_a_single_label_is_judged_without_a_warning() -> None:
+    """What is left of a label and the background, without the latter."""
+    alone = Evaluation(("a",), np.array([0, 0]), np.ones((2, 1), np.float32))
+    assert alone.summary()["confusion_matrix"] == [[2]]
+
+
 def test_labels_without_images_do_not_count_in_the_means(evaluation: Evaluation) -> None:
     """They are named instead, unless something was taken for them."""
     known = Evaluation(evaluation.labels, np.array([0, 1, 1]), np.eye(3, dtype=np.float32)[[0, 1, 1]])
