@@ -9,7 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from models.charts import as_svg, draw_confusion, draw_precision_recall, draw_roc, save
+from models.charts import (
+    as_svg,
+    draw_confusion,
+    draw_learning_curves,
+    draw_precision_recall,
+    draw_roc,
+    save,
+)
 from models.datasets import Sample
 from models.errors import ModelError
 from models.evaluate import Evaluation, evaluate, fit_temperature, renormalise, softmax
@@ -220,6 +227,14 @@ def test_charts_of_hundreds_of_labels_stay_small() -> None:
         assert len(names) == len(axes.lines) == curves
         assert any(name.startswith("label 3 ") for name in names)
         assert ("the worst 20 of 300 labels" in axes.get_title()) == (count == 300)
+
+
+def test_learning_curves_are_of_what_was_measured() -> None:
+    """Training on distances knows no accuracy, and no axes without a line are drawn for it."""
+    row = {"stage": "main", "epoch": 1, "loss": 0.5, "val_loss": 0.6}
+    both = draw_learning_curves([{**row, "accuracy": 0.5, "val_accuracy": None}])
+    assert [axes.get_ylabel() for axes in both.axes] == ["loss", "accuracy"]
+    assert [axes.get_ylabel() for axes in draw_learning_curves([row]).axes] == ["loss"]
 
 
 def test_a_name_that_is_not_utf8_costs_no_report(tmp_path: Path) -> None:
