@@ -76,9 +76,13 @@ def draw_precision_recall(evaluation: Evaluation) -> Any:
 
 
 def draw_learning_curves(history: Sequence[Mapping[str, Any]]) -> Any:
-    """Loss and accuracy by epoch, of the stages one after the other (see ``read_history``)."""
+    """Loss and accuracy by epoch, of the stages one after the other (see ``read_history``).
+
+    Networks that learn distances have no accuracy on the way.
+    """
+    names = [name for name in ("loss", "accuracy") if any(name in row for row in history)] or ["loss"]
     figure = _figure(10, 4)
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for key in (name, f"val_{name}"):
             values = _values(history, key)
             axes.plot(range(1, len(values) + 1), values, marker="o", ms=3, lw=1.2, label=key)

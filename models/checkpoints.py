@@ -214,6 +214,16 @@ def write_log(path: Path, epoch: int, figures: Mapping[str, Any]) -> None:
     write_whole(path, text.getvalue())
 
 
+def seed_layers(model: Any, seed: int, epoch: int = 0) -> None:
+    """Let what is random in the layers of ``model`` from now on, such as dropout, hang on these alone.
+
+    A stored network comes back with other random states than it had, as Keras does not store them.
+    """
+    states = (variable for variable in model.variables if variable.name == "seed_generator_state")
+    for number, state in enumerate(states):
+        state.assign(np.random.SeedSequence([seed, epoch, number]).generate_state(2))
+
+
 class SeededEpochs(keras.callbacks.Callback):  # type: ignore[misc]
     """Lets what is random in the layers, such as dropout, hang on ``seed`` and the epoch alone."""
 
@@ -222,9 +232,7 @@ class SeededEpochs(keras.callbacks.Callback):  # type: ignore[misc]
         self._seed = seed
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        states = (variable for variable in self.model.variables if variable.name == "seed_generator_state")
-        for number, state in enumerate(states):
-            state.assign(np.random.SeedSequence([self._seed, epoch, number]).generate_state(2))
+        seed_layers(self.model, self._seed, epoch)
 
 
 class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]

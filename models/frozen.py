@@ -103,10 +103,25 @@ def fit_head(
             epochs=epoch + 1,
             validation_data=valid,
             class_weight=class_weight,
-            callbacks=[best, keras.callbacks.CSVLogger(folder / f"{name}_log.csv", append=epoch > 0)],
+            callbacks=[
+                best,
+                keras.callbacks.CSVLogger(folder / f"{name}_log.csv", append=epoch > 0),
+                _OneOf(epochs),
+            ],
             verbose=verbose,
         )
         progress = progress.after(history.history["val_loss"][-1])
     if progress.best is None or (to_the_end and progress.has_diverged):
         raise DivergedError(folder)
     head.load_weights(kept)
+
+
+class _OneOf(keras.callbacks.ProgbarLogger):  # type: ignore[misc]
+    """Tells of how many ``epochs`` in all one is that is fitted by itself."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self._epochs_in_all = epochs
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        super().set_params({**params, "epochs": self._epochs_in_all})

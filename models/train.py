@@ -20,7 +20,16 @@ import numpy as np
 from models import architectures
 from models.architectures.normalisation import finalize_normalization
 from models.batches import Batches, MakeView
-from models.checkpoints import hold_settings, load_best, load_network, noted, origin, read_record, save_whole
+from models.checkpoints import (
+    hold_settings,
+    load_best,
+    load_network,
+    noted,
+    origin,
+    read_record,
+    save_whole,
+    seed_layers,
+)
 from models.datasets import Sample, counts, division_of, of_split
 from models.epochs import fit_epochs
 from models.errors import DatasetError
@@ -129,6 +138,7 @@ class Training:
             return network
         if not done.is_file():
             keras.utils.set_random_seed(self.settings.seed)
+            seed_layers(network, self.settings.seed)
             with self._noted():
                 self._refit_head(network, preprocessing)
                 save_whole(network, done)

@@ -46,9 +46,10 @@ class Choice:
     def check(self) -> None:
         """Raises DatasetError for values that cannot work."""
         if self.every < 1 or (self.fps is not None and (not 0 < self.fps < math.inf or self.every != 1)):
+            given = [] if self.every == 1 else [f"--every {self.every}"]
+            given += [] if self.fps is None else [f"--fps {self.fps:g}"]
             raise DatasetError(
-                f"every {self.every} frames at {self.fps} a second: give a whole number from 1 on, "
-                "or a rate above 0, not both"
+                f"{' '.join(given)}: give --every a whole number from 1 on, or --fps a rate above 0, not both"
             )
 
 

@@ -203,5 +203,12 @@ def show_model(
         line = f"accuracy {figures['all']['accuracy']:.4f} on {figures['all']['n']} {_judged(artifact)}"
         error = f"calibration error {figures['all']['calibration_error']:.4f}"
         typer.echo(f"{split:<12} {line}, {error}")
-    took = f"{training['seconds'] / 3600:.1f} h, " if "seconds" in training else ""
+    took = f"{_duration(training['seconds'])}, " if "seconds" in training else ""
     typer.echo(f"trained      preset {training['settings']['preset']}, {took}{training['backend']}")
+
+
+def _duration(seconds: float) -> str:
+    """In hours, or in what is less, so that no training took none."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"

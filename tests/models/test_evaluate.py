@@ -9,7 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from models.charts import as_svg, draw_confusion, draw_precision_recall, draw_roc, save
+from models.charts import (
+    as_svg,
+    draw_confusion,
+    draw_learning_curves,
+    draw_precision_recall,
+    draw_roc,
+    save,
+)
 from models.datasets import Sample
 from models.errors import ModelError
 from models.evaluate import Evaluation, evaluate, fit_temperature, renormalise, softmax
@@ -43,6 +50,12 @@ def test_accuracy_table_and_matrix(evaluation: Evaluation) -> None:
     assert evaluation.accuracy == pytest.approx(4 / 6)
     assert evaluation.confusion_matrix() == [[1, 1, 0], [0, 2, 0], [1, 0, 1]]
     assert evaluation.per_label()["b"] == {"precision": 0.6667, "recall": 1.0, "f1": 0.8, "support": 2}
+
+
+def test_a_single_label_is_judged_without_a_warning() -> None:
+    """What is left of a label and the background, without the latter."""
+    alone = Evaluation(("a",), np.array([0, 0]), np.ones((2, 1), np.float32))
+    assert alone.summary()["confusion_matrix"] == [[2]]
 
 
 def test_labels_without_images_do_not_count_in_the_means(evaluation: Evaluation) -> None:
@@ -214,6 +227,14 @@ def test_charts_of_hundreds_of_labels_stay_small() -> None:
         assert len(names) == len(axes.lines) == curves
         assert any(name.startswith("label 3 ") for name in names)
         assert ("the worst 20 of 300 labels" in axes.get_title()) == (count == 300)
+
+
+def test_learning_curves_are_of_what_was_measured() -> None:
+    """Training on distances knows no accuracy, and no axes without a line are drawn for it."""
+    row = {"stage": "main", "epoch": 1, "loss": 0.5, "val_loss": 0.6}
+    both = draw_learning_curves([{**row, "accuracy": 0.5, "val_accuracy": None}])
+    assert [axes.get_ylabel() for axes in both.axes] == ["loss", "accuracy"]
+    assert [axes.get_ylabel() for axes in draw_learning_curves([row]).axes] == ["loss"]
 
 
 def test_a_name_that_is_not_utf8_costs_no_report(tmp_path: Path) -> None:

@@ -208,15 +208,21 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(color_folder: Path, tmp
 def test_the_refit_hangs_on_the_seed_alone(
     color_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many stages were done before it in the same sitting."""
+    """However many stages were done before it in the same sitting, and whatever dropout drew before."""
     drawn = []
-    monkeypatch.setattr(Training, "_refit_head", lambda *_: drawn.append(np.random.random()))
-    inputs = keras.Input((2,))
-    network = keras.Model(inputs, keras.layers.Dense(2)(inputs))
-    for name in ("one", "two"):
+
+    def refit_head(_training: Training, network: Any, _preprocessing: Preprocessing) -> None:
+        states = [variable.numpy().tolist() for variable in network.variables if "seed" in variable.path]
+        drawn.append((np.random.random(), *states))
+
+    monkeypatch.setattr(Training, "_refit_head", refit_head)
+    for seed in (3, 4):
+        inputs = keras.Input((2,))
+        network = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Dropout(0.5, seed=seed)(inputs)))
         settings = replace(with_overrides(architecture="small_cnn"), refit_epochs=1)
-        training = Training(load_folder(color_folder), tmp_path / name, settings, verbose=0)
+        training = Training(load_folder(color_folder), tmp_path / str(seed), settings, verbose=0)
         training.refit(network, settings.preprocessing)
+    assert len(drawn[0]) == 2
     assert drawn[0] == drawn[1]
 
 
@@ -482,6 +488,28 @@ class Head:
     def fit(self, *_: object, **__: object) -> SimpleNamespace:
         self.epochs += 1
         return SimpleNamespace(history={"val_loss": [self.losses[self.epochs - 1]]})
+
+
+def test_the_epochs_of_a_head_are_counted_in_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is fitted by itself, but none is the last of all before the last."""
+    inputs = keras.Input((2,))
+    head, few = keras.Model(inputs, keras.layers.Dense(2)(inputs)), np.eye(2, dtype=np.float32)
+    fit_head(
+        head,
+        [(few, few)],
+        (few, few),
+        epochs=2,
+        optimizer="sgd",
+        batch_size=2,
+        class_weight=None,
+        folder=tmp_path,
+        name="head",
+        verbose=2,
+    )
+    assert [line for line in capsys.readouterr().out.splitlines() if "Epoch" in line] == [
+        "Epoch 1/2",
+        "Epoch 2/2",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,19 @@ def test_frames_are_those_of_the_clip_with_the_labels_of_their_times(labelled: P
         assert image.mean() == pytest.approx(8 * int(entry.path[-6:-4]), abs=3)
 
 
+def test_a_clip_without_timestamps_in_the_folder_of_them_is_told(
+    tmp_path: Path, write_video, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that is not quite the clip's would otherwise cost its labels without a word."""
+    (tmp_path / "times").mkdir()
+    (tmp_path / "times" / "ONE.txt").write_text("0:00 - 0:01 bright\n")
+    clip, times = str(write_video("one.avi", 4)), str(tmp_path / "times")
+    assert status_of(["data", "frames", clip, "-o", str(tmp_path / "out"), "--labels", times]) == 0
+    told = capsys.readouterr().err
+    assert "times has no one.txt, so one gets no labels" in told
+    assert "no label " in told
+
+
 def test_a_second_run_adds_its_videos_to_the_labels_of_the_first(
     labelled: Path, write_video, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -276,9 +289,10 @@ def test_mistakes_are_one_line_and_status_2(
         (["split", str(tmp_path), "--seed", "-1"], "Invalid value for '--seed'"),
         (["balance", str(tmp_path), "-o", out, "--seed", "-1"], "Invalid value for '--seed'"),
         (["frames", str(tmp_path / "no.mp4"), "-o", out], "no such file"),
-        (["frames", clip, "-o", out, "--every", "0"], "whole number from 1"),
-        (["frames", clip, "-o", out, "--fps", "nan"], "or a rate above 0"),
-        (["frames", clip, "-o", out, "--fps", "inf"], "or a rate above 0"),
+        (["frames", clip, "-o", out, "--every", "0"], " --every 0: give --every a whole number from 1"),
+        (["frames", clip, "-o", out, "--fps", "nan"], " --fps nan: give"),
+        (["frames", clip, "-o", out, "--fps", "inf"], "or --fps a rate above 0"),
+        (["frames", clip, "-o", out, "--fps", "4", "--every", "2"], " --every 2 --fps 4: give"),
         (["frames", "x" * 300 + ".mp4", "-o", out], "File name too long"),
         (["frames", clip, clip, "-o", out], "two clips are called a"),
         (["frames", clip, "-o", out, "--labels", str(text)], "line 1 (00:00:00 - 00:00:01 a) and line 2"),

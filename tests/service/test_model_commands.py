@@ -1,6 +1,7 @@
 """The commands about models, as a person gives them."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -70,7 +71,9 @@ def test_train_evaluate_show(
     assert found["confusion_matrix"] == stored["confusion_matrix"]
 
     assert status_of(["models", "show", str(run / "artifact")]) == 0
-    assert "blue, red" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "blue, red" in shown
+    assert re.search(r"^trained +preset video, [1-9]\d* (s|min), tensorflow$", shown, re.MULTILINE)
 
 
 def test_the_model_that_ships_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,6 +59,9 @@ def frames(
         raise typer.BadParameter(f"two clips are called {doubled[0]}; rename one")
     files = _timestamp_files(stems, labels or [])
     spans = [read_timestamps(file) if file else None for file in files]
+    for stem, file in zip(stems, files, strict=True):
+        if labels and file is None:
+            typer.echo(f"video-events: {labels[0]} has no {stem}.txt, so {stem} gets no labels", err=True)
     endings: list[str] = []
     with progress_bar("frames") as advance:
         rows = tool.extract_frames(

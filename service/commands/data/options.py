@@ -64,7 +64,7 @@ def show_counts(entries: Sequence[Entry], file: Path) -> None:
     splits = sorted({entry.split for entry in entries}, key=lambda name: (name == "", name))
     table = Table("label", *(split or "no split" for split in splits))
     for label in sorted({entry.label for entry in entries}):
-        table.add_row(Text(label), *(str(counts[label, split]) for split in splits))
+        table.add_row(Text(label or "no label"), *(str(counts[label, split]) for split in splits))
     Console(stderr=True).print(table)
     typer.echo(f"{len(entries)} images, {file}")
 
