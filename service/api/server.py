@@ -35,6 +35,8 @@ from service.types import ServedModel
 GRACE_SECONDS: Final = 4
 """For requests in progress after the signal to stop; then 5 s at most for the clips' processes."""
 PING_SECONDS: Final = 20.0
+NO_FAULT: Final = ("completing handshake", "Invalid UTF-8 sequence")
+"""In what uvicorn calls errors: a refused WebSocket, and rubbish that a client sends."""
 MAX_MESSAGE: Final = 16 << 10
 """Bytes of a WebSocket message from a client."""
 
@@ -114,7 +116,7 @@ def _quiet_libraries() -> None:
     """Keep from the log what tokens are in, and what is no mistake."""
     uvicorn_log = logging.getLogger("uvicorn.error")
     uvicorn_log.setLevel(logging.WARNING)  # below, it notes the whole address of every WebSocket
-    uvicorn_log.addFilter(lambda record: "completing handshake" not in record.msg)  # as it calls a refusal
+    uvicorn_log.addFilter(lambda record: not any(words in record.msg for words in NO_FAULT))
     # A line for each message to a subscriber who broke off while many were on their way.
     logging.getLogger("asyncio").addFilter(lambda record: record.msg != "socket.send() raised exception.")
 

@@ -109,13 +109,21 @@ def test_a_port_in_use_is_told_with_what_to_do() -> None:
     assert str(caught.value) == f"port {port} of 127.0.0.1 is in use; choose another --port"
 
 
-def test_a_subscriber_who_breaks_off_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
-    """asyncio would note each message that was on its way; its other warnings stay."""
-    log = logging.getLogger("asyncio")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("asyncio", "socket.send() raised exception."),
+        ("uvicorn.error", "Invalid UTF-8 sequence received from client."),
+        ("uvicorn.error", "ASGI callable returned without completing handshake."),
+    ],
+)
+def test_what_clients_do_fills_no_log(name: str, words: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Who breaks off, sends rubbish or is refused is no fault of the service; its other warnings stay."""
+    log = logging.getLogger(name)
     before = list(log.filters)
     server._quiet_libraries()
-    log.warning("socket.send() raised exception.")
-    log.warning("anything else")
+    log.error(words)
+    log.error("anything else")
     log.filters = before
     assert caplog.messages == ["anything else"]
 
