@@ -289,6 +289,8 @@ def _planned(file: Path | None, overrides: dict[str, Any]) -> Experiment:
     if file is None and "data" not in overrides:
         raise typer.BadParameter("give DATA, or a file that names it with --experiment or --grid")
     parameters = read_parameters(file) if file else {}
+    if "grid" in parameters:
+        raise typer.BadParameter(f"{file} describes a grid of runs; take it with --grid")
     return Experiment.of(merge(parameters, overrides), str(file or "the options"))
 
 

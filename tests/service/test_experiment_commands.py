@@ -370,6 +370,7 @@ def test_mistakes_are_one_line_and_status_2(
         (["train", "-o", out, "--experiment", str(tmp_path / "e.toml")], "no parameter 'epohcs'"),
         (["train", "-o", out, "--experiment", str(tmp_path / "no.toml")], "cannot be read"),
         (["train", "-o", out, "--grid", str(tmp_path / "e.toml")], "no [grid]"),
+        (["train", "-o", out, "--experiment", a_grid], "take it with --grid"),
         (["train", str(pictures), "-o", out, "--leave-out", "camera9"], "there are camera0"),
         (["train", str(pictures), "-o", out, "--valid-fraction", "1.5"], "valid_fraction = 1.5"),
         (["train", "-o", out, "--experiment", str(tmp_path / "o.toml"), "--option", "a=1"], "options = 3"),
