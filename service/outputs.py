@@ -11,9 +11,9 @@ from typing import Final, Self
 from urllib.parse import unquote, urlsplit
 
 from service.errors import ConfigurationError, SinkError
-from service.images import find_images
 from service.sinks.event_files import SUFFIXES, EventReport, digest_of, write_event_files, written_for
 from service.sources import exists, redact
+from service.sources.images import find_images
 
 VIDEO_SUFFIX: Final = "_events.avi"
 LONGEST_NAME: Final = 255

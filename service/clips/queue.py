@@ -42,7 +42,7 @@ from service.errors import (
     StorageError,
 )
 from service.event_log import EventLog
-from service.probing import refusal_of_file
+from service.sources.probing import refusal_of_file
 from service.types import CLIP_PREFIX, EndReason
 
 STOP_SECONDS: Final = 5.0

@@ -29,7 +29,7 @@ from service.sinks.avi import AviWriter
 from service.sinks.event_files import EventReport, to_json
 from service.smoothing import LONGEST_WINDOW
 from tests.service.fakes import ColourClassifier, read_video, scene
-from tests.service.matroska import write_matroska
+from tests.service.sources.matroska import write_matroska
 from tests.service.test_disk_and_clock import small_disk
 
 PROGRAM = [sys.executable, "-c", "from service.cli import main; main()"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.data.listing import IMAGE_SUFFIXES
-from service.images import find_images
+from service.sources.images import find_images
 
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))

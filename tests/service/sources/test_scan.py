@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.scan import announces_interlaced
-from service.sources import _headers
+from service.sources.ffmpeg import headers as stream_headers
+from service.sources.scan import announces_interlaced
 
 H265 = (  # Sequence parameter sets by x265: one field after the other, and whole pictures.
     "0000014201010160000003004000000300000300" + "3fa00502016965959a4932b9",
@@ -38,7 +38,7 @@ def headers(path: Path, codec: str, pixels: str = "yuv420p", **options: str) -> 
         container.mux(stream.encode())
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:
-        return _headers(capture)
+        return stream_headers(capture)
     finally:
         capture.release()
 

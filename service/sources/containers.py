@@ -1,7 +1,7 @@
 """What a file holds, by PyAV: OpenCV knows neither a file's other streams nor its packets.
 
 ``options`` are FFmpeg's for opening the file, and what PyAV cannot open is nobody's fault here: OpenCV, or
-``service.probing``, will say what is wrong with it.
+``service.sources.probing``, will say what is wrong with it.
 """
 
 from __future__ import annotations

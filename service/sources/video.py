@@ -6,9 +6,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median
 from typing import Any, Protocol, Self
@@ -44,22 +43,6 @@ class Capture(Protocol):
     def read(self) -> tuple[bool, Any]: ...
     def get(self, property_id: int, /) -> float: ...
     def release(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """How FFmpeg is to open ``target``, which goes by ``name`` in messages.
-
-    ``options`` are FFmpeg's. Timeouts are in seconds; a ``read_timeout`` of 0 never gives up. ``threads``
-    decode.
-    """
-
-    target: str
-    name: str
-    options: Mapping[str, str]
-    open_timeout: float
-    read_timeout: float
-    threads: int
 
 
 class VideoSource:
@@ -237,6 +220,22 @@ class VideoSource:
         if math.isfinite(position) and not -_LARGEST_REORDERING < step <= 0:
             self._origin = position - nominal
         return nominal
+
+
+def first_frame(
+    capture: Capture,
+    name: str,
+    is_network: bool,
+    read_timeout: float,
+    is_whole: Callable[[int], bool] | None = None,
+    begins: float = 0.0,
+) -> VideoSource:
+    """The ``VideoSource`` of these arguments; where there is none, ``capture`` is released."""
+    try:
+        return VideoSource(capture, name, is_network, read_timeout, is_whole, begins)
+    except BaseException:
+        capture.release()
+        raise
 
 
 def _codec(capture: Capture) -> str:

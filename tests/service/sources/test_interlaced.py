@@ -13,9 +13,9 @@ import av
 import numpy as np
 import pytest
 
-from service.containers import look_into
 from service.errors import SourceError, SourceTimeoutError
 from service.sources import open_source
+from service.sources.containers import look_into
 
 WIDTH, HEIGHT, FPS, FRAMES = 96, 64, 25, 20
 QUARTER_TURN = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, HEIGHT << 16, 0, 1 << 30)

@@ -8,10 +8,10 @@ import av
 import numpy as np
 import pytest
 
-from service.containers import Contents, look_into
 from service.errors import NotAVideoError
 from service.sources import open_source
-from tests.service.test_sources import read_to_end
+from service.sources.containers import Contents, look_into
+from tests.service.sources.test_opening import read_to_end
 
 RATE = 16000
 

@@ -10,14 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from service import sources
 from service.config import HardwareDecode
 from service.errors import NoFramesError
-from service.sources import Source, open_source
+from service.sources import Source, decoders, ffmpeg, open_source
 from service.types import Image
 from tests.service.streams.cameras import camera
 
-CLIP = Path(__file__).resolve().parents[2] / "example_clips" / "volleyball.mp4"
+CLIP = Path(__file__).resolve().parents[3] / "example_clips" / "volleyball.mp4"
 REAL = cv2.VideoCapture
 
 
@@ -64,12 +63,12 @@ class Accelerated:
 def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with a graphics device, as far as one can tell from its files."""
     (tmp_path / "renderD128").touch()
-    monkeypatch.setattr(sources, "_GRAPHICS", tmp_path)
+    monkeypatch.setattr(decoders, "_GRAPHICS", tmp_path)
 
 
 def captures(monkeypatch: pytest.MonkeyPatch, broken: bool = False) -> Captures:
     made = Captures(broken)
-    monkeypatch.setattr(sources.cv2, "VideoCapture", made)
+    monkeypatch.setattr(ffmpeg.cv2, "VideoCapture", made)
     return made
 
 
@@ -122,7 +121,7 @@ def test_what_cannot_be_decoded_at_all_says_so(monkeypatch: pytest.MonkeyPatch, 
 
 def test_without_a_device_none_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without graphics does not spend time on looking for them at every connection."""
-    monkeypatch.setattr(sources, "_GRAPHICS", tmp_path / "none")
+    monkeypatch.setattr(decoders, "_GRAPHICS", tmp_path / "none")
     made = captures(monkeypatch)
     assert len(first_images(open_source(str(CLIP), hardware=HardwareDecode.AUTO))) == 5
     assert [cv2.CAP_PROP_HW_ACCELERATION in asked for asked in made.asked] == [False]

@@ -30,9 +30,9 @@ from service.errors import (
     SourceTimeoutError,
 )
 from service.sources import Source, open_source, redact
+from service.sources.video import as_bgr
 from service.types import Frame, Image
-from service.video import as_bgr
-from tests.service.matroska import write_matroska
+from tests.service.sources.matroska import write_matroska
 
 WriteVideo = Callable[..., Path]
 
@@ -273,14 +273,14 @@ def test_a_file_cannot_make_others_be_opened(suffix: str, write_video: WriteVide
 
 def test_the_decoder_itself_refuses_playlists(write_video: WriteVideo, tmp_path: Path) -> None:
     """Second line of defence: FFmpeg is told which containers and protocols it may use."""
-    from service.sources import _FILE_OPTIONS, _capture
-    from service.video import Opening
+    from service.sources.ffmpeg import CONTAINERS, Opening, open_capture
 
     write_video("secret.avi")
     path = tmp_path / "list.mp4"
     path.write_text("ffconcat version 1.0\nfile secret.avi\n")
     before = os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS")
-    assert not _capture(Opening(str(path), "list", _FILE_OPTIONS, 5, 0, 1)).isOpened()
+    options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+    assert not open_capture(Opening(str(path), "list", options, 5, 0, 1)).isOpened()
     assert os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS") == before
 
 
@@ -391,7 +391,7 @@ def test_nothing_is_written_to_the_terminal(clips: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code, *(str(clips / "robust" / name) for name in names)],
         capture_output=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         env=environment,
         timeout=60,
         check=True,

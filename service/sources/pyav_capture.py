@@ -12,9 +12,9 @@ from typing import Any, Final
 import av
 import cv2
 
-from service.containers import film_of, pictures
 from service.errors import SourceError
-from service.video import Opening
+from service.sources.containers import film_of, pictures
+from service.sources.ffmpeg import Opening
 
 _TURNS: Final = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
