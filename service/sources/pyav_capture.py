@@ -14,13 +14,14 @@ import cv2
 
 from service.errors import SourceError
 from service.sources.containers import film_of, pictures
+from service.sources.deinterlacing import deinterlaced
 from service.sources.ffmpeg import Opening
 
 _TURNS: Final = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
 class PyAvCapture:
-    """What ``VideoSource`` asks of a ``cv2.VideoCapture``; both fields of a picture are woven into one."""
+    """What ``VideoSource`` asks of a ``cv2.VideoCapture``; interlaced pictures are made whole."""
 
     def __init__(self, capture: cv2.VideoCapture, opening: Opening) -> None:
         """Open the video anew, and keep what ``capture``, which is released, knows of it as a whole.
@@ -41,7 +42,7 @@ class PyAvCapture:
             raise SourceError(f"{opening.name}: there was video, and there is none any more")
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = opening.threads
-        self._pictures = pictures(self._container, stream)
+        self._pictures = deinterlaced(pictures(self._container, stream))
         self._position = 0.0
 
     def read(self) -> tuple[bool, Any]:

@@ -68,6 +68,33 @@ def test_every_picture_of_an_interlaced_file_is_right(
         np.testing.assert_allclose(below, [100 + 5 * number, 0, 0], atol=12)
 
 
+def test_what_moves_is_not_torn(tmp_path: Path) -> None:
+    """A line of an interlaced picture is of another moment than its neighbours; what is shown is of one."""
+    path = tmp_path / "camera.ts"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg2video", rate=FPS, options={"flags": "+ilme+ildct"})
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = WIDTH, HEIGHT, "yuv420p", 4_000_000
+        for number in range(FRAMES):
+            image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+            for field in (0, 1):  # a bar that moves by three pixels from field to field
+                left = 8 + 3 * (2 * number + field) % (WIDTH - 32)
+                image[field::2, left : left + 16] = 200
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+
+    def torn(frame: np.ndarray) -> float:
+        """Mean difference of a line from the one above it."""
+        lines = frame.mean(axis=2)[8:-8]
+        return float(np.abs(lines[1:] - lines[:-1]).mean())
+
+    with av.open(str(path)) as container:
+        as_sent = [torn(picture.to_ndarray(format="bgr24")) for picture in container.decode(video=0)]
+    with open_source(str(path)) as source:
+        shown = [torn(frame.image) for frame in iter(source.read, None)]
+    assert len(shown) == len(as_sent) == FRAMES
+    assert np.median(shown) < 0.25 * np.median(as_sent)
+
+
 @pytest.mark.parametrize("name", ["web.mp4", "recording.mkv"])
 def test_every_picture_of_av1_is_right(tmp_path: Path, name: str) -> None:
     """What video sites and recorders of screens make, for which OpenCV brings no decoder."""
