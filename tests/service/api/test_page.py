@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from itertools import dropwhile
@@ -98,6 +99,37 @@ def shows_a_picture(card: Any) -> bool:
     return bool(card.locator(".picture img").evaluate("image => image.naturalWidth > 0"))
 
 
+TELL = """async (messages) => {
+    const { showLatest } = await import("/page/latest.js");
+    for (const [type, id, minute, position, end] of messages) {
+        const event = { id, label: id, stream: "hall", started_at: `2026-01-01T12:0${minute}:00Z`,
+          start_pts: 0, end_pts: end, mean_confidence: 1 };
+        showLatest({ type, position, event, after: 0, until: 9 }, (name) => name);
+    }
+}"""
+"""Tells a page of messages: type, id of the event, minute of its start, position, seconds until its end."""
+
+
+def quiet_page(page: Any, served: Served) -> Any:
+    """The labels of the latest events on a page that hears of none by itself."""
+    page.route_web_socket("**/events*", lambda socket: None)
+    page.route("**/streams", lambda route: route.fulfill(json={"streams": []}))
+    page.goto(served.url)
+    expect(page.locator("#connection")).to_have_text("Connected")
+    return page.locator("#latest tbody td:nth-child(2)")
+
+
+def show_many(page: Any, served: Served, number: int) -> Any:
+    """The cards of a page that takes the stream of these tests for so many, each with a name of its own."""
+    stream = served.client.get("/streams/court").json()
+    streams = [stream | {"name": f"court-{one}"} for one in range(number)]
+    page.route("**/streams", lambda route: route.fulfill(json={"streams": streams}))
+    page.goto(served.url)
+    cards = page.locator(".stream")
+    expect(cards).to_have_count(number)
+    return cards
+
+
 def with_words(old: str, new: str) -> Callable[[Any], None]:
     """Serves a script with some words replaced, which stand in it once."""
 
@@ -164,25 +196,41 @@ def test_the_latest_events_do_not_depend_on_how_much_is_told(page: Any, served: 
 
 def test_the_latest_events_are_in_the_order_of_their_beginning(page: Any, served: Served) -> None:
     """In whatever order they are told; old news changes nothing, and after a long break all is told anew."""
-    page.route_web_socket("**/events*", lambda socket: None)
-    page.route("**/streams", lambda route: route.fulfill(json={"streams": []}))
-    page.goto(served.url)
-    expect(page.locator("#connection")).to_have_text("Connected")
-    tell = """async (messages) => {
-        const { showLatest } = await import("/page/latest.js");
-        for (const [type, id, minute, position, end] of messages) {
-            const event = { id, label: id, stream: "hall", started_at: `2026-01-01T12:0${minute}:00Z`,
-              start_pts: 0, end_pts: end, mean_confidence: 1 };
-            showLatest({ type, position, event }, (name) => name);
-        }
-    }"""
-    page.evaluate(tell, [["event", "b", 2, 7, 4], ["event", "c", 3, 8, None], ["event", "a", 1, 3, None]])
-    labels = page.locator("#latest tbody td:nth-child(2)")
+    labels = quiet_page(page, served)
+    page.evaluate(TELL, [["event", "b", 2, 7, 4], ["event", "c", 3, 8, 4], ["event", "a", 1, 3, 4]])
     expect(labels).to_have_text(["c", "b", "a"])
-    page.evaluate(tell, [["event", "b", 2, 6, None]])
-    expect(page.locator("#latest tbody tr", has_text="4.0 s")).to_have_count(1)
-    page.evaluate(tell, [["afresh", "", 0, 0, None]])
+    page.evaluate(TELL, [["event", "b", 2, 6, None]])
+    expect(page.locator("#latest tbody tr", has_text="4.0 s")).to_have_count(3)
+    page.evaluate(TELL, [["afresh", "", 0, 0, None]])
     expect(labels).to_have_count(0)
+
+
+def test_what_goes_on_stays_on_top_of_the_latest_events(page: Any, served: Served) -> None:
+    """However many shorter ones come meanwhile; once it is over, it stands where it began."""
+    labels = quiet_page(page, served)
+    page.evaluate(TELL, [["event", "long", 1, 1, None]])
+    page.evaluate(TELL, [["event", f"short {number}", 2, 2 + number, 4] for number in range(60)])
+    expect(labels).to_have_count(51)
+    expect(labels.first).to_have_text("long")
+    page.evaluate(TELL, [["event", "older", 0, 70, None], ["event", "long", 1, 71, None]])
+    assert labels.all_text_contents()[:3] == ["long", "older", "short 59"]
+    page.evaluate(TELL, [["afresh", "", 0, 0, None]])
+    page.evaluate(TELL, [["event", "long", 1, 72, None], ["event", "short", 2, 73, 4]])
+    page.evaluate(TELL, [["event", "long", 1, 74, 90]])
+    expect(labels).to_have_text(["short", "long"])
+
+
+def test_what_may_have_ended_unheard_is_not_said_to_go_on(page: Any, served: Served) -> None:
+    """Where messages are missing, its end may be among them; the next word of an event tells better."""
+    labels = quiet_page(page, served)
+    page.evaluate(TELL, [["event", "one", 1, 1, None], ["event", "two", 2, 2, None]])
+    page.evaluate(TELL, [["gap", "", 0, 0, None]])
+    running = page.locator("#latest tr.running")
+    expect(running).to_have_count(0)
+    expect(labels).to_have_text(["messages 1 to 9 are no longer kept", "two", "one"])
+    page.evaluate(TELL, [["event", "one", 1, 10, None]])
+    expect(running).to_have_text(re.compile("one.*going on"))
+    expect(labels.first).to_have_text("one")
 
 
 def test_pictures_are_fetched_only_while_somebody_can_see_them(page: Any, served: Served) -> None:
