@@ -272,6 +272,102 @@ def test_windows_side_by_side_leave_connections_for_calls(browser: Any, tmp_path
         context.close()
 
 
+def test_many_streams_are_seen_at_once(page: Any, served: Served) -> None:
+    """Twenty cameras fit a screen, and two columns of them a phone; each with its state and label."""
+    page.set_viewport_size({"width": 1280, "height": 900})
+    cards = show_many(page, served, 20)
+    for part in (".name", ".state", ".label"):
+        expect(cards.last.locator(part)).to_be_visible()
+    expect(cards.last.locator(".timeline")).to_be_hidden()
+    expect(cards.last.locator(".label")).to_have_text(re.compile("red|blue|nothing of note"))
+    boxes = [card.bounding_box() for card in cards.all()]
+    assert max(box["y"] + box["height"] for box in boxes) <= 900
+    page.set_viewport_size(PHONE)
+    assert len({card.bounding_box()["x"] for card in cards.all()}) == 2
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_how_many_streams_are_shown_is_chosen_and_kept(page: Any, served: Served) -> None:
+    """Few are shown in full and many compactly, until somebody says otherwise, who is asked once."""
+    cards = show_many(page, served, 10)
+    compact = page.get_by_role("button", name="Compact")
+    expect(compact).to_have_attribute("aria-pressed", "true")
+    compact.press("Enter")
+    expect(cards.first.locator(".timeline")).to_be_visible()
+    page.reload()
+    expect(cards.first.locator(".timeline")).to_be_visible()
+    show_many(page, served, 3)
+    expect(compact).to_have_attribute("aria-pressed", "false")
+    compact.click()
+    show_many(page, served, 3)
+    expect(compact).to_have_attribute("aria-pressed", "true")
+    show_many(page, served, 1)
+    expect(compact).to_be_hidden()
+    expect(cards.first.locator(".timeline")).to_be_visible()
+
+
+def test_a_stream_that_is_looked_at_closely_moves(page: Any, served: Served) -> None:
+    """Of many pictures four are live: the one of an opened card is, and another stands still for it."""
+    page.set_viewport_size({"width": 1280, "height": 2000})
+    cards = show_many(page, served, 10)
+    live = page.locator('.picture img[src*="live.mjpeg"]')
+    expect(page.locator(".picture img")).to_have_count(10)
+    expect(live).to_have_count(4)
+    last = cards.last
+    expect(last.locator('img[src*="snapshot"]')).to_have_count(1)
+    last.locator(".more summary").press("Enter")
+    expect(last.locator('img[src*="live.mjpeg"]')).to_have_count(1)
+    expect(last.locator(".timeline")).to_be_visible()
+    expect(page.locator('img[src*="snapshot"]')).to_have_count(6)
+    expect(live).to_have_count(4)
+
+
+def test_screen_readers_hear_of_changes_that_last(page: Any, served: Served) -> None:
+    """A camera that flickers is no news, and many that fail together are one."""
+    sockets: dict[str, Any] = {}
+    stream = served.client.get("/streams/court").json()
+    streams = [
+        stream | {"name": name, "links": stream["links"] | {"labels": f"/{name}/labels"}} for name in "abcde"
+    ]
+    page.route("**/streams", lambda route: route.fulfill(json={"streams": streams}))
+    page.route_web_socket("**/labels*", lambda socket: sockets.update({socket.url.split("/")[-2]: socket}))
+    page.clock.install(time="2026-01-01T12:00:00")
+    page.goto(served.url)
+    until(lambda: page.wait_for_timeout(20) or len(sockets) == 5)
+    page.clock.pause_at("2026-01-01T12:10:00")
+    page.evaluate(
+        """() => {
+            const announcer = document.querySelector("#announcer");
+            const hear = new MutationObserver(() => heard.push(announcer.textContent));
+            window.heard = [];
+            hear.observe(announcer, { childList: true });
+        }"""
+    )
+
+    def tell(names: str, state: str, reason: str | None = None) -> None:
+        told = {"type": "state", "state": state, "reason": reason, "attempt": 1, "next_try_at": None}
+        for name in names:
+            sockets[name].send(json.dumps(told | {"since": "2026-01-01T12:00:00Z"}))
+            expect(card_of(page, name)).to_have_attribute("data-state", state)
+
+    def heard(*texts: str) -> None:
+        page.clock.run_for(4000)
+        assert page.evaluate("heard") == list(texts)
+
+    tell("abcde", "live")
+    heard()
+    tell("abcde", "stalled")
+    tell("abcde", "live")
+    heard()
+    tell("abcde", "lost", "nothing listens there")
+    many = "5 streams have changed."
+    heard(many)
+    tell("ab", "frozen")
+    heard(many, "a: Frozen. b: Frozen.")
+    tell("c", "failed", "it ended")
+    heard(many, "a: Frozen. b: Frozen.", "c: Failed, it ended.")
+
+
 def test_a_refused_address_is_told_in_words(page: Any, served: Served, errors: Errors) -> None:
     """Whoever adds a stream learns from the form itself what is wrong and who can help."""
     errors.expected.append("403")
