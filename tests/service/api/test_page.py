@@ -685,6 +685,24 @@ def test_the_page_fits_a_phone(page: Any, served: Served) -> None:
         assert page.evaluate(f"{place}.scrollWidth <= {place}.clientWidth")
 
 
+def test_names_of_any_kind_fit_and_stay_text(page: Any, served: Served) -> None:
+    """Without a space, like mark-up, or written from right to left, which turns no number beside it round."""
+    hebrew, mark_up, long = "\u05db\u05d3\u05d5\u05e8\u05e1\u05dc", "<img src=x onerror=alert(1)>", 64 * "m"
+    label = {"state": "announced", "examples": 9, "warnings": [], "links": {"self": "", "promote": ""}}
+    learned = [label | {"name": name} for name in (hebrew, mark_up, long)]
+    page.route("**/models/*/labels", lambda route: route.fulfill(json={"learned": learned}))
+    event = {"id": "one", "label": hebrew, "stream": "court", "start_pts": 0, "end_pts": None}
+    event |= {"started_at": "2100-01-01T12:34:56Z", "mean_confidence": 1, "peak_confidence": 1}
+    message = {"position": 1, "phase": "started", "recorded_at": "2100-01-01T12:34:56Z"}
+    events = {"messages": [message | {"event": event}]}
+    page.route("**/streams/court/events*", lambda route: route.fulfill(json=events))
+    page.set_viewport_size(PHONE)
+    page.goto(served.url)
+    expect(page.locator("#learned strong")).to_have_text([hebrew, mark_up, long])
+    expect(card_of(page, "court").locator(".readout")).to_contain_text(f"\u2068{hebrew}\u2069, since")
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
 @pytest.mark.parametrize("width", [400, 900, 1100])
 def test_the_latest_events_are_read_without_scrolling_sideways(page: Any, served: Served, width: int) -> None:
     """Long labels and names take more lines instead."""
