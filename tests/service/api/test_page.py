@@ -307,7 +307,7 @@ def test_how_many_streams_are_shown_is_chosen_and_kept(page: Any, served: Served
 
 
 def test_a_stream_that_is_looked_at_closely_moves(page: Any, served: Served) -> None:
-    """Of many pictures four are live: the one of an opened card is, and another stands still for it."""
+    """Of many pictures four are live: of an opened card and in full screen it is, and others stand still."""
     page.set_viewport_size({"width": 1280, "height": 2000})
     cards = show_many(page, served, 10)
     live = page.locator('.picture img[src*="live.mjpeg"]')
@@ -320,6 +320,11 @@ def test_a_stream_that_is_looked_at_closely_moves(page: Any, served: Served) -> 
     expect(last.locator(".timeline")).to_be_visible()
     expect(page.locator('img[src*="snapshot"]')).to_have_count(6)
     expect(live).to_have_count(4)
+    whole = cards.nth(8)
+    whole.locator(".enlarge").click()
+    expect(page.locator(".screen:fullscreen")).to_have_count(1)
+    expect(whole.locator('img[src*="live.mjpeg"]')).to_have_count(1)
+    expect(last.locator('img[src*="live.mjpeg"]')).to_have_count(1)
 
 
 def test_screen_readers_hear_of_changes_that_last(page: Any, served: Served) -> None:
