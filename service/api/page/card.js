@@ -7,6 +7,7 @@ import { $, BACKGROUND, colour, element, fromTemplate, percent, put, size, span 
 const LABELS_RATE = 5;
 const MOST_RECORDINGS = 20;
 const MORE_EVERY = 30000;
+const SETTLED = 3000;  // milliseconds that a state lasts before it is announced
 const LABELLED = new Set(["live", "stalled"]);  // in other states the last label says nothing about now
 const STATES = {
   connecting: "Connecting", live: "Live", stalled: "Stalled", frozen: "Frozen", blind: "Blind",
@@ -43,12 +44,22 @@ export class Card {
       if (document.fullscreenElement) document.exitFullscreen();
       else this.find(".screen").requestFullscreen?.();
     };
-    this.find(".more").ontoggle = () => this.showMore();
+    this.find(".more").ontoggle = () => {
+      this.choose();
+      this.showMore();
+    };
+    this.find(".screen").onfullscreenchange = () => this.choose();
     this.find(".screen").addEventListener("view", ({ detail }) => this.picture.show({ inView: detail }));
     views.observe(this.find(".screen"));
   }
 
+  // What is looked at closely moves, whatever else has to stand still for it.
+  choose() {
+    this.picture.show({ chosen: this.find(".more").open || document.fullscreenElement === this.find(".screen") });
+  }
+
   close() {
+    clearTimeout(this.settling);
     this.hangUp();
     this.picture.close();
     views.unobserve(this.find(".screen"));
@@ -112,14 +123,15 @@ export class Card {
     this.showNextTry();
     this.picture.show({ state: standing.state });
     if (!LABELLED.has(standing.state)) this.forgetLabel();
-    this.announceState();
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => this.announceState(), SETTLED);
   }
 
-  // Not every try of a camera that stays away: only what is new.
+  // Not every flicker, nor every try of a camera that stays away: only what is new.
   announceState() {
     const { state, reason } = this.standing;
     if (state === "connecting" || state === this.announced) return;
-    if (this.announced) this.announce(`${this.stream.name}: ${this.words()}. ${reason || ""}`);
+    if (this.announced) this.announce(`${this.stream.name}: ${this.words()}${reason ? `, ${reason}` : ""}.`);
     this.announced = state;
   }
 

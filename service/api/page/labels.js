@@ -1,6 +1,6 @@
 // Labels that the model learns from pictures: on trial first, then announced or forgotten.
 import { ask, call } from "./api.js";
-import { $, colour, fromTemplate, percent, put } from "./words.js";
+import { $, apart, colour, fromTemplate, percent, put } from "./words.js";
 
 const AGAIN = 10000;
 const cards = new Map();
@@ -98,6 +98,6 @@ function tried({ frames, events, streams }) {
     for (const [name, share] of Object.entries(taken)) lost.set(name, (lost.get(name) || 0) + share * judged / frames);
   }
   const [most, share] = [...lost].sort(([, one], [, other]) => other - one)[0] || ["", 0];
-  const cost = share >= 0.005 ? `; most of it would be taken from ${most}, ${percent(share)}` : "";
+  const cost = share >= 0.005 ? `; most of it would be taken from ${apart(most)}, ${percent(share)}` : "";
   return `${events} event${events === 1 ? "" : "s"} in ${frames.toLocaleString()} judged pictures${cost}`;
 }

@@ -1,6 +1,6 @@
 // The live picture of a stream. It is fetched only while somebody can see it, so that nothing is encoded
-// for nobody. Only a few may be live; the others are stills that are fetched anew every other second. Of a live
-// picture whose connection has ended browsers say nothing, so that it is asked for anew now and then.
+// for nobody. Only a few may be live, a chosen one first; the others are stills that are fetched anew every other
+// second. Of a live picture whose connection has ended browsers say nothing, so that it is asked for anew now and then.
 import { withToken } from "./api.js";
 import { hold, isFree, isTooMany, shareSeats } from "./seats.js";
 
@@ -24,14 +24,14 @@ export class Picture {
     this.links = links;
     this.name = name;
     this.state = "connecting";
-    this.inView = this.paused = false;
+    this.inView = this.paused = this.chosen = false;
     this.mode = "off";
     all.add(this);
   }
 
   // What is left out stays as it is.
-  show({ state, inView, paused }) {
-    Object.assign(this, { state: state ?? this.state, inView: inView ?? this.inView, paused: paused ?? this.paused });
+  show({ state = this.state, inView = this.inView, paused = this.paused, chosen = this.chosen }) {
+    Object.assign(this, { state, inView, paused, chosen });
     this.update();
   }
 
@@ -43,9 +43,11 @@ export class Picture {
 
   update() {
     const wanted = HAS_PICTURE.has(this.state) && this.inView && !this.paused && !document.hidden;
+    const other = wanted && this.chosen && !live.has(this) && !isFree() && [...live].findLast(({ chosen }) => !chosen);
+    if (other) other.stop();
     const mode = !wanted ? "off" : live.has(this) || isFree() ? "live" : "still";
     if (mode === this.mode) return;
-    const seatLeft = this.mode === "live";
+    const seatLeft = this.mode === "live" || other;
     this.stop();
     this.mode = mode;
     if (mode === "live") {

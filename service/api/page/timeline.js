@@ -1,7 +1,7 @@
 // The last ten minutes of a stream: its events as bars, and below them when it could not be seen.
 import { call, now } from "./api.js";
 import { showLatest } from "./latest.js";
-import { $, ENDS, colour, element, percent, put, span, timeOfDay } from "./words.js";
+import { $, ENDS, apart, colour, element, percent, put, span, timeOfDay } from "./words.js";
 
 const SPAN = 10 * 60 * 1000;
 const MOST_EVENTS = 300;
@@ -125,7 +125,7 @@ export class Timeline {
       ? `since ${timeOfDay(start)}`
       : `${timeOfDay(start)} to ${timeOfDay(end)} (${span((end - start) / 1000)})`;
     const sure = `${percent(event.mean_confidence)} on average, ${percent(event.peak_confidence)} at best`;
-    return `${event.label}, ${times}, ${sure}${event.end_reason ? `; ${ENDS[event.end_reason] || event.end_reason}` : ""}`;
+    return `${apart(event.label)}, ${times}, ${sure}${event.end_reason ? `; ${ENDS[event.end_reason] || event.end_reason}` : ""}`;
   }
 
   inOrder() {

@@ -34,6 +34,9 @@ export function span(seconds) {
 }
 export const size = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
+// Within a sentence, a name of the other direction of writing keeps the numbers beside it from turning round.
+export const apart = (name) => (/[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(name) ? `\u2068${name}\u2069` : name);
+
 export const BACKGROUND = "background";
 const numbers = new Map();
 export const noteLabels = (labels) => labels.forEach((label, number) => numbers.set(label, number));

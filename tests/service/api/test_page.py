@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from itertools import dropwhile
@@ -98,6 +99,37 @@ def shows_a_picture(card: Any) -> bool:
     return bool(card.locator(".picture img").evaluate("image => image.naturalWidth > 0"))
 
 
+TELL = """async (messages) => {
+    const { showLatest } = await import("/page/latest.js");
+    for (const [type, id, minute, position, end] of messages) {
+        const event = { id, label: id, stream: "hall", started_at: `2026-01-01T12:0${minute}:00Z`,
+          start_pts: 0, end_pts: end, mean_confidence: 1 };
+        showLatest({ type, position, event, after: 0, until: 9 }, (name) => name);
+    }
+}"""
+"""Tells a page of messages: type, id of the event, minute of its start, position, seconds until its end."""
+
+
+def quiet_page(page: Any, served: Served) -> Any:
+    """The labels of the latest events on a page that hears of none by itself."""
+    page.route_web_socket("**/events*", lambda socket: None)
+    page.route("**/streams", lambda route: route.fulfill(json={"streams": []}))
+    page.goto(served.url)
+    expect(page.locator("#connection")).to_have_text("Connected")
+    return page.locator("#latest tbody td:nth-child(2)")
+
+
+def show_many(page: Any, served: Served, number: int) -> Any:
+    """The cards of a page that takes the stream of these tests for so many, each with a name of its own."""
+    stream = served.client.get("/streams/court").json()
+    streams = [stream | {"name": f"court-{one}"} for one in range(number)]
+    page.route("**/streams", lambda route: route.fulfill(json={"streams": streams}))
+    page.goto(served.url)
+    cards = page.locator(".stream")
+    expect(cards).to_have_count(number)
+    return cards
+
+
 def with_words(old: str, new: str) -> Callable[[Any], None]:
     """Serves a script with some words replaced, which stand in it once."""
 
@@ -164,25 +196,41 @@ def test_the_latest_events_do_not_depend_on_how_much_is_told(page: Any, served: 
 
 def test_the_latest_events_are_in_the_order_of_their_beginning(page: Any, served: Served) -> None:
     """In whatever order they are told; old news changes nothing, and after a long break all is told anew."""
-    page.route_web_socket("**/events*", lambda socket: None)
-    page.route("**/streams", lambda route: route.fulfill(json={"streams": []}))
-    page.goto(served.url)
-    expect(page.locator("#connection")).to_have_text("Connected")
-    tell = """async (messages) => {
-        const { showLatest } = await import("/page/latest.js");
-        for (const [type, id, minute, position, end] of messages) {
-            const event = { id, label: id, stream: "hall", started_at: `2026-01-01T12:0${minute}:00Z`,
-              start_pts: 0, end_pts: end, mean_confidence: 1 };
-            showLatest({ type, position, event }, (name) => name);
-        }
-    }"""
-    page.evaluate(tell, [["event", "b", 2, 7, 4], ["event", "c", 3, 8, None], ["event", "a", 1, 3, None]])
-    labels = page.locator("#latest tbody td:nth-child(2)")
+    labels = quiet_page(page, served)
+    page.evaluate(TELL, [["event", "b", 2, 7, 4], ["event", "c", 3, 8, 4], ["event", "a", 1, 3, 4]])
     expect(labels).to_have_text(["c", "b", "a"])
-    page.evaluate(tell, [["event", "b", 2, 6, None]])
-    expect(page.locator("#latest tbody tr", has_text="4.0 s")).to_have_count(1)
-    page.evaluate(tell, [["afresh", "", 0, 0, None]])
+    page.evaluate(TELL, [["event", "b", 2, 6, None]])
+    expect(page.locator("#latest tbody tr", has_text="4.0 s")).to_have_count(3)
+    page.evaluate(TELL, [["afresh", "", 0, 0, None]])
     expect(labels).to_have_count(0)
+
+
+def test_what_goes_on_stays_on_top_of_the_latest_events(page: Any, served: Served) -> None:
+    """However many shorter ones come meanwhile; once it is over, it stands where it began."""
+    labels = quiet_page(page, served)
+    page.evaluate(TELL, [["event", "long", 1, 1, None]])
+    page.evaluate(TELL, [["event", f"short {number}", 2, 2 + number, 4] for number in range(60)])
+    expect(labels).to_have_count(51)
+    expect(labels.first).to_have_text("long")
+    page.evaluate(TELL, [["event", "older", 0, 70, None], ["event", "long", 1, 71, None]])
+    assert labels.all_text_contents()[:3] == ["long", "older", "short 59"]
+    page.evaluate(TELL, [["afresh", "", 0, 0, None]])
+    page.evaluate(TELL, [["event", "long", 1, 72, None], ["event", "short", 2, 73, 4]])
+    page.evaluate(TELL, [["event", "long", 1, 74, 90]])
+    expect(labels).to_have_text(["short", "long"])
+
+
+def test_what_may_have_ended_unheard_is_not_said_to_go_on(page: Any, served: Served) -> None:
+    """Where messages are missing, its end may be among them; the next word of an event tells better."""
+    labels = quiet_page(page, served)
+    page.evaluate(TELL, [["event", "one", 1, 1, None], ["event", "two", 2, 2, None]])
+    page.evaluate(TELL, [["gap", "", 0, 0, None]])
+    running = page.locator("#latest tr.running")
+    expect(running).to_have_count(0)
+    expect(labels).to_have_text(["messages 1 to 9 are no longer kept", "two", "one"])
+    page.evaluate(TELL, [["event", "one", 1, 10, None]])
+    expect(running).to_have_text(re.compile("one.*going on"))
+    expect(labels.first).to_have_text("one")
 
 
 def test_pictures_are_fetched_only_while_somebody_can_see_them(page: Any, served: Served) -> None:
@@ -222,6 +270,107 @@ def test_windows_side_by_side_leave_connections_for_calls(browser: Any, tmp_path
         expect(live[1]).to_have_count(4)
         expect(live[2]).to_have_count(0)
         context.close()
+
+
+def test_many_streams_are_seen_at_once(page: Any, served: Served) -> None:
+    """Twenty cameras fit a screen, and two columns of them a phone; each with its state and label."""
+    page.set_viewport_size({"width": 1280, "height": 900})
+    cards = show_many(page, served, 20)
+    for part in (".name", ".state", ".label"):
+        expect(cards.last.locator(part)).to_be_visible()
+    expect(cards.last.locator(".timeline")).to_be_hidden()
+    expect(cards.last.locator(".label")).to_have_text(re.compile("red|blue|nothing of note"))
+    boxes = [card.bounding_box() for card in cards.all()]
+    assert max(box["y"] + box["height"] for box in boxes) <= 900
+    page.set_viewport_size(PHONE)
+    assert len({card.bounding_box()["x"] for card in cards.all()}) == 2
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_how_many_streams_are_shown_is_chosen_and_kept(page: Any, served: Served) -> None:
+    """Few are shown in full and many compactly, until somebody says otherwise, who is asked once."""
+    cards = show_many(page, served, 10)
+    compact = page.get_by_role("button", name="Compact")
+    expect(compact).to_have_attribute("aria-pressed", "true")
+    compact.press("Enter")
+    expect(cards.first.locator(".timeline")).to_be_visible()
+    page.reload()
+    expect(cards.first.locator(".timeline")).to_be_visible()
+    show_many(page, served, 3)
+    expect(compact).to_have_attribute("aria-pressed", "false")
+    compact.click()
+    show_many(page, served, 3)
+    expect(compact).to_have_attribute("aria-pressed", "true")
+    show_many(page, served, 1)
+    expect(compact).to_be_hidden()
+    expect(cards.first.locator(".timeline")).to_be_visible()
+
+
+def test_a_stream_that_is_looked_at_closely_moves(page: Any, served: Served) -> None:
+    """Of many pictures four are live: of an opened card and in full screen it is, and others stand still."""
+    page.set_viewport_size({"width": 1280, "height": 2000})
+    cards = show_many(page, served, 10)
+    live = page.locator('.picture img[src*="live.mjpeg"]')
+    expect(page.locator(".picture img")).to_have_count(10)
+    expect(live).to_have_count(4)
+    last = cards.last
+    expect(last.locator('img[src*="snapshot"]')).to_have_count(1)
+    last.locator(".more summary").press("Enter")
+    expect(last.locator('img[src*="live.mjpeg"]')).to_have_count(1)
+    expect(last.locator(".timeline")).to_be_visible()
+    expect(page.locator('img[src*="snapshot"]')).to_have_count(6)
+    expect(live).to_have_count(4)
+    whole = cards.nth(8)
+    whole.locator(".enlarge").click()
+    expect(page.locator(".screen:fullscreen")).to_have_count(1)
+    expect(whole.locator('img[src*="live.mjpeg"]')).to_have_count(1)
+    expect(last.locator('img[src*="live.mjpeg"]')).to_have_count(1)
+
+
+def test_screen_readers_hear_of_changes_that_last(page: Any, served: Served) -> None:
+    """A camera that flickers is no news, and many that fail together are one."""
+    sockets: dict[str, Any] = {}
+    stream = served.client.get("/streams/court").json()
+    streams = [
+        stream | {"name": name, "links": stream["links"] | {"labels": f"/{name}/labels"}} for name in "abcde"
+    ]
+    page.route("**/streams", lambda route: route.fulfill(json={"streams": streams}))
+    page.route_web_socket("**/labels*", lambda socket: sockets.update({socket.url.split("/")[-2]: socket}))
+    page.clock.install(time="2026-01-01T12:00:00")
+    page.goto(served.url)
+    until(lambda: page.wait_for_timeout(20) or len(sockets) == 5)
+    page.clock.pause_at("2026-01-01T12:10:00")
+    page.evaluate(
+        """() => {
+            const announcer = document.querySelector("#announcer");
+            const hear = new MutationObserver(() => heard.push(announcer.textContent));
+            window.heard = [];
+            hear.observe(announcer, { childList: true });
+        }"""
+    )
+
+    def tell(names: str, state: str, reason: str | None = None) -> None:
+        told = {"type": "state", "state": state, "reason": reason, "attempt": 1, "next_try_at": None}
+        for name in names:
+            sockets[name].send(json.dumps(told | {"since": "2026-01-01T12:00:00Z"}))
+            expect(card_of(page, name)).to_have_attribute("data-state", state)
+
+    def heard(*texts: str) -> None:
+        page.clock.run_for(4000)
+        assert page.evaluate("heard") == list(texts)
+
+    tell("abcde", "live")
+    heard()
+    tell("abcde", "stalled")
+    tell("abcde", "live")
+    heard()
+    tell("abcde", "lost", "nothing listens there")
+    many = "5 streams have changed."
+    heard(many)
+    tell("ab", "frozen")
+    heard(many, "a: Frozen. b: Frozen.")
+    tell("c", "failed", "it ended")
+    heard(many, "a: Frozen. b: Frozen.", "c: Failed, it ended.")
 
 
 def test_a_refused_address_is_told_in_words(page: Any, served: Served, errors: Errors) -> None:
@@ -539,6 +688,24 @@ def test_the_page_fits_a_phone(page: Any, served: Served) -> None:
     page.click("#stream-form summary")
     for place in ("document.documentElement", "document.querySelector('#stream-dialog')"):
         assert page.evaluate(f"{place}.scrollWidth <= {place}.clientWidth")
+
+
+def test_names_of_any_kind_fit_and_stay_text(page: Any, served: Served) -> None:
+    """Without a space, like mark-up, or written from right to left, which turns no number beside it round."""
+    hebrew, mark_up, long = "\u05db\u05d3\u05d5\u05e8\u05e1\u05dc", "<img src=x onerror=alert(1)>", 64 * "m"
+    label = {"state": "announced", "examples": 9, "warnings": [], "links": {"self": "", "promote": ""}}
+    learned = [label | {"name": name} for name in (hebrew, mark_up, long)]
+    page.route("**/models/*/labels", lambda route: route.fulfill(json={"learned": learned}))
+    event = {"id": "one", "label": hebrew, "stream": "court", "start_pts": 0, "end_pts": None}
+    event |= {"started_at": "2100-01-01T12:34:56Z", "mean_confidence": 1, "peak_confidence": 1}
+    message = {"position": 1, "phase": "started", "recorded_at": "2100-01-01T12:34:56Z"}
+    events = {"messages": [message | {"event": event}]}
+    page.route("**/streams/court/events*", lambda route: route.fulfill(json=events))
+    page.set_viewport_size(PHONE)
+    page.goto(served.url)
+    expect(page.locator("#learned strong")).to_have_text([hebrew, mark_up, long])
+    expect(card_of(page, "court").locator(".readout")).to_contain_text(f"\u2068{hebrew}\u2069, since")
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
 @pytest.mark.parametrize("width", [400, 900, 1100])
