@@ -84,6 +84,7 @@ def make_server(settings: ServeSettings, model: ServedModel) -> Server:
         access_log=False,  # it would write tokens in queries; ``guard`` has one that does not
         server_header=False,
         proxy_headers=False,
+        root_path=settings.root_path,
     )
 
 
