@@ -20,8 +20,9 @@ RUN /opt/video-events/bin/pip install --no-cache-dir ".${EXTRA:+[$EXTRA]}"
 FROM python:3.11-slim-bookworm
 RUN useradd --no-log-init --uid 10001 --user-group --create-home --home-dir /var/lib/video-events video-events
 COPY --from=build /opt/video-events /opt/video-events
-ENV PATH=/opt/video-events/bin:$PATH PYTHONUNBUFFERED=1 VIDEO_EVENTS_DATA=/var/lib/video-events/data \
-    VIDEO_EVENTS_LEARNED=/var/lib/video-events/learned
+# The loopback of a container is reached by nobody, also where `serve` is given with flags of one's own.
+ENV PATH=/opt/video-events/bin:$PATH PYTHONUNBUFFERED=1 VIDEO_EVENTS_HOST=0.0.0.0 \
+    VIDEO_EVENTS_DATA=/var/lib/video-events/data VIDEO_EVENTS_LEARNED=/var/lib/video-events/learned
 USER 10001:10001
 WORKDIR /var/lib/video-events
 VOLUME /var/lib/video-events
@@ -30,4 +31,4 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-c", 
     "import os, urllib.request; port = os.environ.get('VIDEO_EVENTS_PORT', '8000'); \
     urllib.request.urlopen('http://127.0.0.1:' + port + '/healthz', timeout=4)"]
 ENTRYPOINT ["video-events"]
-CMD ["serve", "--host", "0.0.0.0"]
+CMD ["serve"]

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from service.api.settings import load_settings
+
 ROOT = Path(__file__).resolve().parents[1]
 INSTRUCTIONS = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
 
@@ -36,6 +38,16 @@ def test_dependencies_are_installed_before_the_code_is_there(extra: str) -> None
     for name in filter(None, extra.split(",")):
         wanted += project["optional-dependencies"][name]
     assert run("sh", "-c", command[1], EXTRA=extra).stdout.splitlines() == wanted
+
+
+def test_serve_with_flags_of_ones_own_can_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docker run … serve --stream …` listens where the container's ports are, and where the check asks."""
+    (line,) = re.findall(r"^ENV (.*)", INSTRUCTIONS, re.MULTILINE)
+    for name, value in (pair.split("=", 1) for pair in line.split()):
+        if name.startswith("VIDEO_EVENTS_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("VIDEO_EVENTS_TOKENS", '[{"name": "me", "token": "0123456789abcdef"}]')
+    assert load_settings({"streams": {"desk": "0"}}).host == "0.0.0.0"
 
 
 def test_the_health_check_asks_where_the_service_listens() -> None:

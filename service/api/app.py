@@ -19,6 +19,7 @@ from service.api import webhooks as webhook_routes
 from service.api.auth import Gatekeeper
 from service.api.description import TEXT, DescribedApi
 from service.api.guard import Guard
+from service.api.lingering import Lingering
 from service.api.metrics import Metrics
 from service.api.schemas import message_body
 from service.api.settings import ServeSettings
@@ -85,7 +86,8 @@ def create_app(settings: ServeSettings, model: ServedModel) -> FastAPI:
     for module in (clips, streams, events, models, webhook_routes, health, page):
         app.include_router(module.router)
     # Not by add_middleware, which would leave what answers unexpected errors outside of it.
-    app.middleware_stack = Guard(app.build_middleware_stack(), gatekeeper, metrics, settings.head_seconds)
+    guard = Guard(app.build_middleware_stack(), gatekeeper, metrics, settings.head_seconds)
+    app.middleware_stack = Lingering(guard)
     return app
 
 

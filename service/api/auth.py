@@ -61,19 +61,25 @@ class Gatekeeper:
         """Whether a foreign page calls that may."""
         return headers.get("origin", "") in self.origins
 
-    def welcomes(self, headers: Headers) -> bool:
-        """Whether Host and Origin are such as the service expects."""
+    def refusal(self, headers: Headers) -> str | None:
+        """What is wrong with Host or Origin, or ``None`` where they are such as the service expects."""
         host, origin = (headers.get(name, "").lower() for name in ("host", "origin"))
         try:
             name, origin_host = urlsplit(f"//{host}").hostname or "", urlsplit(origin).netloc
         except ValueError:  # brackets that enclose no address
-            return False
+            return "Host or Origin is none"
         if self._hosts:
-            if name not in self._hosts and host not in self._hosts:
-                return False
-        elif self.is_open and not is_loopback(name):
-            return False
-        return not origin or origin in self.origins or origin_host == host
+            is_served = name in self._hosts or host in self._hosts
+        else:
+            is_served = not self.is_open or is_loopback(name)
+        if not is_served:
+            return f"the host {host!r} is not among the allowed_hosts of this service"
+        if not origin or origin in self.origins or origin_host == host:
+            return None
+        return (
+            f"pages of {origin!r} may not call {host!r}: they are not among the allowed_origins of this "
+            "service, or a proxy before it does not pass on Host"
+        )
 
 
 def token_of(connection: HTTPConnection) -> str | None:

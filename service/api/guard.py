@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from service.api.auth import Gatekeeper
+from service.api.links import ROOT
 from service.api.metrics import Metrics
 from service.api.problems import problem
 
@@ -77,6 +78,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        ROOT.set(scope.get("root_path", ""))
         if scope["type"] == "websocket":
             await self._socket(scope, receive, send)
             return
@@ -121,7 +123,7 @@ class Guard:
                 raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
             return message
 
-        is_upload = UPLOADS.fullmatch(scope["path"])
+        is_upload = UPLOADS.fullmatch(_path(scope))
         app = self._sharing if self._gatekeeper.invites(Headers(scope=scope)) else self._admit
         try:
             await app(scope, receive if is_upload else receive_some, send_more)
@@ -161,16 +163,16 @@ class Guard:
             note(0)
 
     def _refusal(self, scope: Scope) -> Response | None:
-        headers = Headers(scope=scope)
-        if scope["path"] not in PROBES and not self._gatekeeper.welcomes(headers):
-            return problem(HTTPStatus.FORBIDDEN, "this host or origin is not allowed here")
+        headers, path = Headers(scope=scope), _path(scope)
+        if path not in PROBES and (reason := self._gatekeeper.refusal(headers)):
+            return problem(HTTPStatus.FORBIDDEN, reason)
         length = headers.get("content-length", "0")
-        if not UPLOADS.fullmatch(scope["path"]) and length.isdecimal() and int(length) > MAX_BODY:
+        if not UPLOADS.fullmatch(path) and length.isdecimal() and int(length) > MAX_BODY:
             return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LARGE)
         return None
 
     def _note(self, scope: Scope, verb: str, status: int, seconds: float) -> None:
-        route, path = getattr(scope.get("route"), "path", "(none)"), scope["path"]
+        route, path = getattr(scope.get("route"), "path", "(none)"), _path(scope)
         is_socket = scope["type"] == "websocket"
         method = verb if is_socket or verb in METHODS else "other"  # a label must have few values
         self._metrics.requests.labels(method, route, str(status)).inc()
@@ -181,3 +183,9 @@ class Guard:
         # Without the query: there may be a token in it.
         facts = {"method": verb, "path": path, "status": status, "seconds": seconds}
         access.info("%s %s %d %.0f ms", verb, path, status, seconds * 1000, extra=facts)
+
+
+def _path(scope: Scope) -> str:
+    """As the routes have it: without the path that a proxy serves this under."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))

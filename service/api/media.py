@@ -25,7 +25,8 @@ class LiveResponse(StreamingResponse):
     """
 
     def __init__(self, parts: AsyncIterator[bytes], viewers: Places, media_type: str) -> None:
-        super().__init__(parts, media_type=media_type)
+        # Unless nginx is told so, it keeps what has come of a picture until the next one.
+        super().__init__(parts, media_type=media_type, headers={"X-Accel-Buffering": "no"})
         self._viewers = viewers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

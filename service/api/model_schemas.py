@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Self
 from urllib.parse import quote
 
+from service.api.links import link
 from service.api.schemas import EventOut, Wire, when
 from service.learning.store import LabelState, LearnedLabel
 from service.learning.trainer import Trainer
@@ -18,7 +19,7 @@ class LabelLinks(Wire):
 
     @classmethod
     def of(cls, model: str, label: str) -> LabelLinks:
-        base = f"/models/{quote(model, safe='')}/labels/{quote(label, safe='')}"
+        base = link(f"/models/{quote(model, safe='')}/labels/{quote(label, safe='')}")
         return cls.model_validate({"self": base, "promote": f"{base}/promote"})
 
 

@@ -9,6 +9,7 @@ from typing import Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.api.links import link
 from service.clips.records import Clip, ClipOptions, ClipState
 from service.config import RunSettings, listed
 from service.event_log import LoggedMessage, Page
@@ -140,7 +141,7 @@ class ClipLinks(Wire):
 
     @classmethod
     def of(cls, clip: Clip) -> ClipLinks:
-        base = f"/clips/{clip.id}"
+        base = link(f"/clips/{clip.id}")
         return cls.model_validate(
             {"self": base, "annotated": f"{base}/annotated", "events": f"{base}/events"}
         )

@@ -84,14 +84,17 @@ def make_server(settings: ServeSettings, model: ServedModel) -> Server:
         access_log=False,  # it would write tokens in queries; ``guard`` has one that does not
         server_header=False,
         proxy_headers=False,
+        root_path=settings.root_path,
     )
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Raises ``ConfigurationError`` where that cannot be."""
+    """``::`` is every address, those of IPv4 too. Raises ``ConfigurationError`` where that cannot be."""
+    host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ConfigurationError(f"port {port} of {host} is in use; choose another --port") from error

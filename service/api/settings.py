@@ -61,6 +61,7 @@ ADDRESSES: Final = '["192.168.0.0/16"]'
 _NAMED: Final = r"([a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
 _HOST: Final = re.compile(rf"{_NAMED}|[0-9a-f]*(:[0-9a-f.]*){{2,}}")
 _ORIGIN: Final = re.compile(rf"[a-z][a-z0-9+.-]*://{_NAMED}")
+_ROOT_PATH: Final = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 
 
 @contextmanager
@@ -86,6 +87,14 @@ def _origin(text: str) -> str:
     if not _ORIGIN.fullmatch(origin):
         raise ValueError(f"{text!r} is not an origin; write it as https://cams.example, without a path")
     return origin.removesuffix(f":{DEFAULT_PORTS.get(origin.partition(':')[0])}")
+
+
+def _root_path(text: str) -> str:
+    """As ASGI has it: without a slash at its end."""
+    path = text.rstrip("/")
+    if not _ROOT_PATH.fullmatch(path):
+        raise ValueError(f"{text!r} is not a path; write it as /video")
+    return path
 
 
 class Scope(StrEnum):
@@ -186,6 +195,7 @@ class ServeSettings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
+    root_path: Annotated[str, AfterValidator(_root_path)] = "/"
     data: Path = Path("video-events-data")
     learned: Path | None = None
     model: str = "sports"

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, StringConstraints
 
+from service.api.links import link
 from service.api.schemas import RunOptionsIn, Wire, page_of, when
 from service.config import RunSettings
 from service.event_log import Coverage
@@ -105,7 +106,7 @@ class StreamLinks(Wire):
 
     @classmethod
     def of(cls, name: str) -> StreamLinks:
-        base = f"/streams/{name}"
+        base = link(f"/streams/{name}")
         parts = {
             "labels": "labels",
             "live": "live.mjpeg",
@@ -327,7 +328,7 @@ class RecordingOut(Wire):
             file=name,
             bytes=file.bytes,
             finished_at=when(file.finished_at),
-            link=f"/streams/{stream}/recordings/{name}",
+            link=link(f"/streams/{stream}/recordings/{name}"),
         )
 
 

@@ -19,6 +19,12 @@ app = typer.Typer()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", show_default="8000")] = None,
+    root_path: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Path that a proxy serves this under, and takes away.", show_default="/"
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -76,6 +82,7 @@ def serve(
     flags = {
         "host": host,
         "port": port,
+        "root_path": root_path,
         "data": data,
         "model": model,
         "engine": engine,

@@ -1,4 +1,5 @@
 // The calls of the service: the token, requests, sockets that come back after a break, the service's clock.
+// Paths are the service's own links, or begin without a slash: a proxy may have put the page below another path.
 const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 30000;
 const PATIENCE = 15000;
@@ -6,7 +7,7 @@ const given = new URLSearchParams(location.search).get("token");
 let token = sessionStorage.getItem("token") || "";
 let skew = 0;
 if (given) setToken(given);
-if (location.search) history.replaceState(null, "", "/");  // no token in the address bar
+if (location.search) history.replaceState(null, "", location.pathname);  // no token in the address bar
 
 // Tokens are printable ASCII without spaces: anything else, as typographic quotes, came along by copying.
 export function setToken(text) {
@@ -61,7 +62,9 @@ export function connect(path, hear, stand = () => {}) {
   let socket;
   let timer;
   const open = () => {
-    socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${withToken(path())}`);
+    const address = new URL(withToken(path()), location);
+    address.protocol = address.protocol.replace("http", "ws");
+    socket = new WebSocket(address.href);
     timer = setTimeout(giveUp, LONGEST_WAIT);
     socket.onopen = () => { clearTimeout(timer); stand(true); };
     socket.onmessage = ({ data }) => { wait = FIRST_WAIT; hear(JSON.parse(data)); };

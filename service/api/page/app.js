@@ -17,7 +17,7 @@ async function begin() {
     await showModel();
     $("#access").hidden = true;
     $("#main").hidden = false;
-    $("#metrics").href = withToken("/metrics");
+    $("#metrics").href = withToken("metrics");
     start();
   } catch (error) {
     const locked = error.status === 401;
@@ -28,7 +28,7 @@ async function begin() {
 }
 
 async function showModel() {
-  const { model, labels, scopes } = await call("/about");
+  const { model, labels, scopes } = await call("about");
   $("#main").dataset.may = scopes.join(" ");
   $("#about").textContent = `Model ${model}, ${labels.length} labels`;
   $("#labels").replaceChildren(...labels.map((label) => new Option(label)));

@@ -22,7 +22,7 @@ function say(text, wrong = false) {
 function upload(form) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("POST", "/clips");
+    request.open("POST", "clips");
     for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => { $("#sent").value = event.loaded / event.total; };
     request.onerror = () => reject(new Error("the connection was lost"));
@@ -118,7 +118,7 @@ function showEvents(card, events, duration) {
 async function refresh() {
   clearTimeout(waiting);
   try {
-    const { clips } = await ask(`/clips?limit=${MOST_CLIPS}`);
+    const { clips } = await ask(`clips?limit=${MOST_CLIPS}`);
     const cards = await Promise.all(clips.map(async (clip) => {
       const card = shown.get(clip.id);
       return card?.dataset.finished === "true" ? card : show(await ask(clip.links.self));

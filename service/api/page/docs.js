@@ -32,7 +32,7 @@ function fields(schema, place, within = "") {
   });
 }
 
-const description = await (await fetch("/openapi.json")).json();
+const description = await (await fetch("openapi.json")).json();
 const schemas = description.components?.schemas || {};
 for (const [path, methods] of Object.entries(description.paths)) {
   for (const [method, call] of Object.entries(methods)) {

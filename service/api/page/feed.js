@@ -15,7 +15,7 @@ export function hearEvents(hearer) {
 const tell = (message) => { for (const hearer of hearers) hearer(message); };
 
 export async function startFeed(stand) {
-  const log = await call("/events?limit=1").catch(() => null);
+  const log = await call("events?limit=1").catch(() => null);
   if (log) position = Math.max(log.forgotten, log.newest - RECENT);
   connect(path, hear, (open) => {
     if (!open && heardAt === 0) heardAt = now();
@@ -28,7 +28,7 @@ function path() {
     position = null;
     tell({ type: "afresh" });
   }
-  return position === null ? "/events" : `/events?after=${position}`;
+  return position === null ? "events" : `events?after=${position}`;
 }
 
 function hear(message) {

@@ -61,7 +61,7 @@ async function submit(stream, done) {
   say("");
   try {
     if (stream) await send("PATCH", stream.links.self, source ? { source, options } : { options });
-    else await send("POST", "/streams", { name: field("name").value.trim(), source, options });
+    else await send("POST", "streams", { name: field("name").value.trim(), source, options });
     $("#stream-dialog").close();
     done();
   } catch (error) { say(error.message); }

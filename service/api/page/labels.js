@@ -42,12 +42,12 @@ async function teach(event) {
 }
 
 const onTrial = ({ state }) => state === "shadow";
-const base = () => `/models/${encodeURIComponent(model)}`;
+const base = () => `models/${encodeURIComponent(model)}`;
 
 async function refresh() {
   clearTimeout(timer);
   try {
-    if (!model) [{ name: model }] = (await ask("/models")).models;
+    if (!model) [{ name: model }] = (await ask("models")).models;
     const { learned } = await ask(`${base()}/labels`);
     const shown = await Promise.all(learned.map((label) => (onTrial(label) ? ask(label.links.self) : label)));
     $("#learned").replaceChildren(...shown.map(show));

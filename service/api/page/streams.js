@@ -32,7 +32,7 @@ function hear(message) {
 async function refresh() {
   clearTimeout(waiting);
   try {
-    const { streams } = await ask("/streams");
+    const { streams } = await ask("streams");
     keepInStep(streams);
     say("");
   } catch (error) {

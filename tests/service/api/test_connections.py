@@ -21,7 +21,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.sync.client import connect
 
-from service.api import connections, server
+from service.api import connections, lingering, server
 from service.api.connections import MAX_HEAD, BoundedSocket, allow_descriptors
 from tests.service.api.conftest import OPTIONS, Serve, Served, make_clip, until
 from tests.service.test_event_log import message
@@ -197,6 +197,38 @@ def test_a_body_has_its_time_too(serve: Serve) -> None:
                 with dripping([one], b" "):
                     assert status in one.recv(4096)
                     until(lambda: is_closed(one), PATIENCE)
+
+
+@pytest.mark.parametrize(("call", "status"), [(b"POST /clips", b" 415 "), (b"POST /streams", b" 413 ")])
+def test_an_answer_before_the_end_of_a_body_is_not_lost(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, call: bytes, status: bytes
+) -> None:
+    """Who sends on for a moment finds no connection that is reset: proxies would say 502 to their client."""
+    monkeypatch.setattr(lingering, "LINGER_SECONDS", PATIENCE)
+    with serve() as served, dial(served) as one:
+        one.sendall(
+            call + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 9000000\r\n\r\n"
+        )
+        assert has_news(one, PATIENCE)
+        for _ in range(9):
+            one.sendall(bytes(1_000_000))
+        answer = b"".join(iter(lambda: one.recv(4096), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert status in head
+    assert json.loads(body)
+
+
+def test_who_sends_on_after_the_answer_is_let_go(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of a body is waited for a moment only, however it comes."""
+    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.2)
+    with serve() as served, dial(served) as one:
+        one.sendall(
+            b"POST /clips HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: 9000000\r\n\r\n"
+        )
+        with dripping([one]):
+            assert b" 415 " in one.recv(4096)
+            until(lambda: is_closed(one), PATIENCE)
 
 
 @pytest.mark.parametrize("begin", [b"GET /", HEAD + b"X-Long: ", b""], ids=["line", "header", "nothing"])

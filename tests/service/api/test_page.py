@@ -14,8 +14,9 @@ import cv2
 import pytest
 from websockets.sync.client import connect
 
-from tests.service.api.conftest import Served, make_clip, serving, until
+from tests.service.api.conftest import Serve, Served, make_clip, serving, until
 from tests.service.api.fakes import ColourProvider
+from tests.service.api.proxy import below
 from tests.service.fakes import scene
 from tests.service.streams.cameras import camera
 
@@ -171,6 +172,27 @@ def test_events_appear_in_the_timeline_and_can_be_read_with_the_keyboard(page: A
     expect(card.locator(".readout")).to_contain_text("% on average")
     assert page.evaluate("document.activeElement.className").startswith("bar")
     expect(page.locator("#latest tbody")).to_contain_text("court")
+
+
+def test_below_the_path_of_a_proxy(page: Any, serve: Serve, court: Path, tmp_path: Path) -> None:
+    """Nothing of the page, of its description of the API or of its sockets is asked for at another place."""
+    with (
+        serve(root_path="/video", streams={"court": COURT | {"source": str(court)}}) as one,
+        below("/video", one.url) as url,
+    ):
+        page.goto(f"{url}/?token={TOKEN}")
+        expect(page.locator("#connection")).to_have_text("Connected")
+        assert page.url == f"{url}/"
+        card = card_of(page, "court")
+        until(lambda: shows_a_picture(card), 60)
+        expect(card.locator(".label")).to_have_text("red")
+        page.locator("#file").set_input_files(make_clip(tmp_path / "short.avi"))
+        page.locator("#send").click()
+        expect(page.locator(".clip .state")).to_have_text("done")
+        page.get_by_role("link", name="API").click()
+        expect(page.get_by_role("heading", name="POST /streams", exact=True)).to_be_visible()
+        page.get_by_role("link", name="Back").click()
+        expect(page.locator("#connection")).to_have_text("Connected")
 
 
 def test_the_last_ten_minutes_are_there_at_once(page: Any, served: Served) -> None:

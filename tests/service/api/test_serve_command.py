@@ -109,6 +109,16 @@ def test_a_port_in_use_is_told_with_what_to_do() -> None:
     assert str(caught.value) == f"port {port} of 127.0.0.1 is in use; choose another --port"
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+@pytest.mark.parametrize("host", ["::", "[::]"])
+def test_every_address_is_those_of_ipv4_too(host: str) -> None:
+    """A health check, or a proxy, asks 127.0.0.1 also where the clients have IPv6."""
+    with bind(host, 0) as listener:
+        port = listener.getsockname()[1]
+        for address in ("127.0.0.1", "::1"):
+            socket.create_connection((address, port), timeout=10).close()
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

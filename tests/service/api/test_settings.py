@@ -120,6 +120,20 @@ def test_what_no_host_or_origin_can_be_is_told_at_the_start(name: str, text: str
     assert right in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"), [("/", ""), ("/video", "/video"), ("/video/", "/video"), ("/a/b-c.d~1/", "/a/b-c.d~1")]
+)
+def test_a_path_before_all_others_is_kept_as_asgi_has_it(given: str, kept: str) -> None:
+    assert load_settings({"root_path": given}).root_path == kept
+
+
+@pytest.mark.parametrize("text", ["video", "https://cams.example/video", "/a//b", "/../b", "/a b", "/a?b"])
+def test_what_no_path_can_be_is_told_at_the_start(text: str) -> None:
+    """Otherwise every call would be answered with 404."""
+    with pytest.raises(ConfigurationError, match="is not a path; write it as /video"):
+        load_settings({"root_path": text})
+
+
 def test_a_token_is_for_one_only() -> None:
     """Of two entries with the same text, the scopes of the last would win unseen."""
     token = "0123456789abcdef"
