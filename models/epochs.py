@@ -22,7 +22,7 @@ def fit_epochs(
     metrics: Sequence[Any],
     class_weight: Mapping[int, float] | None,
     folder: Path,
-    verbose: int | str = "auto",
+    verbose: int = 0,
 ) -> Path:
     """Do what is left of the epochs of ``settings`` and return the file of the best network in ``folder``.
 

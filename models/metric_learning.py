@@ -70,7 +70,7 @@ def fit_embedding(
     epochs: int,
     patience: int,
     folder: Path,
-    verbose: int | str = "auto",
+    verbose: int = 0,
 ) -> None:
     """Fit ``network`` up to its layer ``features``; then make its last layer the labels' prototypes.
 

@@ -27,6 +27,7 @@ from models.errors import DatasetError, DivergedError, ModelError
 from models.export import Judged
 from models.features import FrameFeatures
 from models.optimizers import class_weight, make_head_optimizer
+from models.progress import verbosity
 from models.report import make_folder
 from models.sequences import VideoFrame, Window, of_split, windows
 from models.settings import TrainingSettings
@@ -86,7 +87,7 @@ class ClipTraining:
         self._origin = origin(
             [window.sample for window in (*self.train, *self.valid)], self.labels, start_from, self.division
         )
-        self._verbose = verbose
+        self._verbose = verbosity(verbose)
         make_folder(folder)
 
     def fit(self) -> Any:

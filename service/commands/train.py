@@ -329,11 +329,13 @@ def interrupts_heard() -> Iterator[None]:
 
 def _run(experiment: Experiment, output: Path) -> dict[str, Any]:
     from models.errors import ExperimentError
-    from models.experiments.execute import execute
     from models.experiments.results import judged
     from models.report import make_folder
+    from service.engines.quiet import native_stderr_held
     from service.lock import only_one
 
+    with native_stderr_held():  # it imports TensorFlow
+        from models.experiments.execute import execute
     make_folder(output)
     with only_one(output, ExperimentError(f"{output}: another training works here already")):
         results = execute(experiment, output, tell=lambda text: typer.echo(text, err=True))

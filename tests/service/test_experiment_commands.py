@@ -98,6 +98,16 @@ def test_a_run_leaves_everything_that_one_wants_to_know(grid: Path) -> None:
     assert results["splits"]["valid"]["accuracy"] == pytest.approx(1 - wrong / 8, abs=1e-4)
 
 
+def test_the_log_of_a_run_is_plain_lines(grid: Path) -> None:
+    """Bars and escape codes are for terminals; a file gets the figures of each epoch, once, and no notes of
+    TensorFlow's about itself."""
+    log = (the_run(grid) / "log.txt").read_text()
+    assert not {"\x1b", "\b", "\r"} & set(log)
+    assert [line for line in log.splitlines() if line.startswith("Epoch")] == ["Epoch 1/2", "Epoch 2/2"]
+    assert log.count("val_accuracy") == 2
+    assert "oneDNN" not in log
+
+
 def test_the_page_asks_for_nothing_outside(grid: Path) -> None:
     """A report can be sent to somebody, and opens without a network."""
     page = (the_run(grid) / "report" / "report.html").read_text()
