@@ -318,6 +318,15 @@ def _stored(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.asarray(array, np.float16 if array.ndim > 1 else np.float32, order="C")
 
 
+def round_weights(network: Any) -> None:
+    """Leave ``network`` with the weights that a stored model has: judged so, it is what will be served."""
+    from models.architectures.normalisation import finalize_normalization
+
+    for variable in network.weights:
+        variable.assign(_stored(np.asarray(variable)).astype(np.float32))
+    finalize_normalization(network)
+
+
 def _verify(path: Path, expected: str) -> None:
     if not path.is_file():
         raise ArtifactError(f"{path} is missing; install the model again")

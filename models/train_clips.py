@@ -19,6 +19,7 @@ import numpy.typing as npt
 from models import architectures
 from models.architectures.architecture import Kind
 from models.architectures.clips import STATISTICS, ClipParts, cut, encoder_of, set_statistics
+from models.artifact import round_weights
 from models.checkpoints import hold_settings, load_best, load_network, noted, origin, read_record, save_whole
 from models.clip_batches import FeatureWindows, PixelWindows, targets
 from models.datasets import Sample, counts, division_of
@@ -145,6 +146,9 @@ class ClipTraining:
             raise ModelError(
                 f"the base has no layer {settings.unfreeze!r} to unfreeze from; 'base' is all of it"
             )
+        round_weights(
+            encoder_of(network)
+        )  # so that the stored model, when it is judged, has the same features
         parts = cut(network, settings.preprocessing)
         views = 1 if settings.augmentation == "none" else max(1, settings.head_views)
         features, table = self._gathered(parts.encode, self.train, views=views)

@@ -125,6 +125,17 @@ def test_a_frozen_base_is_learned_on(
         assert (training.folder / name).is_file(), name
 
 
+def test_the_figures_of_a_run_are_those_of_the_stored_model(
+    training: ClipTraining, results: dict[str, Any], artifact: Artifact
+) -> None:
+    """Its weights are rounded, and windows in doubt get another label. No frame is seen twice for it."""
+    with (training.folder / "frame_predictions.csv").open() as lines:
+        found = [float(row["p_seal"]) for row in csv.DictReader(lines) if row["split"] == "test"]
+    judged = training.judge(artifact.build_network(), "test").evaluation(artifact.temperature)
+    np.testing.assert_allclose(found, judged.probabilities[:, 1], atol=2e-6)
+    assert len(list((training.folder / "features").iterdir())) == 1
+
+
 def test_a_finished_run_is_not_repeated(
     training: ClipTraining, results: dict[str, Any], videos: Path
 ) -> None:
