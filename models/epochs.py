@@ -10,6 +10,7 @@ import keras
 
 from models.checkpoints import Progress, epoch_callbacks, load_network
 from models.optimizers import make_optimizer
+from models.progress import EpochProgress
 from models.settings import TrainingSettings
 
 
@@ -49,7 +50,7 @@ def fit_epochs(
         initial_epoch=progress.epoch,
         epochs=settings.epochs,
         class_weight=class_weight,
-        callbacks=epoch_callbacks(folder, progress, settings),
+        callbacks=[*epoch_callbacks(folder, progress, settings), EpochProgress(settings.epochs)],
         shuffle=False,
         verbose=verbose,
     )

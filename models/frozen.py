@@ -14,7 +14,7 @@ from models.batches import Batches
 from models.checkpoints import Progress
 from models.errors import DivergedError
 from models.forward import fastest
-from models.progress import Steps
+from models.progress import EpochProgress, Steps
 
 Features = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 """(N, features) that the base makes of N images, and their (N, classes) targets."""
@@ -105,7 +105,7 @@ def fit_head(
             callbacks=[
                 best,
                 keras.callbacks.CSVLogger(folder / f"{name}_log.csv", append=epoch > 0),
-                _OneOf(epochs),
+                EpochProgress(epochs),
             ],
             verbose=verbose,
         )
@@ -113,14 +113,3 @@ def fit_head(
     if progress.best is None or (to_the_end and progress.has_diverged):
         raise DivergedError(folder)
     head.load_weights(kept)
-
-
-class _OneOf(keras.callbacks.ProgbarLogger):  # type: ignore[misc]
-    """Tells of how many ``epochs`` in all one is that is fitted by itself."""
-
-    def __init__(self, epochs: int) -> None:
-        super().__init__()
-        self._epochs_in_all = epochs
-
-    def set_params(self, params: dict[str, Any]) -> None:
-        super().set_params({**params, "epochs": self._epochs_in_all})

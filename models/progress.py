@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 import keras
 
@@ -12,7 +13,7 @@ _LINES = 4
 
 
 def verbosity(verbose: int | str = "auto") -> int:
-    """The number by which Keras knows ``verbose``: 0 is silence, 1 bars, 2 lines.
+    """The number by which Keras knows ``verbose``: 0 is silence, 1 bars, 2 lines of our own.
 
     ``auto``, which Keras takes for bars, is what suits standard output.
     """
@@ -21,6 +22,31 @@ def verbosity(verbose: int | str = "auto") -> int:
     if sys.stdout is None:
         return 0
     return 1 if sys.stdout.isatty() else 2
+
+
+class EpochProgress(keras.callbacks.ProgbarLogger):  # type: ignore[misc]
+    """Tells of ``epochs`` in all, also where each is fitted by itself, as ``verbosity`` says."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self._epochs_in_all = epochs
+        self._started = 0.0
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        super().set_params({**params, "epochs": self._epochs_in_all})
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._started = time.monotonic()
+        if self.verbose != 2:
+            super().on_epoch_begin(epoch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self.verbose != 2:
+            super().on_epoch_end(epoch, logs)
+            return
+        figures = ", ".join(f"{name} {float(value):.4f}" for name, value in (logs or {}).items())
+        seconds = time.monotonic() - self._started
+        print(f"epoch {epoch + 1} of {self.epochs}, {seconds:.0f} s: {figures}", flush=True)
 
 
 class Steps:

@@ -28,7 +28,7 @@ from models.errors import DatasetError, DivergedError, ModelError
 from models.export import Judged
 from models.features import FrameFeatures
 from models.optimizers import class_weight, make_head_optimizer
-from models.progress import verbosity
+from models.progress import EpochProgress, verbosity
 from models.report import make_folder
 from models.sequences import VideoFrame, Window, of_split, windows
 from models.settings import TrainingSettings
@@ -173,6 +173,7 @@ class ClipTraining:
                 best, monitor="val_loss", save_best_only=True, save_weights_only=True
             ),
             keras.callbacks.CSVLogger(self.folder / "head_log.csv"),
+            EpochProgress(settings.head_epochs),
         ]
         if settings.patience:
             callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=settings.patience))

@@ -105,8 +105,8 @@ def test_the_log_of_a_run_is_plain_lines(grid: Path) -> None:
     TensorFlow's about itself."""
     log = (the_run(grid) / "log.txt").read_text()
     assert not {"\x1b", "\b", "\r"} & set(log)
-    assert [line for line in log.splitlines() if line.startswith("Epoch")] == ["Epoch 1/2", "Epoch 2/2"]
-    assert log.count("val_accuracy") == 2
+    epochs = [line.partition(",")[0] for line in log.splitlines() if "val_accuracy" in line]
+    assert epochs == ["epoch 1 of 2", "epoch 2 of 2"]
     assert "oneDNN" not in log
 
 
