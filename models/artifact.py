@@ -177,8 +177,10 @@ def load_artifact(name_or_path: str | Path) -> Artifact:
         folder = ARTIFACTS / str(name_or_path)
     if not (folder / CARD).is_file() or Path(name_or_path).name in ("", ".."):
         names = ", ".join(list_artifacts()) or "none"
+        of_run = Path(name_or_path) / "artifact"
+        hint = f", such as {of_run}" if (of_run / CARD).is_file() else ""
         raise ArtifactError(
-            f"no model {str(name_or_path)!r}: there ship {names}; or give a folder that holds {CARD}"
+            f"no model {str(name_or_path)!r}: there ship {names}; or give a folder that holds {CARD}{hint}"
         )
     artifact = _read_card(folder)
     for file, expected in artifact.files.items():

@@ -423,6 +423,14 @@ def test_unknown_models_are_told_with_those_there_are() -> None:
     assert list_artifacts() == sorted(list_artifacts())
 
 
+def test_a_run_is_not_its_model(tmp_path: Path) -> None:
+    """Whoever names the folder of a run instead is told which folder is meant."""
+    (tmp_path / "artifact").mkdir()
+    (tmp_path / "artifact" / CARD).touch()
+    with pytest.raises(ArtifactError, match=f"such as {tmp_path / 'artifact'}"):
+        load_artifact(tmp_path)
+
+
 def test_mistakes_in_settings_are_explained(color_folder: Path, tmp_path: Path) -> None:
     """Unknown presets, stages and architectures name what there is."""
     with pytest.raises(ModelError, match="there are video, lecture"):
