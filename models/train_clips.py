@@ -71,7 +71,8 @@ class ClipTraining:
         if not self.train or not self.valid:
             raise DatasetError(
                 f"training needs windows of {self.options['frames']} consecutive frames in the splits train "
-                f"and valid; found {counts([window.sample for window in self.windows])}"
+                f"and valid; found {counts([window.sample for window in self.windows])} ('video-events data "
+                "split' gives whole videos to each; --option frames=N makes windows shorter)"
             )
         self.labels = tuple(sorted({window.label for window in self.train}))
         if len(self.labels) < 2:
