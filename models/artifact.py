@@ -177,8 +177,10 @@ def load_artifact(name_or_path: str | Path) -> Artifact:
         folder = ARTIFACTS / str(name_or_path)
     if not (folder / CARD).is_file() or Path(name_or_path).name in ("", ".."):
         names = ", ".join(list_artifacts()) or "none"
+        of_run = Path(name_or_path) / "artifact"
+        hint = f", such as {of_run}" if (of_run / CARD).is_file() else ""
         raise ArtifactError(
-            f"no model {str(name_or_path)!r}: there ship {names}; or give a folder that holds {CARD}"
+            f"no model {str(name_or_path)!r}: there ship {names}; or give a folder that holds {CARD}{hint}"
         )
     artifact = _read_card(folder)
     for file, expected in artifact.files.items():
@@ -316,6 +318,15 @@ def _key(variable: Any) -> str:
 def _stored(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Half precision for kernels; vectors (biases, batch statistics) are small and need their range."""
     return np.asarray(array, np.float16 if array.ndim > 1 else np.float32, order="C")
+
+
+def round_weights(network: Any) -> None:
+    """Leave ``network`` with the weights that a stored model has: judged so, it is what will be served."""
+    from models.architectures.normalisation import finalize_normalization
+
+    for variable in network.weights:
+        variable.assign(_stored(np.asarray(variable)).astype(np.float32))
+    finalize_normalization(network)
 
 
 def _verify(path: Path, expected: str) -> None:

@@ -16,14 +16,16 @@ import numpy as np
 from models.data import images
 from models.data.listing import BACKGROUND as BACKGROUND
 from models.data.listing import (
-    IMAGE_SUFFIXES,
     LABELS_FILE,
     SPLITS,
     SPLITS_FILE,
     Entry,
     folders_in,
+    has_splits,
     images_in,
+    no_images,
     read_listing,
+    scan_folder,
 )
 from models.data.split import add_splits, judged_elsewhere
 from models.errors import DatasetError
@@ -56,9 +58,9 @@ def load_folder(
     """Read ``root/<label>/<image>``, or what a CSV lists (see ``read_listing``) where there is one.
 
     ``splits`` defaults to ``root/splits.csv``, or else to ``root/labels.csv`` of videos' frames. Without such
-    a file each label is divided at random but reproducibly by ``seed``, image by image or ``by_group``; a
-    group is a folder below the label's. Raises DatasetError if nothing is found, a listed image is missing
-    or a list has no splits.
+    a file splits are folders, ``root/<split>/<label>/<image>`` (see ``has_splits``), or each label is divided
+    at random but reproducibly by ``seed``, image by image or ``by_group``; a group is a folder below the
+    label's. Raises DatasetError if nothing is found, a listed image is missing or a list has no splits.
     """
     if not root.is_dir():
         raise DatasetError(f"{root} is not a folder; expected <label>/<image> inside it")
@@ -66,6 +68,9 @@ def load_folder(
     splits = splits or next((file for file in lists if file.is_file()), None)
     if splits is not None:
         return _read_splits(root, splits)
+    if has_splits(root):
+        found = scan_folder(root)
+        return [Sample(found.file(one), one.label, one.split, one.group) for one in found.entries]
     samples = []
     for folder in folders_in(root):
         paths = images_in(folder)
@@ -77,7 +82,7 @@ def load_folder(
             group = paths[index].parent.relative_to(folder).as_posix()
             samples.append(Sample(paths[index], folder.name, split, "" if group == "." else group))
     if not samples:
-        raise DatasetError(f"{root} holds no images; expected <label>/<image> with {_suffixes()}")
+        raise no_images(root)
     if by_group:
         train = 1 - (valid_fraction + test_fraction)
         shares = {"train": train, "valid": valid_fraction, "test": test_fraction}
@@ -115,7 +120,7 @@ def load_groups(
         for path in images_in(folder)
     ]
     if not samples:
-        raise DatasetError(f"{root} holds no images; expected <group>/<image> with {_suffixes()}")
+        raise no_images(root, "<group>/<image>")
     return samples
 
 
@@ -245,10 +250,6 @@ def _read_splits(root: Path, splits: Path) -> list[Sample]:
     if missing:
         raise DatasetError(f"{splits} lists {len(missing)} images that are not there, {missing[0]} first")
     return samples
-
-
-def _suffixes() -> str:
-    return ", ".join(sorted(IMAGE_SUFFIXES))
 
 
 def of_labels(samples: Iterable[Sample], labels: Sequence[str]) -> list[Sample]:

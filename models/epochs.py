@@ -10,6 +10,7 @@ import keras
 
 from models.checkpoints import Progress, epoch_callbacks, load_network
 from models.optimizers import make_optimizer
+from models.progress import EpochProgress
 from models.settings import TrainingSettings
 
 
@@ -22,7 +23,7 @@ def fit_epochs(
     metrics: Sequence[Any],
     class_weight: Mapping[int, float] | None,
     folder: Path,
-    verbose: int | str = "auto",
+    verbose: int = 0,
 ) -> Path:
     """Do what is left of the epochs of ``settings`` and return the file of the best network in ``folder``.
 
@@ -49,7 +50,7 @@ def fit_epochs(
         initial_epoch=progress.epoch,
         epochs=settings.epochs,
         class_weight=class_weight,
-        callbacks=epoch_callbacks(folder, progress, settings),
+        callbacks=[*epoch_callbacks(folder, progress, settings), EpochProgress(settings.epochs)],
         shuffle=False,
         verbose=verbose,
     )

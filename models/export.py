@@ -41,22 +41,21 @@ class Judged:
 def judge(
     network: Any, labels: tuple[str, ...], samples: Sequence[Sample], preprocessing: Preprocessing
 ) -> Judged:
-    """Run ``network`` (whose output is logits) over ``samples`` in all views, with a progress bar."""
-    import keras
-
+    """Run ``network`` (whose output is logits) over ``samples`` in all views, and tell how far it is."""
     from models.forward import fastest
+    from models.progress import Steps, verbosity
 
     run = fastest(network)
     views = [partial(plain_view, preprocessing, view=view) for view in range(len(preprocessing.views))]
     seen = [Batches(samples, labels, view, batch_size=16) for view in views]
-    bar = keras.utils.Progbar(sum(map(len, seen)), unit_name="batch")
+    steps = Steps(sum(map(len, seen)), "batch", verbosity())
     logits = []
     for batches in seen:
         rows = []
         for number in range(len(batches)):
             images, _ = batches[number]
             rows.append(run(images.astype(np.float32)))
-            bar.add(1)
+            steps.add(1)
         logits.append(np.concatenate(rows))
     return Judged(labels, samples, np.stack(logits))
 

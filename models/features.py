@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +20,7 @@ from models.augmentation import steady_view
 from models.datasets import Image, read_image
 from models.forward import fastest
 from models.preprocessing import Preprocessing
+from models.progress import Steps
 from models.report import make_folder
 from models.sequences import VideoFrame
 
@@ -34,9 +34,7 @@ class FrameFeatures:
     ``passes`` counts the frames that did go through it.
     """
 
-    def __init__(
-        self, encoder: Any, preprocessing: Preprocessing, folder: Path, *, verbose: int | str = "auto"
-    ) -> None:
+    def __init__(self, encoder: Any, preprocessing: Preprocessing, folder: Path, *, verbose: int = 0) -> None:
         self._encoder = encoder
         self._run: Callable[[Floats], Floats] | None = None
         self._preprocessing = preprocessing
@@ -58,9 +56,7 @@ class FrameFeatures:
             found.append(_kept(path))
             if found[-1] is None:
                 missing.append(place)
-        bar = keras.utils.Progbar(
-            len(missing), unit_name="frame", verbose=1 if self._verbose != 0 and missing else 0
-        )
+        steps = Steps(len(missing), "frame", self._verbose)
         for start in range(0, len(missing), BATCH):
             part = missing[start : start + BATCH]
             images = [self._view(frames[place], view, seed) for place in part]
@@ -70,7 +66,7 @@ class FrameFeatures:
             for place, row in zip(part, rows, strict=True):
                 _store(paths[place], row)
                 found[place] = row
-            bar.add(len(part))
+            steps.add(len(part))
         return np.stack([row for row in found if row is not None])
 
     def _view(self, frame: VideoFrame, view: int, seed: int) -> Image:

@@ -14,6 +14,7 @@ from models.batches import Batches
 from models.checkpoints import Progress
 from models.errors import DivergedError
 from models.forward import fastest
+from models.progress import EpochProgress, Steps
 
 Features = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 """(N, features) that the base makes of N images, and their (N, classes) targets."""
@@ -39,18 +40,16 @@ def unfreeze(model: Any, first: str) -> None:
                 part.trainable = False
 
 
-def features_of(
-    base: Any, batches: Batches, verbose: int | str = "auto", *, precision: str = "float32"
-) -> Features:
+def features_of(base: Any, batches: Batches, verbose: int = 0, *, precision: str = "float32") -> Features:
     """Pass all ``batches`` through ``base`` once, which computes in ``precision`` where it can."""
     run = fastest(base, precision)
-    bar = keras.utils.Progbar(len(batches), unit_name="batch", verbose=1 if verbose != 0 else 0)
+    steps = Steps(len(batches), "batch", verbose)
     features, targets = [], []
     for number in range(len(batches)):
         images, some_targets = batches[number]
         features.append(run(images.astype(np.float32)))
         targets.append(some_targets)
-        bar.add(1)
+        steps.add(1)
     return np.concatenate(features), np.concatenate(targets)
 
 
@@ -72,7 +71,7 @@ def fit_head(
     name: str,
     patience: int = 0,
     to_the_end: bool = False,
-    verbose: int | str = "auto",
+    verbose: int = 0,
 ) -> None:
     """Fit ``head``, one view of the images after the other; ends with its best weights by validation loss.
 
@@ -106,7 +105,7 @@ def fit_head(
             callbacks=[
                 best,
                 keras.callbacks.CSVLogger(folder / f"{name}_log.csv", append=epoch > 0),
-                _OneOf(epochs),
+                EpochProgress(epochs),
             ],
             verbose=verbose,
         )
@@ -114,14 +113,3 @@ def fit_head(
     if progress.best is None or (to_the_end and progress.has_diverged):
         raise DivergedError(folder)
     head.load_weights(kept)
-
-
-class _OneOf(keras.callbacks.ProgbarLogger):  # type: ignore[misc]
-    """Tells of how many ``epochs`` in all one is that is fitted by itself."""
-
-    def __init__(self, epochs: int) -> None:
-        super().__init__()
-        self._epochs_in_all = epochs
-
-    def set_params(self, params: dict[str, Any]) -> None:
-        super().set_params({**params, "epochs": self._epochs_in_all})

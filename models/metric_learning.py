@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from models.errors import DivergedError
+from models.progress import EpochProgress
 
 if TYPE_CHECKING:
     from models.batches import Batches
@@ -70,7 +71,7 @@ def fit_embedding(
     epochs: int,
     patience: int,
     folder: Path,
-    verbose: int | str = "auto",
+    verbose: int = 0,
 ) -> None:
     """Fit ``network`` up to its layer ``features``; then make its last layer the labels' prototypes.
 
@@ -87,6 +88,7 @@ def fit_embedding(
             best, monitor="val_loss", save_best_only=True, save_weights_only=True
         ),
         keras.callbacks.CSVLogger(folder / "log.csv"),
+        EpochProgress(epochs),
     ]
     if patience:
         callbacks.append(keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience))

@@ -38,6 +38,7 @@ from models.metric_learning import fit_embedding
 from models.metrics import CalibratedLoss
 from models.optimizers import class_weight, make_head_optimizer, make_optimizer
 from models.preprocessing import Preprocessing
+from models.progress import verbosity
 from models.report import make_folder
 from models.settings import TrainingSettings
 from models.views import plain_view, views
@@ -99,7 +100,7 @@ class Training:
         self._initialise = initialise
         self.division = division_of(samples)
         self._origin = origin([*self.train, *self.valid], self.labels, start_from, self.division)
-        self._verbose = verbose
+        self._verbose = verbosity(verbose)
         self._train_view, self._valid_view = views(settings)
         make_folder(folder)
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from models import architectures
 from models.architectures.architecture import Kind
 from models.architectures.clips import STATISTICS, ClipParts, cut, encoder_of, set_statistics
+from models.artifact import round_weights
 from models.checkpoints import hold_settings, load_best, load_network, noted, origin, read_record, save_whole
 from models.clip_batches import FeatureWindows, PixelWindows, targets
 from models.datasets import Sample, counts, division_of
@@ -27,6 +28,7 @@ from models.errors import DatasetError, DivergedError, ModelError
 from models.export import Judged
 from models.features import FrameFeatures
 from models.optimizers import class_weight, make_head_optimizer
+from models.progress import EpochProgress, verbosity
 from models.report import make_folder
 from models.sequences import VideoFrame, Window, of_split, windows
 from models.settings import TrainingSettings
@@ -69,7 +71,8 @@ class ClipTraining:
         if not self.train or not self.valid:
             raise DatasetError(
                 f"training needs windows of {self.options['frames']} consecutive frames in the splits train "
-                f"and valid; found {counts([window.sample for window in self.windows])}"
+                f"and valid; found {counts([window.sample for window in self.windows])} ('video-events data "
+                "split' gives whole videos to each; --option frames=N makes windows shorter)"
             )
         self.labels = tuple(sorted({window.label for window in self.train}))
         if len(self.labels) < 2:
@@ -86,7 +89,7 @@ class ClipTraining:
         self._origin = origin(
             [window.sample for window in (*self.train, *self.valid)], self.labels, start_from, self.division
         )
-        self._verbose = verbose
+        self._verbose = verbosity(verbose)
         make_folder(folder)
 
     def fit(self) -> Any:
@@ -144,6 +147,9 @@ class ClipTraining:
             raise ModelError(
                 f"the base has no layer {settings.unfreeze!r} to unfreeze from; 'base' is all of it"
             )
+        round_weights(
+            encoder_of(network)
+        )  # so that the stored model, when it is judged, has the same features
         parts = cut(network, settings.preprocessing)
         views = 1 if settings.augmentation == "none" else max(1, settings.head_views)
         features, table = self._gathered(parts.encode, self.train, views=views)
@@ -168,6 +174,7 @@ class ClipTraining:
                 best, monitor="val_loss", save_best_only=True, save_weights_only=True
             ),
             keras.callbacks.CSVLogger(self.folder / "head_log.csv"),
+            EpochProgress(settings.head_epochs),
         ]
         if settings.patience:
             callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=settings.patience))

@@ -87,7 +87,8 @@ def embedded(
         parts.append(engine.embed(np.stack(inputs)))
     known, features = (np.concatenate(part) for part in zip(*parts, strict=True))
     if cache:
-        np.savez(cache, features=features, known=known, made_of=made_of)
+        with cache.open("wb") as file:  # which gets no other name by NumPy, as a path without .npz would
+            np.savez(file, features=features, known=known, made_of=made_of)
     return features, known, truth, judged
 
 

@@ -34,12 +34,15 @@ def engine_of(artifact: Any, batch_size: int) -> Any:
 def test_kept_features_are_those_of_the_same_model_and_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Features of another model, or of another split, would make figures that look right and are not."""
+    """Features of another model, or of another split, would make figures that look right and are not.
+
+    They are found again whatever the file is called.
+    """
     for folder in ("sports/red", "sports/blue", "background/street"):
         (tmp_path / folder).mkdir(parents=True)
         for number in range(10):
             cv2.imwrite(str(tmp_path / folder / f"{number}.png"), np.full((8, 8, 3), number, np.uint8))
-    cache = tmp_path / "features.npz"
+    cache = tmp_path / "features"
     first, second = model(tmp_path / "first", 1), model(tmp_path / "second", 2)
     opened: list[int] = []
 

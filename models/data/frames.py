@@ -10,7 +10,7 @@ from pathlib import Path
 
 from models.data.images import Image, write_image
 from models.data.listing import BACKGROUND, LABELS_FILE, as_label, read_rows, refuse_to_overwrite, write_rows
-from models.data.timestamps import Span, label_at
+from models.data.timestamps import Span, after_the_end, label_at
 from models.errors import DatasetError
 
 _COLUMNS = ("video", "frame", "label", "split")
@@ -63,13 +63,15 @@ def extract_frames(
     quality: int = 95,
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda done: None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
     """Write ``output/<video>/<video>_<index>.jpg``; return rows of video, frame, label, split.
 
     ``index`` is that of the frame in the clip. Where a clip has spans the rows are written as ``labels.csv``
     too, beside those of other videos that it has, and frames outside its spans are labelled ``outside``. That
     is done clip by clip: what fails later costs none of it. With ``overwrite`` the frames and labels that a
-    clip had before are gone. ``progress`` is told the number of frames read. Raises DatasetError.
+    clip had before are gone. ``progress`` is told the number of frames read, ``tell`` of spans after the last
+    of a clip. Raises DatasetError.
     """
     choice = choice or Choice()
     choice.check()
@@ -85,10 +87,12 @@ def extract_frames(
         former = before
         before = [row for row in before if row["video"] != clip.name]
         ticks = -1
+        last = 0.0
         try:
             for frame in clip.frames:
                 done += 1
                 progress(done)
+                last = frame.pts
                 if choice.fps is not None:
                     # A microsecond of grace: 3/30 s may be a little less than 0.1.
                     tick = int((frame.pts + 1e-6) * choice.fps)
@@ -110,6 +114,8 @@ def extract_frames(
             else:  # it could not be opened: what there was stays
                 before = former
             _write_labels(output / LABELS_FILE, before, rows)
+        if late := after_the_end(clip.spans or (), last):
+            tell(f"timestamps of {clip.name}: {late}")
     return rows
 
 

@@ -17,6 +17,8 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jfif", ".jpeg", ".jpg", ".png", ".webp"})
 OTHER_SUFFIXES = frozenset({".avif", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".tif", ".tiff"})
 """Of pictures that are not read: not everywhere OpenCV can, or only some kinds of them."""
 SPLITS = ("train", "valid", "test")
+_SPLIT_OF = {split: split for split in SPLITS} | {"val": "valid", "validation": "valid"}
+"""By the name of a folder."""
 
 SPLITS_FILE = "splits.csv"
 """Columns path, label and, where there are such, split and group."""
@@ -56,7 +58,8 @@ def open_listing(data: Path, file: Path | None = None, *, group_column: str = GR
     """Read the list ``file`` of the images in ``data``.
 
     Without ``file`` it is ``data/splits.csv``, else ``data/labels.csv``, else the images themselves as
-    ``data/<label>/<image>``, each folder a label. Raises DatasetError for what cannot be read.
+    ``data/<label>/<image>``, each folder a label, or ``data/<split>/<label>/<image>``.
+    Raises DatasetError for what cannot be read.
     """
     if not data.is_dir():
         raise DatasetError(
@@ -102,17 +105,36 @@ def _visible(folder: Path, pattern: str) -> list[Path]:
 
 
 def scan_folder(root: Path) -> Listing:
-    """All images of ``root/<label>/`` and below, by name; a group is a folder below the label's."""
+    """All images of ``root/<label>/`` and below, by name, or of ``root/<split>/<label>/`` (``has_splits``).
+
+    A group is a folder below the label's.
+    """
     entries = []
-    for folder in folders_in(root):
-        for path in images_in(folder):
-            parts = path.relative_to(root).parts
-            entries.append(Entry("/".join(parts), folder.name, group="/".join(parts[1:-1])))
+    for part in folders_in(root) if has_splits(root) else [root]:
+        split = "" if part == root else _SPLIT_OF[part.name.lower()]
+        for folder in folders_in(part):
+            for path in images_in(folder):
+                group = path.parent.relative_to(folder).as_posix()
+                name = path.relative_to(root).as_posix()
+                entries.append(Entry(name, folder.name, split, "" if group == "." else group))
     if not entries:
-        raise DatasetError(
-            f"{root} holds no images; expected <label>/<image> with {', '.join(sorted(IMAGE_SUFFIXES))}"
-        )
+        raise no_images(root)
     return Listing(root, tuple(entries), root)
+
+
+def has_splits(root: Path) -> bool:
+    """Whether the folders in ``root`` are no labels but two splits or more, each with folders of labels."""
+    folders = folders_in(root)
+    are_splits = len(folders) > 1 and all(folder.name.lower() in _SPLIT_OF for folder in folders)
+    return are_splits and not any(path.parent == folder for folder in folders for path in images_in(folder))
+
+
+def no_images(root: Path, wanted: str = "<label>/<image>") -> DatasetError:
+    """What is said of a folder without images, or with some that are in no folder of their own."""
+    loose = sum(path.parent == root for path in images_in(root))
+    found = f"{loose} images, but none in a folder of its own" if loose else "no images"
+    suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+    return DatasetError(f"{root} holds {found}; expected {wanted} with {suffixes}")
 
 
 def read_listing(file: Path, root: Path, *, group_column: str = GROUP) -> Listing:

@@ -120,12 +120,24 @@ def label_at(spans: Sequence[Span], seconds: float, outside: str = BACKGROUND) -
     return spans[place].label if place >= 0 and time < spans[place].end else outside
 
 
+def after_the_end(spans: Sequence[Span], last: float) -> str:
+    """A sentence about lines that begin after the last frame, at ``last`` seconds; empty if there is none."""
+    late = [span for span in spans if span.start > round(last * _SECOND)]
+    if not late:
+        return ""
+    lines, first = "1 line" if len(late) == 1 else f"{len(late)} lines", late[0]
+    return (
+        f"{lines} of {len(spans)} after the last frame, which is at {format_time(round(last * _SECOND))}: "
+        f"line {first.line} ({first}){' first' if len(late) > 1 else ''}"
+    )
+
+
 def to_frames(
     spans: Sequence[Span], fps: float, count: int, outside: str = BACKGROUND, times: Sequence[float] = ()
 ) -> list[str]:
     """The labels of ``count`` frames: i is at ``times[i]`` seconds, and after the last of them at ``fps``."""
     check_rate(fps)
-    return [label_at(spans, _time_of(index, fps, times), outside) for index in range(count)]
+    return [label_at(spans, time_of(index, fps, times), outside) for index in range(count)]
 
 
 def from_frames(
@@ -151,14 +163,14 @@ def from_frames(
             following, end = None, index + step
         if following != label:
             if label != outside:
-                start, stop = (round(_time_of(i, fps, times) * _SECOND) for i in (labels[first][0], end))
+                start, stop = (round(time_of(i, fps, times) * _SECOND) for i in (labels[first][0], end))
                 spans.append(Span(start, stop, label))
             first = place + 1
     return tuple(spans)
 
 
-def _time_of(index: int, fps: float, times: Sequence[float]) -> float:
-    """When a frame is, in seconds."""
+def time_of(index: int, fps: float, times: Sequence[float] = ()) -> float:
+    """When a frame is, in seconds: at ``times[index]``, and after the last of them at ``fps``."""
     if index < len(times):
         return times[index]
     return times[-1] + (index - len(times) + 1) / fps if times else index / fps

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models import architectures
-from models.artifact import load_artifact
+from models.artifact import load_artifact, round_weights
 from models.datasets import Sample, counts, of_split
 from models.errors import ExperimentError, ModelError
 from models.experiments.execute_clips import execute_clips
@@ -71,6 +71,7 @@ def execute(
     )
     judging = time.monotonic() - began
     network = training.refit(network, preprocessing)
+    round_weights(network)
     began = time.monotonic()
     chosen = {"valid": training.valid, "train": evenly(training.train, MOST_TRAIN_IMAGES)}
     if experiment.judges_test:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.architectures.clips import fill_base, load_base_weights
-from models.artifact import load_artifact
+from models.artifact import load_artifact, round_weights
 from models.datasets import Sample, counts
 from models.experiments.experiment import Experiment
 from models.experiments.finish import finish
@@ -55,6 +55,7 @@ def train_and_report(
     pixels = [*training.train, *training.valid] if trains_on_pixels else []
     check_readable(frame.path for window in [*pixels, *test] for frame in window.frames)
     network = training.fit()
+    round_weights(network)
     seconds = {"training": training.record()["seconds"]}
     began = time.monotonic()
     judged = {}

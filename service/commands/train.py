@@ -39,7 +39,9 @@ def train(
     data: Annotated[
         Path | None,
         typer.Argument(
-            metavar="DATA", help="Folder with <label>/<image> in it.", show_default="the experiment's"
+            metavar="DATA",
+            help="Folder with <label>/<image> in it, or <split>/<label>/<image>.",
+            show_default="the experiment's",
         ),
     ] = None,
     experiment: Annotated[
@@ -329,11 +331,13 @@ def interrupts_heard() -> Iterator[None]:
 
 def _run(experiment: Experiment, output: Path) -> dict[str, Any]:
     from models.errors import ExperimentError
-    from models.experiments.execute import execute
     from models.experiments.results import judged
     from models.report import make_folder
+    from service.engines.quiet import native_stderr_held
     from service.lock import only_one
 
+    with native_stderr_held():  # it imports TensorFlow
+        from models.experiments.execute import execute
     make_folder(output)
     with only_one(output, ExperimentError(f"{output}: another training works here already")):
         results = execute(experiment, output, tell=lambda text: typer.echo(text, err=True))
@@ -361,8 +365,10 @@ def _run_by_group(experiment: Experiment, output: Path) -> None:
     Raises ExperimentError where nothing can be begun and, in the end, for groups that could not be left out.
     """
     from models.errors import ExperimentError
-    from models.experiments.by_group import MEANS, run_by_group
+    from service.engines.quiet import native_stderr_held
 
+    with native_stderr_held():  # it imports TensorFlow
+        from models.experiments.by_group import MEANS, run_by_group
     summary = run_by_group(experiment, output, _run, tell=lambda text: typer.echo(text, err=True))
     typer.echo(f"{'left out':<16} images " + " ".join(f"{name:>22}" for name in MEANS))
     for group, row in {**summary.groups, "mean": {"n": "", **summary.mean}}.items():

@@ -11,6 +11,7 @@ import pytest
 
 from models.augmentation import mixed
 from models.batches import Batches
+from models.data.listing import open_listing
 from models.datasets import (
     Collection,
     Sample,
@@ -99,6 +100,33 @@ def test_empty_and_missing_folders_are_explained(tmp_path: Path) -> None:
         load_folder(tmp_path)
     with pytest.raises(DatasetError, match="not a folder"):
         load_folder(tmp_path / "nowhere")
+
+
+def test_images_in_no_folder_are_not_overlooked(tmp_path: Path) -> None:
+    """Whoever looks into the folder sees them: the message says what is wrong with them."""
+    (tmp_path / "1.png").touch()
+    for read in (load_folder, open_listing):
+        with pytest.raises(DatasetError, match="holds 1 images, but none in a folder of its own; expected"):
+            read(tmp_path)
+
+
+def test_folders_of_splits_are_no_labels(tmp_path: Path) -> None:
+    """``train/cat/1.png`` and ``val/cat/2.png``, as many data sets come, are of one label and two splits."""
+    for name in ("train/cat/1.png", "train/dog/home/2.png", "val/cat/3.png", "Test/dog/4.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    found = [("4", "dog", "test", ""), ("1", "cat", "train", ""), ("2", "dog", "train", "home")]
+    found.append(("3", "cat", "valid", ""))
+    assert [(one.path.stem, one.label, one.split, one.group) for one in load_folder(tmp_path)] == found
+    entries = open_listing(tmp_path).entries
+    assert [(one.path[-5], one.label, one.split, one.group) for one in entries] == found
+    (
+        tmp_path / "train" / "5.png"
+    ).touch()  # so it is a label after all, as is what has other folders beside it
+    assert {one.label for one in load_folder(tmp_path)} == {"Test", "train", "val"}
+    (tmp_path / "train" / "5.png").unlink()
+    (tmp_path / "bus").mkdir()
+    assert {one.label for one in load_folder(tmp_path)} == {"Test", "train", "val"}
 
 
 def test_collection_joins_its_parts(color_folder: Path, group_folder: Path) -> None:

@@ -125,6 +125,17 @@ def test_a_frozen_base_is_learned_on(
         assert (training.folder / name).is_file(), name
 
 
+def test_the_figures_of_a_run_are_those_of_the_stored_model(
+    training: ClipTraining, results: dict[str, Any], artifact: Artifact
+) -> None:
+    """Its weights are rounded, and windows in doubt get another label. No frame is seen twice for it."""
+    with (training.folder / "frame_predictions.csv").open() as lines:
+        found = [float(row["p_seal"]) for row in csv.DictReader(lines) if row["split"] == "test"]
+    judged = training.judge(artifact.build_network(), "test").evaluation(artifact.temperature)
+    np.testing.assert_allclose(found, judged.probabilities[:, 1], atol=2e-6)
+    assert len(list((training.folder / "features").iterdir())) == 1
+
+
 def test_a_finished_run_is_not_repeated(
     training: ClipTraining, results: dict[str, Any], videos: Path
 ) -> None:
@@ -339,7 +350,7 @@ def test_mistakes_are_explained(videos: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="judges single frames"):
         ClipTraining(frames, tmp_path, TrainingSettings(), verbose=0)
     long = replace(frozen(), options={**OPTIONS, "frames": 99})
-    with pytest.raises(DatasetError, match="windows of 99 consecutive frames"):
+    with pytest.raises(DatasetError, match=r"windows of 99 consecutive frames.*data split' gives whole"):
         ClipTraining(frames, tmp_path, long, verbose=0)
     with pytest.raises(DatasetError, match="two labels or more; found 'none' alone"):
         ClipTraining([replace(frame, label="none") for frame in frames], tmp_path, frozen(), verbose=0)

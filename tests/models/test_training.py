@@ -423,6 +423,14 @@ def test_unknown_models_are_told_with_those_there_are() -> None:
     assert list_artifacts() == sorted(list_artifacts())
 
 
+def test_a_run_is_not_its_model(tmp_path: Path) -> None:
+    """Whoever names the folder of a run instead is told which folder is meant."""
+    (tmp_path / "artifact").mkdir()
+    (tmp_path / "artifact" / CARD).touch()
+    with pytest.raises(ArtifactError, match=f"such as {tmp_path / 'artifact'}"):
+        load_artifact(tmp_path)
+
+
 def test_mistakes_in_settings_are_explained(color_folder: Path, tmp_path: Path) -> None:
     """Unknown presets, stages and architectures name what there is."""
     with pytest.raises(ModelError, match="there are video, lecture"):
@@ -506,10 +514,8 @@ def test_the_epochs_of_a_head_are_counted_in_all(tmp_path: Path, capsys: pytest.
         name="head",
         verbose=2,
     )
-    assert [line for line in capsys.readouterr().out.splitlines() if "Epoch" in line] == [
-        "Epoch 1/2",
-        "Epoch 2/2",
-    ]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["epoch 1 of 2", "epoch 2 of 2"]
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,34 @@ def test_timestamps_to_frames_and_back(
         assert capsys.readouterr().out == times.read_text()
 
 
+def test_lines_after_the_end_of_the_clip_are_told(
+    tmp_path: Path, write_video, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They label no frame: the times of another clip, say, or of one that is cut off."""
+    times, clip = tmp_path / "a.txt", str(write_video("clip.avi", 20))
+    text = "0:01 - 0:09 long\n"
+    late = "after the last frame, which is at 00:00:01.9: line 2 (00:00:12 - 00:00:13 serve)"
+    frames = ["frames", clip, "-o", str(tmp_path / "out"), "--overwrite", "--labels", str(times)]
+    for arguments, name in [
+        (["timestamps", str(times), "--clip", clip], f"{times}"),
+        (["timestamps", str(times), "--fps", "10", "--frames", "20"], f"{times}"),
+        (frames, "timestamps of clip"),
+    ]:
+        for more, told in [
+            ("", ""),
+            ("0:12 - 0:13 serve\n", f"video-events: {name}: 1 line of 2 {late}\n"),
+            (
+                "0:12 - 0:13 serve\n1:00:00 - 1:00:01 b\n",
+                f"video-events: {name}: 2 lines of 3 {late} first\n",
+            ),
+        ]:
+            times.write_text(text + more)
+            assert status_of(["data", *arguments]) == 0
+            found = capsys.readouterr()
+            assert "".join(line for line in found.err.splitlines(True) if "last frame" in line) == told
+            assert "last frame" not in found.out
+
+
 def test_timestamps_of_a_name_that_is_not_utf8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The frames' names cannot be written as they are: a word says so, the file that is there is kept."""
     times, labels = tmp_path / "caf\udce9.txt", tmp_path / "labels.csv"
@@ -199,6 +227,23 @@ def test_check_split_balance_and_sheets_work_on_what_frames_wrote(
 
     assert status_of(["data", "sheet", data, "-o", str(tmp_path / "sheets"), "--tile", "40"]) == 0
     assert "4 pages" in capsys.readouterr().out
+
+
+def test_thousands_of_findings_bury_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first of each kind and their number are shown; a program gets them all."""
+    (tmp_path / "a").mkdir()
+    for number in range(40):
+        cv2.imwrite(str(tmp_path / "a" / f"{number}.png"), np.full((8, 8), number, np.uint8))
+    (tmp_path / "splits.csv").write_text("path,label\na/0.png,a\nb.png,b\n")
+    assert status_of(["data", "check", str(tmp_path)]) == 1
+    told = capsys.readouterr()
+    lines = told.out.splitlines()
+    assert lines[0] == "missing: b.png is not there"
+    assert [line.partition(":")[0] for line in lines] == ["missing"] + ["unlisted"] * 11
+    assert lines[-1] == "unlisted: … and 29 more; --json has all"
+    assert "39 unlisted (images without a label)" in told.err
+    assert status_of(["data", "check", str(tmp_path), "--json"]) == 1
+    assert len(json.loads(capsys.readouterr().out)["findings"]) == 40
 
 
 def test_named_groups_and_other_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,9 @@ import keras
 import numpy as np
 import pytest
 
+from models.artifact import load_artifact
 from models.checkpoints import epoch_callbacks
+from models.datasets import read_image
 from models.errors import DatasetError
 from models.experiments.experiment import Experiment
 from service.cli import status_of
@@ -96,6 +98,27 @@ def test_a_run_leaves_everything_that_one_wants_to_know(grid: Path) -> None:
     assert all((row["label"] != row["prediction"]) == (row["error"] == "1") for row in rows)
     wrong = sum(row["error"] == "1" for row in rows if row["split"] == "valid")
     assert results["splits"]["valid"]["accuracy"] == pytest.approx(1 - wrong / 8, abs=1e-4)
+
+
+def test_the_log_of_a_run_is_plain_lines(grid: Path) -> None:
+    """Bars and escape codes are for terminals; a file gets the figures of each epoch, once, and no notes of
+    TensorFlow's about itself."""
+    log = (the_run(grid) / "log.txt").read_text()
+    assert not {"\x1b", "\b", "\r"} & set(log)
+    epochs = [line.partition(",")[0] for line in log.splitlines() if "val_accuracy" in line]
+    assert epochs == ["epoch 1 of 2", "epoch 2 of 2"]
+    assert "oneDNN" not in log
+
+
+def test_the_figures_of_a_run_are_those_of_the_stored_model(grid: Path, pictures: Path) -> None:
+    """Its weights are rounded, and images in doubt would get another label."""
+    model = load_artifact(the_run(grid) / "artifact")
+    with (the_run(grid) / "frame_predictions.csv").open() as lines:
+        rows = [row for row in csv.DictReader(lines) if row["split"] == "train"]
+    files = [pictures / row["label"] / row["frame"] for row in rows]
+    seen = [model.preprocessing.model_input(read_image(file)) for file in files]
+    found = np.asarray(model.build().predict_on_batch(np.stack(seen).astype(np.float32)))
+    np.testing.assert_allclose(found[:, 0], [float(row["p_blue"]) for row in rows], atol=5e-6)
 
 
 def test_the_page_asks_for_nothing_outside(grid: Path) -> None:

@@ -63,6 +63,7 @@ def frames(
         if labels and file is None:
             typer.echo(f"video-events: {labels[0]} has no {stem}.txt, so {stem} gets no labels", err=True)
     endings: list[str] = []
+    unused: list[str] = []
     with progress_bar("frames") as advance:
         rows = tool.extract_frames(
             _open_clips(clips, stems, spans, endings),
@@ -73,10 +74,11 @@ def frames(
             quality=quality,
             overwrite=overwrite,
             progress=advance,
+            tell=unused.append,
         )
     show_counts([Entry(f"{video}/{name}", label, split) for video, name, label, split in rows], output)
-    for ending in endings:
-        typer.echo(f"video-events: {ending}", err=True)
+    for text in (*unused, *endings):
+        typer.echo(f"video-events: {text}", err=True)
     if endings:
         raise typer.Exit(PARTLY_DECODED)
 
@@ -163,7 +165,10 @@ def timestamps(
         if frame_count is None:
             raise typer.BadParameter("give the number of frames with --frames, or the clip with --clip")
         name = video or file.stem
-        labels = tool.to_frames(tool.read_timestamps(file), fps, frame_count, outside, times)
+        spans = tool.read_timestamps(file)
+        labels = tool.to_frames(spans, fps, frame_count, outside, times)
+        if late := tool.after_the_end(spans, tool.time_of(max(frame_count - 1, 0), fps, times)):
+            typer.echo(f"video-events: {file}: {late}", err=True)
         lines = io.StringIO()
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(["video", "frame", "label"])

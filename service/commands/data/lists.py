@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,7 +28,13 @@ from service.commands.data.options import (
 )
 from service.commands.options import names
 
+if TYPE_CHECKING:
+    from models.data.check import Finding
+
 WRONG = 1
+SHOWN = 10
+"""Findings of a kind, unless all are wanted."""
+
 app = typer.Typer()
 
 
@@ -48,7 +55,7 @@ def check(
 
     Missing, unreadable and unlisted images, pictures of other formats, images listed twice, holes in the
     numbering of a group, groups of one class, splits without a label, groups and near-duplicates in
-    several splits, near-duplicates with several labels.
+    several splits, near-duplicates with several labels. Ten of each kind are shown, with --json all.
     """
     from models.data import check as tool
     from models.data.listing import open_listing
@@ -65,10 +72,8 @@ def check(
         found = [asdict(finding) for finding in findings]
         typer.echo(json.dumps({"images": len(listing.entries), "counts": counts, "findings": found}))
     else:
-        for finding in findings:
-            shown = ": " + ", ".join(finding.paths[:4]) if len(finding.paths) > 1 else ""
-            more = f" and {len(finding.paths) - 4} more" if len(finding.paths) > 4 else ""
-            typer.echo(f"{finding.kind}: {finding.message}{shown}{more}")
+        for kind in tool.KINDS:
+            _show_findings([finding for finding in findings if finding.kind == kind])
         for kind, meaning in tool.KINDS.items():
             if counts[kind]:
                 typer.echo(f"video-events: {counts[kind]} {kind} ({meaning})", err=True)
@@ -76,6 +81,16 @@ def check(
             typer.echo(f"{len(listing.entries)} images, nothing wrong")
     if findings:
         raise typer.Exit(WRONG)
+
+
+def _show_findings(findings: Sequence[Finding]) -> None:
+    """Findings of one kind, a line each; of thousands the first and their number."""
+    for finding in findings[:SHOWN]:
+        shown = ": " + ", ".join(finding.paths[:4]) if len(finding.paths) > 1 else ""
+        more = f" and {len(finding.paths) - 4} more" if len(finding.paths) > 4 else ""
+        typer.echo(f"{finding.kind}: {finding.message}{shown}{more}")
+    if len(findings) > SHOWN:
+        typer.echo(f"{findings[0].kind}: … and {len(findings) - SHOWN} more; --json has all")
 
 
 @app.command()

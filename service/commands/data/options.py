@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 Data = Annotated[
     Path,
-    typer.Argument(metavar="DATA", help="Folder with splits.csv, labels.csv or <label>/<image> in it."),
+    typer.Argument(
+        metavar="DATA", help="Folder with splits.csv, labels.csv or [<split>/]<label>/<image> in it."
+    ),
 ]
 ListFile = Annotated[
     Path | None,
