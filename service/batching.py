@@ -7,11 +7,15 @@ always falls into the same groups.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from service.types import Frame, Image
+
+BATCHES_AT_ONCE: Final = 2
+"""In a network for several threads: as one ends, and leaves cores idle, the other begins."""
 
 
 def batch_sizes(most: int) -> tuple[int, ...]:

@@ -1,24 +1,27 @@
 """The chain from source to sinks, in the order in which a frame travels.
 
     source ─▶ frames ─▶ model inputs ─▶ batches ─▶ probabilities ─▶ smoothed label ─▶ events ─▶ sinks
-    thread 1            thread 2                   main thread                                  thread 3
+    thread 1            thread 2                   threads 3, 4     main thread                 thread 5
 
-Decoding and resizing run ahead in threads of their own and sinks draw and encode in theirs, so that the
-main thread has the network's next batch ready as soon as the one before is through. Of a live source nothing
-is prepared ahead: each frame would be older by the time of its turn. Only a fixed number of full-size frames
-exists at any time, see ``plan``.
+Decoding and resizing run ahead in threads of their own and sinks draw and encode in theirs. Where the network
+may be called from several threads it has two batches at a time, so that no core waits for the last frame of
+one; elsewhere the main thread calls it. Of a live source nothing is done ahead: each frame would be older by
+the time of its turn. Only a fixed number of full-size frames exists at any time, see ``plan``.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from typing import Final
 
-from service.batching import Batch, Batcher
+from service.batching import BATCHES_AT_ONCE, Batch, Batcher
 from service.capture import NewestFrame, ReadAhead, WorkAhead
 from service.config import RunSettings
 from service.errors import NoFramesError, SinkError, SourceError
@@ -39,12 +42,13 @@ from service.types import (
     SourceProperties,
 )
 from service.views import ViewPool, ViewTurns
+from service.windows import lanes_of
 
 PATIENCE: Final = 0.5
 """Seconds to wait for a live frame before looking whether the run is to stop."""
 FRAME_BUDGET: Final = 480 << 20
-"""Bytes of full-size frames in flight at most, in six parts: one is read ahead; one each is gathered, waits
-as a batch and is in the network; two wait for a sink."""
+"""Bytes of full-size frames in flight at most, in seven parts: one is read ahead; one each is gathered and
+waits as a batch; two are in the network or followed; two wait for a sink."""
 MAX_DEPTH: Final = 16
 
 
@@ -52,7 +56,7 @@ MAX_DEPTH: Final = 16
 class Plan:
     """How many frames wait for the network, go through it together, and wait for a sink.
 
-    720p: 16 + 3 × 8 + 16 frames (155 MB) with the default batch of 8; 4K: 3 + 3 × 3 + 6 (450 MB).
+    720p: 16 + 4 × 8 + 16 frames (177 MB) with the default batch of 8; 4K: 2 + 4 × 2 + 4 (348 MB).
     """
 
     read_ahead: int
@@ -63,7 +67,7 @@ class Plan:
 
 def plan(properties: SourceProperties, settings: RunSettings) -> Plan:
     """Fit the queues and the batch to the size of the frames; a live source is never held for a batch."""
-    share = FRAME_BUDGET // 6
+    share = FRAME_BUDGET // 7
     affordable = max(1, share // max(1, properties.width * properties.height * 3))
     batch = min(settings.batch_size, max(1, affordable // settings.every))
     return Plan(
@@ -72,6 +76,14 @@ def plan(properties: SourceProperties, settings: RunSettings) -> Plan:
         batch_bytes=share,
         sink_depth=min(MAX_DEPTH, 2 * affordable),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the network says of a batch: the probabilities of each input, in the order of ``labels``."""
+
+    labels: tuple[str, ...]
+    probabilities: Iterable[Probabilities]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +191,9 @@ def run(
     frame_time = 1 / source.properties.fps
     try:
         try:
-            with closing(_prepared(source, classifier, settings, stop)) as batches:
-                for batch in batches:
-                    for step in _steps(batch, classifier, views, interpreter):
+            with closing(_classified(source, classifier, settings, stop)) as batches:
+                for batch, said in batches:
+                    for step in _steps(batch, said, views, interpreter):
                         frames += 1
                         events += ended_by(step.messages)
                         end_pts = max(end_pts, step.frame.pts + frame_time)
@@ -235,20 +247,49 @@ def _call_all(calls: Iterable[Callable[[], None]]) -> None:
         raise failure
 
 
-def _prepared(
+def _classified(
     source: Source, classifier: Classifier, settings: RunSettings, stop: threading.Event
-) -> Generator[Batch, None, None]:
+) -> Generator[tuple[Batch, Said], None, None]:
     """The batches of a source, of a file made ahead; none, complete or not, comes after ``stop`` is set."""
     batches = _batches(source, classifier, settings, stop)
     if source.properties.is_live:
         with closing(batches):
-            yield from batches
+            yield from _in_turn(batches, classifier)
         return
+    classify = _side_by_side if lanes_of(classifier) > 1 else _in_turn
     with WorkAhead(batches, 1) as ahead:
-        for batch in ahead:
-            if stop.is_set():
-                return
-            yield batch
+        yield from classify(takewhile(lambda _: not stop.is_set(), ahead), classifier)
+
+
+def _in_turn(batches: Iterable[Batch], classifier: Classifier) -> Generator[tuple[Batch, Said], None, None]:
+    for batch in batches:
+        yield batch, _ask(classifier, batch)
+
+
+def _side_by_side(
+    batches: Iterable[Batch], classifier: Classifier
+) -> Generator[tuple[Batch, Said], None, None]:
+    """The same, in the same order, with ``BATCHES_AT_ONCE`` in the network."""
+    asked: deque[tuple[Batch, Future[Said]]] = deque()
+    failure: SourceError | None = None
+    with ThreadPoolExecutor(BATCHES_AT_ONCE, "network") as pool:
+        try:
+            for batch in batches:
+                asked.append((batch, pool.submit(_ask, classifier, batch)))
+                if len(asked) == BATCHES_AT_ONCE:
+                    first, said = asked.popleft()
+                    yield first, said.result()
+        except SourceError as error:
+            failure = error  # what has been asked still counts
+        for first, said in asked:
+            yield first, said.result()
+    if failure:
+        raise failure
+
+
+def _ask(classifier: Classifier, batch: Batch) -> Said:
+    probabilities = () if batch.inputs is None else classifier.classify(batch.inputs)
+    return Said(tuple(classifier.labels), probabilities)
 
 
 def _batches(
@@ -299,16 +340,16 @@ def _frames(source: Source, flow: Plan, stop: threading.Event) -> Generator[Fram
             yield taken
 
 
-def _steps(batch: Batch, classifier: Classifier, views: ViewPool, interpreter: Interpreter) -> Iterator[Step]:
-    """Classify a batch and follow its frames in order."""
-    results = iter(()) if batch.inputs is None else iter(classifier.classify(batch.inputs))
-    ended = interpreter.relabel(classifier.labels)
+def _steps(batch: Batch, said: Said, views: ViewPool, interpreter: Interpreter) -> Iterator[Step]:
+    """Follow the frames of a batch in order."""
+    results = iter(said.probabilities)
+    ended = interpreter.relabel(said.labels)
     classified, repeats = set(batch.positions), set(batch.repeats)
     for position, frame in enumerate(batch.frames):
         messages, ended = ended, ()
         if position in classified:
-            said = views.update(next(results), classifier.labels)
-            messages += interpreter.update(Prediction(frame.index, frame.pts, said))
+            pooled = views.update(next(results), said.labels)
+            messages += interpreter.update(Prediction(frame.index, frame.pts, pooled))
         elif position in repeats:
             messages += interpreter.repeat(frame)
         yield Step(frame, interpreter.smoothed, interpreter.event, messages, position in repeats)

@@ -296,11 +296,11 @@ class LearningEngine(ClipEngine, Protocol):
 
 @runtime_checkable
 class Concurrent(Protocol):
-    """An engine that may be called from several threads at the same time, with one input each."""
+    """An engine that may be called from several threads at the same time."""
 
     @property
     def lanes(self) -> int:
-        """From how many."""
+        """How many inputs it runs side by side; with 1, it is for one thread at a time after all."""
         ...
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.openvino_library import has_bfloat16, openvino
+from service.batching import BATCHES_AT_ONCE
 from service.engines.devices import cores
 from service.errors import ConfigurationError
 from service.types import Image, ImageToInput
@@ -39,7 +40,7 @@ class OpenvinoClassifier:
     So a frame's probabilities cannot hang on what came along, and a lone frame does not pay for a batch.
     Where there are more cores than frames in a batch, several cores share a frame.
 
-    For use from one thread, or from ``lanes`` threads with one frame each.
+    For use from any number of threads: ``BATCHES_AT_ONCE`` batches run side by side, ``lanes`` lone frames.
 
     Raises ``ConfigurationError`` for a model that has not been exported, whose network OpenVINO cannot read,
     or whose labels are not as many as the network's.
@@ -73,8 +74,11 @@ class OpenvinoClassifier:
             raise ConfigurationError(
                 f"{path} tells {self._widths[0]} labels apart, the model's card names {len(self._labels)}"
             )
-        self._queue = openvino.AsyncInferQueue(compiled, REQUESTS_PER_STREAM * streams)
-        self._queue.set_callback(_take)
+        self._queues: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(BATCHES_AT_ONCE):
+            queue = openvino.AsyncInferQueue(compiled, REQUESTS_PER_STREAM * streams)
+            queue.set_callback(_take)
+            self._queues.put(queue)
         self._idle: SimpleQueue[Any] = SimpleQueue()
         for _ in range(streams):
             self._idle.put(compiled.create_infer_request())
@@ -101,7 +105,8 @@ class OpenvinoClassifier:
 
     def warm_up(self) -> None:
         """Run every request once, so that the first frame does not pay for what is set up lazily."""
-        self.classify(np.zeros((len(self._queue), *self._input_shape[1:]), np.uint8))
+        for _ in range(BATCHES_AT_ONCE):  # they take turns
+            self.classify(np.zeros((REQUESTS_PER_STREAM * self.lanes, *self._input_shape[1:]), np.uint8))
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         probabilities = np.empty((len(inputs), self._widths[0]), np.float32)
@@ -121,13 +126,17 @@ class OpenvinoClassifier:
         if len(inputs) == 1:
             self._run_one(inputs, results)
             return
-        for row in range(len(inputs)):
-            rows = {name: array[row] for name, array in results.items()}
-            self._queue.start_async(inputs[row : row + 1], rows, share_inputs=True)
-        self._queue.wait_all()
+        queue = self._queues.get()
+        try:
+            for row in range(len(inputs)):
+                rows = {name: array[row] for name, array in results.items()}
+                queue.start_async(inputs[row : row + 1], rows, share_inputs=True)
+            queue.wait_all()
+        finally:
+            self._queues.put(queue)
 
     def _run_one(self, inputs: npt.NDArray[np.uint8], results: dict[str, npt.NDArray[np.float32]]) -> None:
-        """Besides the queue, whose ``wait_all`` would wait for other threads' frames too."""
+        """Besides the queues, which batches have to themselves: ``wait_all`` waits for all that is in one."""
         request = self._idle.get()
         try:
             request.infer(inputs, share_inputs=True)

@@ -127,6 +127,7 @@ class LearnedClassifier(WindowedClassifier):
         super().__init__(engine)
         self._engine = engine
         self._embedder = embedder
+        self.lanes = engine.lanes
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> Floats:
         return self._engine.judge(self._engine.encode(inputs)).probabilities

@@ -185,6 +185,11 @@ def test_company_does_not_matter(int8: Artifact, inputs: Image) -> None:
     with ThreadPoolExecutor(classifier.lanes) as lanes:
         side_by_side = np.concatenate(list(lanes.map(classifier.classify, [one[None] for one in inputs])))
     assert np.array_equal(together, side_by_side)
+    orders = [np.roll(np.arange(len(inputs)), shift) for shift in range(8)]
+    with ThreadPoolExecutor(4) as threads:  # more than there are batches at once: the others wait
+        batches = threads.map(classifier.classify, [inputs[order] for order in orders])
+        for order, batch in zip(orders, batches, strict=True):
+            assert np.array_equal(together[order], batch)
 
 
 def test_the_reference_stays_as_it_was(reference: Artifact, int8: Artifact) -> None:

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.batching import Batcher
+from service.batching import BATCHES_AT_ONCE, Batcher
 from service.config import RunSettings
 from service.engines.restricted import RestrictedClassifier
 from service.errors import ConfigurationError, NoFramesError, SinkError, SourceTimeoutError
 from service.pipeline import plan, run
 from service.sinks import Step
 from service.types import EndReason, EventMessage, EventPhase, Frame, Image, SourceProperties
-from tests.service.fakes import ColourClassifier, ListSink, ListSource, scene
+from tests.service.fakes import ColourClassifier, ListSink, ListSource, SideBySideColours, scene
 
 SCENES = ["background"] * 20 + ["red"] * 40 + ["background"] * 40 + ["blue"] * 40
 QUICK = RunSettings(window=4)
@@ -231,6 +231,77 @@ def test_source_that_ends_early_is_told() -> None:
     assert result.ended_early == "only 3 of 9"
 
 
+def test_batches_side_by_side_are_followed_in_order() -> None:
+    """A network for several threads has two batches at a time, whichever ends first; nothing else changes."""
+    plain, quick = ListSink(), ListSink()
+    model = SideBySideColours()
+    expected = run(ListSource(SCENES), "clip", ColourClassifier(), QUICK, [plain])
+    assert run(ListSource(SCENES), "clip", model, QUICK, [quick]) == expected
+    for one, other in zip(quick.steps, plain.steps, strict=True):
+        assert one.smoothed is not None
+        assert other.smoothed is not None
+        assert one.frame.index == other.frame.index
+        assert np.array_equal(one.smoothed.probabilities, other.smoothed.probabilities)
+    assert model.most_at_once == BATCHES_AT_ONCE
+    restricted = RestrictedClassifier(model := SideBySideColours(), ["red", "blue"])
+    assert len(run(ListSource(SCENES), "clip", restricted, QUICK).events) == 2
+    assert model.most_at_once == BATCHES_AT_ONCE
+
+
+def test_a_live_source_has_one_frame_at_a_time_in_any_network() -> None:
+    """What is asked ahead would be old by the time of its turn."""
+    source, model = ListSource(["red"] * 50), SideBySideColours()
+    source.properties = SourceProperties(64, 48, 10.0, None, is_live=True)
+    run(source, "clip", model, QUICK)
+    assert model.most_at_once == 1
+
+
+@pytest.mark.parametrize("frames", [30, 32])
+def test_what_was_asked_before_the_source_failed_counts(frames: int) -> None:
+    """Also where several batches were in the network by then."""
+    source = ListSource(["red"] * frames, failure=SourceTimeoutError("no answer"))
+    result = run(source, "clip", SideBySideColours(), QUICK)
+    assert (result.ended_early, result.frames, len(result.events)) == ("no answer", frames, 1)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_a_network_side_by_side_that_stops(error: type[BaseException]) -> None:
+    """An error is raised as it is, an interruption keeps the batches before it; no thread is left."""
+
+    class Stopping(SideBySideColours):
+        def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            if len(self.batches) > 5:
+                raise error
+            return super().classify(inputs)
+
+    sink = ListSink()
+    if error is ZeroDivisionError:
+        with pytest.raises(ZeroDivisionError):
+            run(ListSource(["red"] * 500), "clip", Stopping(), QUICK, [sink])
+        assert sink.aborted
+        return
+    result = run(ListSource(["red"] * 500), "clip", Stopping(), QUICK, [sink])
+    assert result.interrupted
+    assert result.frames == len(sink.steps) >= 32
+    assert len(result.events) == 1
+
+
+def test_no_batch_is_asked_after_a_stop() -> None:
+    """Those in the network by then are followed to their end."""
+    stop = threading.Event()
+
+    class Stopping(SideBySideColours):
+        def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            if len(self.batches) == 5:
+                stop.set()
+            return super().classify(inputs)
+
+    model = Stopping()
+    result = run(ListSource(["red"] * 500), "clip", model, QUICK, stop=stop)
+    assert result.interrupted
+    assert result.frames == sum(model.batches) <= 8 * (6 + BATCHES_AT_ONCE)
+
+
 @pytest.mark.parametrize("how", ["stop", "keyboard"])
 def test_interruption_finishes_outputs(how: str) -> None:
     """Ctrl-C in the middle keeps what has been classified and closes the open event."""
@@ -276,7 +347,7 @@ def test_memory_is_bounded(width: int, height: int, every: int, batch_size: int)
     flow = plan(properties, RunSettings(every=every, batch_size=batch_size))
     image = width * height * 3
     assert 1 <= flow.batch_size <= batch_size
-    in_flight = (flow.read_ahead + flow.sink_depth) * image + 3 * max(flow.batch_bytes, image)
+    in_flight = (flow.read_ahead + flow.sink_depth) * image + 4 * max(flow.batch_bytes, image)
     assert in_flight <= max(480 << 20, 7 * image)
 
 
