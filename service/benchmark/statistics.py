@@ -58,7 +58,7 @@ def slope(xs: Sequence[float], ys: Sequence[float]) -> float | None:
 
     ``None`` where no two x differ. Takes time with the square of the number of points.
 
-    >>> slope([0, 1, 2, 3], [5, 7, 9, 1000])
+    >>> slope([0, 1, 2, 3, 4], [5, 7, 9, 11, 1000])
     2.0
     """
     slopes = [
