@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -239,6 +240,17 @@ class ServeSettings(BaseSettings):
     keep_events_days: float = Field(90.0, gt=0)
     keep_recordings_days: float = Field(30.0, gt=0)
     recording_quota_bytes: int = Field(20 * GIGABYTE, gt=0)
+
+    @field_validator("streams", "webhooks", "tokens", mode="before")
+    @classmethod
+    def _in_tables(cls, entries: Any, info: ValidationInfo) -> Any:
+        """The one kind of table is easily written for the other."""
+        name = info.field_name
+        if name == "tokens" and isinstance(entries, dict):
+            raise ValueError(f"each is a table [[{name}]] with its name in it, not [{name}.NAME]")
+        if name != "tokens" and isinstance(entries, list):
+            raise ValueError(f"each is a table [{name}.NAME] of its own, not [[{name}]]")
+        return entries
 
     @field_validator("tokens")
     @classmethod

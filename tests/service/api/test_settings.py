@@ -74,6 +74,9 @@ def test_webhooks_that_cannot_be_are_told_at_the_start(url: str) -> None:
         ('[webhooks.d]\nurl = "ftp://x/"\nsecret = "0123456789abcdef"', "webhooks.d.url: "),
         ('[streams.a]\nsource = "x"\nentre = 0.5', "streams.a.entre: there is no such setting"),
         ('hots = "0.0.0.0"', "hots: there is no such setting"),
+        ('[[streams]]\nname = "a"\nsource = "x"', "streams: each is a table [streams.NAME] of its own"),
+        ('[[webhooks]]\nurl = "https://x/"', "webhooks: each is a table [webhooks.NAME] of its own"),
+        ('[tokens.desk]\ntoken = "0123456789abcdef"', "tokens: each is a table [[tokens]] with its name"),
         ('log_level = "loud"', "log_level: Input should be 'debug', 'info', 'warning' or 'error'"),
     ],
 )
