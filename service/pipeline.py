@@ -202,6 +202,7 @@ def run(
                     reused += len(batch.repeats)
                     if on_progress:
                         on_progress(frames)
+                    del batch  # else its frames stay while the next is waited for, beyond the budget
         except KeyboardInterrupt:
             interrupted = True
         except SourceError as error:
@@ -277,14 +278,17 @@ def _side_by_side(
             for batch in batches:
                 asked.append((batch, pool.submit(_ask, classifier, batch)))
                 if len(asked) == BATCHES_AT_ONCE:
-                    first, said = asked.popleft()
-                    yield first, said.result()
+                    yield _answered(*asked.popleft())
         except SourceError as error:
             failure = error  # what has been asked still counts
-        for first, said in asked:
-            yield first, said.result()
+        while asked:
+            yield _answered(*asked.popleft())
     if failure:
         raise failure
+
+
+def _answered(batch: Batch, said: Future[Said]) -> tuple[Batch, Said]:
+    return batch, said.result()
 
 
 def _ask(classifier: Classifier, batch: Batch) -> Said:

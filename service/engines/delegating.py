@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from service.types import Classifier, Image
-from service.windows import lanes_of
 
 
 class DelegatingClassifier:
@@ -26,10 +25,6 @@ class DelegatingClassifier:
     @property
     def views(self) -> int:
         return self._classifier.views
-
-    @property
-    def lanes(self) -> int:
-        return lanes_of(self._classifier)
 
     def model_input(self, image: Image, view: int = 0) -> Image:
         return self._classifier.model_input(image, view)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from service.engines.delegating import DelegatingClassifier
 from service.errors import ConfigurationError
 from service.types import BACKGROUND, Classifier
+from service.windows import lanes_of
 
 
 class RestrictedClassifier(DelegatingClassifier):
@@ -30,6 +31,10 @@ class RestrictedClassifier(DelegatingClassifier):
     @property
     def labels(self) -> tuple[str, ...]:
         return self._labels
+
+    @property
+    def lanes(self) -> int:
+        return lanes_of(self._classifier)
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         probabilities = self._classifier.classify(inputs)

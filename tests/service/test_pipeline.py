@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.batching import BATCHES_AT_ONCE, Batcher
+from service.batching import BATCHES_AT_ONCE, Batch, Batcher
 from service.config import RunSettings
 from service.engines.restricted import RestrictedClassifier
 from service.errors import ConfigurationError, NoFramesError, SinkError, SourceTimeoutError
@@ -246,6 +248,21 @@ def test_batches_side_by_side_are_followed_in_order() -> None:
     restricted = RestrictedClassifier(model := SideBySideColours(), ["red", "blue"])
     assert len(run(ListSource(SCENES), "clip", restricted, QUICK).events) == 2
     assert model.most_at_once == BATCHES_AT_ONCE
+
+
+def test_no_batch_is_kept_after_its_turn() -> None:
+    """Of those that were made two are in the network, one waits, and one has no room to wait yet."""
+    gc.collect()  # those of other runs, which failed
+    alive: list[int] = []
+
+    class Counting(SideBySideColours):
+        def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            result = super().classify(inputs)
+            alive.append(sum(isinstance(one, Batch) for one in gc.get_objects()))
+            return result
+
+    run(ListSource(["red"] * 200), "clip", Counting(), QUICK)
+    assert median(alive) <= BATCHES_AT_ONCE + 2  # for an instant one that is handed on counts too
 
 
 def test_a_live_source_has_one_frame_at_a_time_in_any_network() -> None:
