@@ -16,6 +16,7 @@ import numpy as np
 from models.data import images
 from models.data.listing import BACKGROUND as BACKGROUND
 from models.data.listing import (
+    EXCLUDED,
     LABELS_FILE,
     SPLITS,
     SPLITS_FILE,
@@ -211,10 +212,36 @@ def division_of(samples: Iterable[Sample]) -> dict[str, str]:
 def as_divided(samples: Iterable[Sample], division: Mapping[str, str]) -> list[Sample]:
     """``samples`` in the splits of ``division``, wherever their files lie now; others stay as they are.
 
-    A file that is in several splits there was trained on, or else validated.
+    A file that is in several splits there was trained on, or else validated. What is left out of all splits
+    stays so, and what would be in a split more often than it was then, as a copy, is left out too.
     """
     split_of = {digest: split for split in reversed(SPLITS) for digest in division.get(split, "").split()}
-    return [replace(sample, split=split_of.get(_digest(sample.path), sample.split)) for sample in samples]
+    known = [(one, _digest(one.path) if one.split in SPLITS else "") for one in samples]
+    then = {split: Counter(division.get(split, "").split()) for split in SPLITS}
+    missing = Counter({digest: then[split][digest] for digest, split in split_of.items()})
+    missing.subtract(digest for one, digest in known if split_of.get(digest) == one.split)
+    divided = []
+    for one, digest in known:
+        split = split_of.get(digest, one.split)
+        if split != one.split:
+            missing[digest] -= 1
+            split = split if missing[digest] >= 0 else EXCLUDED
+        divided.append(replace(one, split=split))
+    return divided
+
+
+def joint_division(divisions: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The division of several trainings as one: an image that any of them was trained on was trained on.
+
+    One that a training had in ``train`` and in another split too stays in both if that holds of all.
+    """
+    held = [{split: set(each.get(split, "").split()) for split in SPLITS} for each in divisions]
+    joint = {}
+    for split in SPLITS:
+        found = dict.fromkeys(digest for each in divisions for digest in each.get(split, "").split())
+        seen_apart = {digest for each in held for digest in each["train"] - each[split]}
+        joint[split] = " ".join(digest for digest in found if digest not in seen_apart)
+    return joint
 
 
 def trained_on(samples: Iterable[Sample], division: Mapping[str, str]) -> list[Sample]:

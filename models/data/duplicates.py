@@ -10,10 +10,9 @@ import numpy.typing as npt
 
 from models.data.hashes import Hashes, difference_hash, near_pairs
 from models.data.images import Skipped, for_each
-from models.data.listing import Entry, Listing
+from models.data.listing import EXCLUDED, Entry, Listing
 from models.data.split import judged_elsewhere
 
-EXCLUDED = "excluded"
 DEFAULT_DISTANCE = {64: 3, 256: 18}
 """Bits that two near-duplicates may differ in, by the length of the hash."""
 

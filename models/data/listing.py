@@ -17,6 +17,8 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jfif", ".jpeg", ".jpg", ".png", ".webp"})
 OTHER_SUFFIXES = frozenset({".avif", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".tif", ".tiff"})
 """Of pictures that are not read: not everywhere OpenCV can, or only some kinds of them."""
 SPLITS = ("train", "valid", "test")
+EXCLUDED = "excluded"
+"""The split of what is left out of all of them."""
 _SPLIT_OF = {split: split for split in SPLITS} | {"val": "valid", "validation": "valid"}
 """By the name of a folder."""
 

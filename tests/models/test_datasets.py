@@ -15,6 +15,7 @@ from models.data.listing import open_listing
 from models.datasets import (
     Collection,
     Sample,
+    as_divided,
     counts,
     division_of,
     load_folder,
@@ -196,6 +197,19 @@ def test_images_are_in_the_splits_of_the_run_that_had_them(color_folder: Path, t
     samples = Collection.divided_as(record, tmp_path).load()
     assert [sample.split for sample in samples] == ["train", "valid", "test", "test"]
     assert {sample.split for sample in Collection.divided_as({}, tmp_path).load()} == {"test"}
+
+
+def test_copies_that_a_run_left_out_stay_out(color_folder: Path) -> None:
+    """Or a model would be judged on more images later than by its own training."""
+    red = color_folder / "red"
+    run = [Sample(red / "00.png", "red", "train"), Sample(red / "01.png", "red", "test")]
+    listed = [
+        *(Sample(red / "01.png", "red", split) for split in ("train", "excluded", "test")),
+        *(Sample(red / "00.png", "red", split) for split in ("valid", "excluded", "test")),
+    ]
+    divided = as_divided(listed, division_of(run))
+    expected = ["excluded", "excluded", "test", "train", "excluded", "excluded"]
+    assert [sample.split for sample in divided] == expected
 
 
 def test_batches_repeat_for_the_same_seed_and_epoch(color_folder: Path) -> None:
