@@ -1,4 +1,4 @@
-"""The commands about models: ``evaluate``, ``models list`` and ``models show``.
+"""The commands about models: ``evaluate``, ``models list``, ``models show`` and ``models average``.
 
 Like ``cli``, this module imports nothing heavy until a command runs.
 """
@@ -14,7 +14,7 @@ import typer
 
 from models.data.listing import BACKGROUND
 from service.commands.export import describe
-from service.commands.options import Background, Data, Groups, Labels, Splits, names
+from service.commands.options import Background, Data, Groups, ImagenetWeights, Labels, Splits, names
 from service.config import RunSettings
 from service.engines import Engine, open_engine
 
@@ -205,6 +205,48 @@ def show_model(
         typer.echo(f"{split:<12} {line}, {error}")
     took = f"{_duration(training['seconds'])}, " if "seconds" in training else ""
     typer.echo(f"trained      preset {training['settings']['preset']}, {took}{training['backend']}")
+
+
+@models_app.command("average")
+def average_models(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Names of models that ship, or models' folders.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="A model's folder, made anew.")
+    ],
+    imagenet: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of the weights of ImageNet, below 1.")
+    ] = 0.0,
+    imagenet_weights: ImagenetWeights = None,
+    name: Annotated[str | None, typer.Option(help="Its name.", show_default="that of the first")] = None,
+    model_version: Annotated[str, typer.Option(help="Its version.")] = "mean",
+) -> None:
+    """Make one model whose weights are the mean of those of several, and of ImageNet's.
+
+    Models that were fine-tuned from the same weights often do better so, on images that are unlike those of
+    the training above all, and the mean costs as much to run as one. They have to be of one network and have
+    the same labels. The head has to be fitted to it afterwards.
+    """
+    from models.artifact import load_artifact
+    from models.extra import require_train_extra
+    from service.engines.quiet import native_stderr_held
+
+    require_train_extra()
+    artifacts = [load_artifact(model) for model in models]
+    with native_stderr_held():  # it imports TensorFlow
+        from models.averaging import save_average
+
+        average = save_average(
+            artifacts,
+            output,
+            name=artifacts[0].name if name is None else name,
+            version=model_version,
+            imagenet=imagenet,
+            imagenet_weights=imagenet_weights,
+        )
+    typer.echo(f"fit its head: video-events train DATA -o DIR --start-from {output} --epochs 0", err=True)
+    typer.echo(f"model {average.folder}")
 
 
 def _duration(seconds: float) -> str:

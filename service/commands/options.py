@@ -26,6 +26,10 @@ Groups = Annotated[
 Labels = Annotated[
     str | None, typer.Option(metavar="A,B,C", help="Only images of these labels.", show_default="all")
 ]
+ImagenetWeights = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="TensorFlow.js ResNet50 with these weights.", show_default="download"),
+]
 
 
 def names(text: str | None) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.commands.options import Background, Groups, Labels, Splits, names
+from service.commands.options import Background, Groups, ImagenetWeights, Labels, Splits, names
 from service.commands.statuses import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -113,10 +113,7 @@ def train(
             help="'imagenet', or 'none' to train from random weights.", show_default="imagenet if there are"
         ),
     ] = None,
-    imagenet_weights: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="TensorFlow.js ResNet50 to start from.", show_default="download"),
-    ] = None,
+    imagenet_weights: ImagenetWeights = None,
     start_from: Annotated[
         str | None,
         typer.Option(

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from models import architectures
-from models.artifact import list_artifacts
+from models.artifact import list_artifacts, load_artifact
 from models.datasets import Sample
+from models.imagenet import read_tensorflowjs
 from service.cli import status_of
 from service.commands.models import judged_labels
 
@@ -76,6 +77,37 @@ def test_train_evaluate_show(
     assert re.search(r"^trained +preset video, [1-9]\d* (s|min), tensorflow$", shown, re.MULTILINE)
 
 
+def test_a_mean_of_models_is_one_to_go_on_from(
+    pictures: Path, start_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A quarter of ImageNet's weights in the base, the head as it was; then the head is fitted to that."""
+    options = ["--imagenet-weights", str(start_weights)]
+    train = ["train", str(pictures), "--train-size", "32", "--batch-size", "8"]
+    once = ["-o", str(tmp_path / "once"), "--head-epochs", "1", "--epochs", "1", "--learning-rate", "0.01"]
+    assert status_of([*train, *once, *options]) == 0
+    first, mean = tmp_path / "once" / "artifact", tmp_path / "mean"
+    assert status_of(["models", "average", str(first), "--imagenet", "0.25", *options, "-o", str(mean)]) == 0
+    captured = capsys.readouterr()
+    assert f"model {mean}" in captured.out
+    assert f"--start-from {mean} --epochs 0" in captured.err
+    was, now, began = (
+        load_artifact(first).weights(),
+        load_artifact(mean).weights(),
+        read_tensorflowjs(start_weights),
+    )
+    kernel = "conv5_block3_3_conv/kernel"
+    assert np.abs(was[kernel] - began[kernel]).max() > 0.001
+    np.testing.assert_allclose(now[kernel], 0.75 * was[kernel] + 0.25 * began[kernel], atol=1e-3)
+    np.testing.assert_array_equal(now["head_logits/kernel"], was["head_logits/kernel"])
+    assert status_of(["models", "show", str(mean)]) == 0
+
+    go_on = ["-o", str(tmp_path / "more"), "--start-from", str(mean), "--epochs", "0"]
+    assert status_of([*train, *go_on]) == 0
+    more = load_artifact(tmp_path / "more" / "artifact").weights()
+    np.testing.assert_array_equal(more[kernel], now[kernel])
+    assert (more["head_logits/kernel"] != now["head_logits/kernel"]).any()
+
+
 def test_the_model_that_ships_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     """Its record does not say how long the training took."""
     assert status_of(["models", "show"]) == 0
@@ -119,6 +151,12 @@ def test_mistakes_are_one_line_and_status_2(
         (["evaluate", str(pictures), "-o", str(file)], "cannot make the folder"),
         (["train", str(pictures), "-o", str(file), "--architecture", "small_cnn"], "cannot make the folder"),
         (["models", "show", "sprots"], "no model 'sprots'"),
+        (
+            ["models", "average", "sports", "-o", str(tmp_path / "mean")],
+            "takes two models or more, or one and",
+        ),
+        (["models", "average", "sports", "--imagenet", "1", "-o", str(tmp_path / "mean")], "below 1, not 1"),
+        (["models", "average", "sports", "sports", "-o", str(file)], "cannot make the folder"),
     ]:
         assert status_of(arguments) == 2
         captured = capsys.readouterr()
