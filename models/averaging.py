@@ -20,9 +20,6 @@ from models.datasets import joint_division
 from models.errors import ModelError
 from models.report import make_folder
 
-FED = ("channels", "mean", "scale", "standardise")
-"""What the pixels of an image go through; weights that differ in it cannot be averaged."""
-
 
 def average(
     models: Sequence[Artifact], *, imagenet: float = 0.0, imagenet_weights: Path | None = None
@@ -41,21 +38,21 @@ def average(
         )
     if len(models) < 2 and not imagenet:
         raise ModelError("a mean takes two models or more, or one and a share of ImageNet's weights")
-    load = architectures.find(models[0].architecture).load_weights
-    if imagenet and load is None:
-        raise ModelError(f"architecture {models[0].architecture} has no weights of ImageNet")
     network = models[0].build_network()
-    total = [np.zeros(array.shape, np.float64) for array in network.get_weights()]
-    for model in models:
+    mean = [array.astype(np.float64) / len(models) for array in network.get_weights()]
+    for model in models[1:]:
         model.fill(network)
-        for row, array in zip(total, network.get_weights(), strict=True):
+        for row, array in zip(mean, network.get_weights(), strict=True):
             row += array / len(models)
-    network.set_weights(total)
-    if imagenet and load is not None:
+    network.set_weights(mean)
+    if imagenet:
+        load = architectures.find(models[0].architecture).load_weights
+        if load is None:
+            raise ModelError(f"architecture {models[0].architecture} has no weights of ImageNet")
         load(network, imagenet_weights)
         began = network.get_weights()
         network.set_weights(
-            [(1 - imagenet) * row + imagenet * array for row, array in zip(total, began, strict=True)]
+            [(1 - imagenet) * row + imagenet * array for row, array in zip(mean, began, strict=True)]
         )
     return network
 
@@ -68,12 +65,11 @@ def check_alike(models: Sequence[Artifact]) -> None:
             was, now = getattr(first, name), getattr(model, name)
             if was != now:
                 raise ModelError(f"{first.folder} has {name} {was}, {model.folder} {now}: there is no mean")
-        for name in FED:
-            was, now = getattr(first.preprocessing, name), getattr(model.preprocessing, name)
-            if was != now:
-                raise ModelError(
-                    f"{first.folder} takes images with {name} {was}, {model.folder} {now}: there is no mean"
-                )
+        if apart := first.preprocessing.feeding_apart(model.preprocessing):
+            name, was, now = apart
+            raise ModelError(
+                f"{first.folder} takes images with {name} {was}, {model.folder} {now}: there is no mean"
+            )
 
 
 def save_average(

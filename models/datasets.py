@@ -215,9 +215,9 @@ def as_divided(samples: Iterable[Sample], division: Mapping[str, str]) -> list[S
     A file that is in several splits there was trained on, or else validated. What is left out of all splits
     stays so, and what would be in a split more often than it was then, as a copy, is left out too.
     """
-    split_of = {digest: split for split in reversed(SPLITS) for digest in division.get(split, "").split()}
+    then = {split: Counter(digests) for split, digests in _digests_of(division).items()}
+    split_of = {digest: split for split in reversed(SPLITS) for digest in then[split]}
     known = [(one, _digest(one.path) if one.split in SPLITS else "") for one in samples]
-    then = {split: Counter(division.get(split, "").split()) for split in SPLITS}
     missing = Counter({digest: then[split][digest] for digest, split in split_of.items()})
     missing.subtract(digest for one, digest in known if split_of.get(digest) == one.split)
     divided = []
@@ -235,11 +235,11 @@ def joint_division(divisions: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
     One that a training had in ``train`` and in another split too stays in both if that holds of all.
     """
-    held = [{split: set(each.get(split, "").split()) for split in SPLITS} for each in divisions]
+    held = [_digests_of(each) for each in divisions]
     joint = {}
     for split in SPLITS:
-        found = dict.fromkeys(digest for each in divisions for digest in each.get(split, "").split())
-        seen_apart = {digest for each in held for digest in each["train"] - each[split]}
+        found = dict.fromkeys(digest for each in held for digest in each[split])
+        seen_apart = {digest for each in held for digest in set(each["train"]) - set(each[split])}
         joint[split] = " ".join(digest for digest in found if digest not in seen_apart)
     return joint
 
@@ -249,12 +249,17 @@ def trained_on(samples: Iterable[Sample], division: Mapping[str, str]) -> list[S
 
     A copy that was in the sample's own split then too, such as a black frame, is not counted.
     """
-    digests = {split: set(found.split()) for split, found in division.items()}
-    train = digests.pop("train", set())
+    digests = {split: set(found) for split, found in _digests_of(division).items()}
+    train = digests.pop("train")
     if not train:
         return []
     found = [(sample, _digest(sample.path)) for sample in samples]
     return [one for one, digest in found if digest in train and digest not in digests.get(one.split, ())]
+
+
+def _digests_of(division: Mapping[str, str]) -> dict[str, list[str]]:
+    """By split the digests of a division that ``division_of`` made, or of what is there of one."""
+    return {split: division.get(split, "").split() for split in SPLITS}
 
 
 def _digest(path: Path) -> str:

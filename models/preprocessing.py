@@ -105,6 +105,15 @@ class Preprocessing:
         fitted = fit_image(image, self.height, self.width, seen.fit)
         return np.asarray(cv2.flip(fitted, 1), np.uint8) if seen.mirrored else fitted
 
+    def feeding_apart(self, other: Preprocessing) -> tuple[str, Any, Any] | None:
+        """Name and both values of the first thing in which the network's own first layers differ from those
+        of ``other``, or ``None``: weights that were trained for the one do not fit the other."""
+        for name in ("channels", "mean", "scale", "standardise"):
+            here, there = getattr(self, name), getattr(other, name)
+            if here != there:
+                return name, here, there
+        return None
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"views": [str(view) for view in self.views]}
 

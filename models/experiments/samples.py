@@ -142,13 +142,12 @@ def check_unseen(earlier: Artifact, samples: Iterable[Sample]) -> None:
 
 def check_fed_alike(earlier: Artifact, preprocessing: Preprocessing) -> None:
     """Raise ModelError where ``earlier``, whose weights are to go on, took its images in another way."""
-    for name in ("channels", "mean", "scale", "standardise"):
-        was, now = getattr(earlier.preprocessing, name), getattr(preprocessing, name)
-        if was != now:
-            raise ModelError(
-                f"{earlier.name} takes images with {name} {was}, this run {now}: its weights would not fit; "
-                "give the preset or architecture that it was trained with"
-            )
+    if apart := earlier.preprocessing.feeding_apart(preprocessing):
+        name, was, now = apart
+        raise ModelError(
+            f"{earlier.name} takes images with {name} {was}, this run {now}: its weights would not fit; "
+            "give the preset or architecture that it was trained with"
+        )
 
 
 def check_readable(paths: Iterable[Path]) -> None:
