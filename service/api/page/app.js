@@ -10,15 +10,17 @@ import { startStreams } from "./streams.js";
 import { $, noteLabels } from "./words.js";
 
 const AGAIN = 5000;
+const SOON = 1000;
 let begun = false;
 
 async function begin() {
   try {
     await showModel();
     $("#access").hidden = true;
-    $("#main").hidden = false;
     $("#metrics").href = withToken("metrics");
-    start();
+    // What is listed first comes with the page, not under the pointer of who is about to click.
+    await Promise.race([start(), new Promise((resolve) => { setTimeout(resolve, SOON); })]);
+    $("#main").hidden = false;
   } catch (error) {
     const locked = error.status === 401;
     $("#about").textContent = locked ? "A valid token is needed" : error.message;
@@ -36,13 +38,14 @@ async function showModel() {
   noteLabels(labels);
 }
 
-function start() {
+async function start() {
   if (begun) return;
   begun = true;
   hearEvents((message) => showLatest(message, nameOf));
-  startStreams();
-  startLabels(() => showModel().catch(() => {}));  // what could not be asked is asked at the next change
-  startClips().finally(() => startFeed(showConnection));  // by then clips' events have a name
+  const clips = startClips();
+  clips.finally(() => startFeed(showConnection));  // by then clips' events have a name
+  const labels = startLabels(() => showModel().catch(() => {}));  // what could not be asked is asked at the next change
+  await Promise.all([startStreams(), labels, clips]);
 }
 
 function showConnection(open) {

@@ -21,7 +21,7 @@ export function startStreams() {
   hearEvents(hear);
   setInterval(() => { if (!document.hidden) for (const card of cards.values()) card.tick(); }, 1000);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
-  refresh();
+  return refresh();
 }
 
 function hear(message) {

@@ -644,6 +644,20 @@ def test_dropped_files_never_replace_the_page(page: Any, served: Served) -> None
     expect(page.locator("#chosen")).to_have_text("match.mp4")
 
 
+SHIFTS = """window.shifts = [];
+new PerformanceObserver((list) => { window.shifts.push(...list.getEntries().map(({ value }) => value)); })
+    .observe({ type: "layout-shift" });"""
+
+
+def test_nothing_jumps_away_from_who_is_about_to_click(page: Any, served: Served) -> None:
+    """What is there from the beginning comes with the page; a click that something pushes aside is lost."""
+    page.add_init_script(SHIFTS)
+    page.goto(served.url)
+    until(lambda: page.wait_for_timeout(50) or shows_a_picture(card_of(page, "court")))
+    page.wait_for_timeout(500)
+    assert sum(page.evaluate("window.shifts")) < 0.1  # what is thought good, as "cumulative layout shift"
+
+
 def test_who_leaves_during_an_upload_is_asked(page: Any, served: Served, tmp_path: Path) -> None:
     """Leaving ends it; before and afterwards nobody is asked."""
     asked: list[str] = []
