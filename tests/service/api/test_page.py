@@ -193,6 +193,7 @@ def test_below_the_path_of_a_proxy(page: Any, serve: Serve, court: Path, tmp_pat
         expect(page.get_by_role("heading", name="POST /streams", exact=True)).to_be_visible()
         page.get_by_role("link", name="Back").click()
         expect(page.locator("#connection")).to_have_text("Connected")
+        page.goto("about:blank")  # before the service ends
 
 
 def test_the_last_ten_minutes_are_there_at_once(page: Any, served: Served) -> None:
