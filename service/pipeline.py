@@ -40,6 +40,7 @@ from service.types import (
     Probabilities,
     SmoothedPrediction,
     SourceProperties,
+    judged,
 )
 from service.views import ViewPool, ViewTurns
 from service.windows import lanes_of
@@ -82,8 +83,8 @@ def plan(properties: SourceProperties, settings: RunSettings) -> Plan:
 class Said:
     """What the network says of a batch: the probabilities of each input, in the order of ``labels``."""
 
-    labels: tuple[str, ...]
-    probabilities: Iterable[Probabilities]
+    labels: tuple[str, ...] = ()
+    probabilities: Iterable[Probabilities] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,8 +293,10 @@ def _answered(batch: Batch, said: Future[Said]) -> tuple[Batch, Said]:
 
 
 def _ask(classifier: Classifier, batch: Batch) -> Said:
-    probabilities = () if batch.inputs is None else classifier.classify(batch.inputs)
-    return Said(tuple(classifier.labels), probabilities)
+    if batch.inputs is None:
+        return Said()
+    judgement = judged(classifier, batch.inputs)
+    return Said(tuple(judgement.labels), judgement.probabilities)
 
 
 def _batches(
@@ -347,7 +350,7 @@ def _frames(source: Source, flow: Plan, stop: threading.Event) -> Generator[Fram
 def _steps(batch: Batch, said: Said, views: ViewPool, interpreter: Interpreter) -> Iterator[Step]:
     """Follow the frames of a batch in order."""
     results = iter(said.probabilities)
-    ended = interpreter.relabel(said.labels)
+    ended = interpreter.relabel(said.labels) if said.labels else ()
     classified, repeats = set(batch.positions), set(batch.repeats)
     for position, frame in enumerate(batch.frames):
         messages, ended = ended, ()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from service.engines.delegating import DelegatingClassifier
 from service.errors import ConfigurationError
-from service.types import BACKGROUND, Classifier
+from service.types import BACKGROUND, Classifier, Judgement, judged
 from service.windows import lanes_of
 
 
@@ -26,33 +27,46 @@ class RestrictedClassifier(DelegatingClassifier):
         check_labels(labels, classifier.labels)
         super().__init__(classifier)
         self._wanted = {*labels, BACKGROUND}
-        self._choose()
+        self._choice = self._choose(classifier.labels)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return self._labels
+        """As of the last answer."""
+        return self._choice.labels
 
     @property
     def lanes(self) -> int:
         return lanes_of(self._classifier)
 
     def classify(self, inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        probabilities = self._classifier.classify(inputs)
-        if self._classifier.labels != self._available:
-            self._choose()
-        kept = probabilities[:, self._columns].astype(np.float64)
+        return self.judge(inputs).probabilities
+
+    def judge(self, inputs: npt.NDArray[np.uint8]) -> Judgement:
+        """As ``Judge``; labels on trial are not among the wanted ones."""
+        said = judged(self._classifier, inputs)
+        choice = self._choice
+        if said.labels != choice.available:
+            choice = self._choice = self._choose(said.labels)
+        kept = said.probabilities[:, choice.columns].astype(np.float64)
         kept += 1e-12  # a frame of which nothing remains is undecided, not a division by zero
         shares: npt.NDArray[np.float64] = kept / kept.sum(axis=1, keepdims=True)
-        return shares.astype(np.float32)
+        return Judgement(choice.labels, shares.astype(np.float32), (), np.zeros((len(inputs), 0), np.float32))
 
-    def _choose(self) -> None:
-        self._available = self._classifier.labels
-        kept = [place for place, name in enumerate(self._available) if name in self._wanted]
-        if not any(self._available[place] != BACKGROUND for place in kept):
+    def _choose(self, available: tuple[str, ...]) -> _Choice:
+        columns = [place for place, name in enumerate(available) if name in self._wanted]
+        if not any(available[place] != BACKGROUND for place in columns):
             wanted = ", ".join(sorted(self._wanted - {BACKGROUND}))
             raise ConfigurationError(f"the model does not know {wanted} any more")
-        self._columns = np.array(kept)
-        self._labels = tuple(self._available[place] for place in kept)
+        return _Choice(available, np.array(columns), tuple(available[place] for place in columns))
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What of ``available`` labels is wanted: ``labels``, which are at ``columns``."""
+
+    available: tuple[str, ...]
+    columns: npt.NDArray[np.int64]
+    labels: tuple[str, ...]
 
 
 def check_labels(labels: Sequence[str], available: Sequence[str]) -> None:

@@ -9,16 +9,18 @@ from functools import partial
 from typing import Final, Self
 
 from service.backoff import Backoff
+from service.batching import BATCHES_AT_ONCE
 from service.errors import InferenceLostError
 from service.inference.capacity import MEMORY
 from service.inference.client import RemoteClassifier, read_statistics
+from service.inference.client_pool import ClientPool
 from service.inference.queueing import BatchSettings, Priority
 from service.inference.server import InferenceListener, InferenceSettings, serve_inference
 from service.inference.statistics import InferenceStatistics
 from service.inference.turn import STANDBY_DELAY, Turn
 from service.inference.wire import InferenceAddress
 from service.supervisor import ChildSpec, ChildState, Supervisor
-from service.types import Classifier, ServedModel
+from service.types import ServedModel
 
 PROCESS: Final = "inference"
 STANDBY: Final = "inference standby"
@@ -49,8 +51,14 @@ class RemoteModel:
     def views(self) -> int:
         return self.served.views
 
-    def open(self, batch_size: int) -> Classifier:
+    def open(self, batch_size: int) -> RemoteClassifier | ClientPool:
         """For an uploaded clip: many inputs at once, after the live streams."""
+        client = self._open_upload(batch_size)
+        if client.frames > 1:
+            return client
+        return ClientPool([client, *(self._open_upload(batch_size) for _ in range(BATCHES_AT_ONCE - 1))])
+
+    def _open_upload(self, batch_size: int) -> RemoteClassifier:
         return RemoteClassifier(
             self.address,
             self.served,

@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +24,14 @@ from service.engines.restricted import RestrictedClassifier
 from service.errors import InferenceFullError, InferenceLostError
 from service.inference import server
 from service.inference.capacity import CapacityEstimate
-from service.inference.client import RemoteClassifier, read_statistics
+from service.inference.client import read_statistics
 from service.inference.queueing import BatchSettings, Priority
 from service.inference.server import InferenceListener, InferenceServer, InferenceSettings
+from service.inference.shared import RemoteModel
 from service.inference.wire import Answer, Hello, InferenceAddress, Purpose, Request
 from service.supervisor import ChildSpec, ChildState, Supervisor
+from service.types import Classifier, ServedModel
+from service.windows import lanes_of
 from tests.service.children import (
     PATIENCE,
     QUICK,
@@ -98,7 +101,7 @@ def sockets_named(address: InferenceAddress) -> int:
     return Path("/proc/net/unix").read_text().count("@" + address.name[1:].decode())
 
 
-def brightness(classifier: RemoteClassifier, *levels: int) -> list[float]:
+def brightness(classifier: Classifier, *levels: int) -> list[float]:
     return [round(float(row[1]) * 255) for row in classifier.classify(inputs_of(*levels))]
 
 
@@ -137,6 +140,20 @@ def test_inputs_of_several_streams_share_a_batch(service: Service) -> None:
     assert (counted.clients, counted.depth, counted.refused, counted.lost_inputs) == (3, 0, 0, 0)
     for classifier in classifiers:
         classifier.close()
+
+
+def test_a_clip_has_its_next_inputs_waiting(service: Service) -> None:
+    """Two threads of one clip are not in turn: the network finds what comes next when it is through."""
+    service.start(InferenceSettings(batching=BatchSettings(max_batch=6, max_wait=10.0)))
+    model = RemoteModel(cast("ServedModel", BrightnessClassifier()), service.address)
+    levels = [[1, 2, 3], [11, 12, 13]]
+    with (
+        closing(model.open(batch_size=3)) as classifier,
+        ThreadPoolExecutor(lanes_of(classifier)) as threads,
+    ):
+        answers = list(threads.map(lambda own: brightness(classifier, *own), levels))
+    assert answers == levels
+    assert read_statistics(service.address).batch_sizes == (0, 0, 0, 0, 0, 1)
 
 
 def test_inputs_go_side_by_side_through_an_engine_that_can(service: Service) -> None:

@@ -19,7 +19,16 @@ from service.engines.restricted import RestrictedClassifier
 from service.errors import ConfigurationError, NoFramesError, SinkError, SourceTimeoutError
 from service.pipeline import plan, run
 from service.sinks import Step
-from service.types import EndReason, EventMessage, EventPhase, Frame, Image, SourceProperties
+from service.types import (
+    EndReason,
+    EventMessage,
+    EventPhase,
+    Frame,
+    Image,
+    Judgement,
+    SourceProperties,
+    judged,
+)
 from tests.service.fakes import ColourClassifier, ListSink, ListSource, SideBySideColours, scene
 
 SCENES = ["background"] * 20 + ["red"] * 40 + ["background"] * 40 + ["blue"] * 40
@@ -248,6 +257,23 @@ def test_batches_side_by_side_are_followed_in_order() -> None:
     restricted = RestrictedClassifier(model := SideBySideColours(), ["red", "blue"])
     assert len(run(ListSource(SCENES), "clip", restricted, QUICK).events) == 2
     assert model.most_at_once == BATCHES_AT_ONCE
+
+
+def test_labels_are_those_of_the_answer_not_of_the_moment() -> None:
+    """By the time an answer is read a model may have judged another thread's inputs by other labels."""
+
+    class Ahead(SideBySideColours):
+        @property
+        def labels(self) -> tuple[str, ...]:
+            return ("yellow", *super().labels)
+
+        def judge(self, inputs: npt.NDArray[np.uint8]) -> Judgement:
+            return judged(ColourClassifier(), inputs)
+
+    expected = run(ListSource(SCENES), "clip", ColourClassifier(), QUICK).events
+    assert run(ListSource(SCENES), "clip", Ahead(), QUICK).events == expected
+    few = RestrictedClassifier(Ahead(), ["red", "blue"])
+    assert [event.label for event in run(ListSource(SCENES), "clip", few, QUICK).events] == ["red", "blue"]
 
 
 def test_no_batch_is_kept_after_its_turn() -> None:
