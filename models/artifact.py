@@ -219,6 +219,17 @@ def _read_card(folder: Path) -> Artifact:
     )
 
 
+def origin_of(artifact: Artifact) -> dict[str, Any]:
+    """Where weights came from, for the record of a model that goes on from them.
+
+    All that ``artifact`` tells of its training but which images it saw, which the new record tells itself.
+    """
+    training = artifact.record("training")
+    training.pop("division", None)
+    files = dict(artifact.files)
+    return {"name": artifact.name, "version": artifact.version, "files": files, "training": training}
+
+
 def save_artifact(
     folder: Path,
     network: Any,

@@ -187,6 +187,33 @@ def steady_view(rng: np.random.Generator) -> Callable[[Image], Image]:
     return change
 
 
+def inset(image: Image, around: Image, rng: np.random.Generator) -> Image:
+    """Show ``image`` small in ``around``, of the same size, as wide views show what photographs frame.
+
+    0.4 to 0.8 of the width, anywhere, its edges often soft (like copy-paste, Ghiasi et al., CVPR 2021, but
+    of whole images, as nothing tells where their subjects are).
+    """
+    height, width = image.shape[:2]
+    part_width = int(width * rng.uniform(0.4, 0.8))
+    part_height = int(np.clip(part_width * rng.uniform(0.75, 1.3), 0.35 * height, 0.85 * height))
+    small = cv2.resize(image, (part_width, part_height), interpolation=cv2.INTER_AREA)
+    top = int(rng.integers(0, height - part_height + 1))
+    left = int(rng.integers(0, width - part_width + 1))
+    opacity = np.ones((part_height, part_width, 1), np.float32)
+    if rng.random() < 0.6:
+        edge = rng.uniform(0.05, 0.2)
+        down, right = (
+            np.minimum(np.arange(side) + 1, np.arange(side)[::-1] + 1) / (edge * side)
+            for side in (part_height, part_width)
+        )
+        opacity[:, :, 0] = np.clip(np.minimum(down[:, None], right), 0, 1)
+    whole = around.copy()
+    part = np.s_[top : top + part_height, left : left + part_width]
+    below = whole[part].astype(np.float32)
+    whole[part] = (below + (small - below) * opacity).astype(np.uint8)
+    return whole
+
+
 def mixed(images: Image, targets: Floats, rng: np.random.Generator) -> tuple[Image, Floats]:
     """Mix a batch with itself in another order and the targets in the same shares, each at least half itself.
 

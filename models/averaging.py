@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from models import architectures
-from models.artifact import CARD, Artifact, save_artifact
-from models.datasets import joint_division
+from models.artifact import CARD, Artifact, origin_of, save_artifact
+from models.datasets import joint_division, learnt_from
 from models.errors import ModelError
 from models.report import make_folder
 
@@ -92,13 +92,10 @@ def save_average(
     network = average(models, imagenet=imagenet, imagenet_weights=imagenet_weights)
     first, records = models[0], [model.record("training") for model in models]
     share = (1 - imagenet) / len(models)
-    parts = [
-        {"name": model.name, "version": model.version, "share": share, "files": dict(model.files)}
-        for model in models
-    ]
+    parts = [{"share": share, **origin_of(model)} for model in models]
     training = {
         **{key: value for key, value in records[0].items() if key != "seconds"},
-        "division": joint_division([record.get("division", {}) for record in records]),
+        "division": joint_division([learnt_from(record) for record in records]),
         "average": {"models": parts, "imagenet": imagenet},
     }
     return save_artifact(

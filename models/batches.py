@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from models.augmentation import mixed
-from models.datasets import Sample, read_image
+from models.augmentation import inset, mixed
+from models.datasets import BACKGROUND, Sample, read_image
 from models.errors import DatasetError
 from models.preprocessing import Image
 
@@ -18,6 +18,8 @@ MakeView = Callable[[Image, np.random.Generator], Image]
 
 _OF_BATCH = 1
 """Tells the randomness of a batch from that of the images in it."""
+_IN_BACKGROUND = 0.6
+"""The share of insets that are shown in a picture of something else rather than of their own label."""
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -25,7 +27,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     ``view`` turns a decoded image into an h×w×3 model input. Images are (batch, h, w, 3) ``uint8`` BGR,
     labels (batch, classes) ``float32``, softened by ``label_smoothing`` (Szegedy et al., 2016);
-    those of a share ``mix`` of the batches are mixed with one another.
+    those of a share ``mix`` of the batches are mixed with one another. A share ``inset`` of the images is
+    shown small in another one's view, of ``background`` or of the same label.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         seed: int = 1,
         label_smoothing: float = 0.0,
         mix: float = 0.0,
+        inset: float = 0.0,
         first_epoch: int = 0,
         workers: int = 1,
     ) -> None:
@@ -54,6 +58,10 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self._seed = seed
         self._smoothing = label_smoothing
         self._mix = mix
+        self._inset = inset
+        self._of_label: dict[str, list[int]] = {label: [] for label in labels}
+        for number, sample in enumerate(samples):
+            self._of_label[sample.label].append(number)
         self._epoch = first_epoch
         self._order = self._make_order()
 
@@ -62,10 +70,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, batch: int) -> tuple[Image, npt.NDArray[np.float32]]:
         chosen = self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
-        images = [
-            self._view(read_image(self._samples[i].path), np.random.default_rng([self._seed, self._epoch, i]))
-            for i in chosen
-        ]
+        images = [self._image(i, np.random.default_rng([self._seed, self._epoch, i])) for i in chosen]
         classes = len(self._index_of)
         targets = np.full((len(chosen), classes), self._smoothing / classes, np.float32)
         for row, i in enumerate(chosen):
@@ -74,6 +79,15 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         if rng.random() < self._mix:
             return mixed(np.stack(images), targets, rng)
         return np.stack(images), targets
+
+    def _image(self, i: int, rng: np.random.Generator) -> Image:
+        view = self._view(read_image(self._samples[i].path), rng)
+        if not self._inset or rng.random() >= self._inset:
+            return view
+        anywhere = rng.random() < _IN_BACKGROUND and self._of_label.get(BACKGROUND)
+        others = anywhere or self._of_label[self._samples[i].label]
+        other = self._samples[others[int(rng.integers(len(others)))]]
+        return inset(view, self._view(read_image(other.path), rng), rng)
 
     def on_epoch_end(self) -> None:
         self._epoch += 1

@@ -244,6 +244,15 @@ def joint_division(divisions: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return joint
 
 
+def learnt_from(training: Mapping[str, Any]) -> dict[str, str]:
+    """The division of a training record, validation images that the model learned from in ``train``."""
+    division = dict(training.get("division", {}))
+    if training.get("settings", {}).get("learn_valid"):
+        both = (division.get("train", ""), division.pop("valid", ""))
+        division["train"] = " ".join(digests for digests in both if digests)
+    return division
+
+
 def trained_on(samples: Iterable[Sample], division: Mapping[str, str]) -> list[Sample]:
     """Those of ``samples`` that are in the split ``train`` of ``division``.
 

@@ -177,18 +177,44 @@ def fit_temperature(logits: Floats, truth: npt.NDArray[np.int64]) -> float:
     """
     from scipy.optimize import minimize_scalar
 
+    loss = _doubted_loss(logits, truth)
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+def fit_offset(logits: Floats, truth: npt.NDArray[np.int64], label: int) -> float:
+    """What to add to the logits of ``label`` so that, with the best temperature, ``truth`` is most likely.
+
+    One term of vector scaling (Guo et al., 2017), for a label that is less like what was learned than the
+    others are. 0 where there are only images of it or none. ``logits`` and targets as in
+    ``fit_temperature``.
+    """
+    from scipy.optimize import minimize
+
+    of_label = truth == label
+    if of_label.all() or not of_label.any():
+        return 0.0
+    column = np.eye(logits.shape[1])[label]
+    loss = _doubted_loss(logits, truth)
+    best = minimize(
+        lambda x: loss(x[0], x[1] * column), [0.0, 0.0], bounds=((-3, 3), (-10, 10)), method="L-BFGS-B"
+    )
+    return float(best.x[1])
+
+
+def _doubted_loss(logits: Floats, truth: npt.NDArray[np.int64]) -> Callable[..., float]:
+    """The mean negative log-likelihood of softened ``truth``, by logarithm of temperature and offsets."""
     classes = logits.shape[1]
     doubt = 1 / (len(truth) + 2)
     targets = np.full((len(truth), classes), doubt / (classes - 1))
     targets[np.arange(len(truth)), truth] = 1 - doubt
 
-    def loss(log_temperature: float) -> float:
-        scaled = logits.astype(np.float64) / np.exp(log_temperature)
+    def loss(log_temperature: float, offsets: npt.NDArray[np.float64] | float = 0.0) -> float:
+        scaled = (logits.astype(np.float64) + offsets) / np.exp(log_temperature)
         scaled -= scaled.max(axis=-1, keepdims=True)
         log_shares = scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
         return float(-(targets * log_shares).sum(axis=1).mean())
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+    return loss
 
 
 def softmax(logits: Floats, temperature: float = 1.0) -> Floats:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from models.artifact import Artifact, save_artifact
 from models.batches import Batches
 from models.datasets import BACKGROUND, Sample, counts
-from models.evaluate import Evaluation, fit_temperature, softmax
+from models.evaluate import Evaluation, fit_offset, fit_temperature, softmax
 from models.opinion_pool import Floats
 from models.preprocessing import Fit, Preprocessing, View
 from models.views import plain_view
@@ -33,9 +34,18 @@ class Judged:
         """(N, classes): the logits of all views as one; see ``opinion_pool``."""
         return np.asarray(self.logits.mean(axis=0))
 
+    @property
+    def truth(self) -> npt.NDArray[np.int64]:
+        """(N,): the index of each sample's label."""
+        return np.array([self.labels.index(sample.label) for sample in self.samples], np.int64)
+
     def evaluation(self, temperature: float) -> Evaluation:
-        truth = np.array([self.labels.index(sample.label) for sample in self.samples], np.int64)
-        return Evaluation(self.labels, truth, softmax(self.pooled, temperature))
+        return Evaluation(self.labels, self.truth, softmax(self.pooled, temperature))
+
+    def raised(self, label: str, offset: float) -> Judged:
+        """As if the network had ``offset`` more for ``label``: see ``raise_label``."""
+        column = np.array([offset * (each == label) for each in self.labels], np.float32)
+        return replace(self, logits=self.logits + column)
 
 
 def judge(
@@ -58,6 +68,26 @@ def judge(
             steps.add(1)
         logits.append(np.concatenate(rows))
     return Judged(labels, samples, np.stack(logits))
+
+
+def background_offset(network: Any, valid: Judged) -> float:
+    """By how much ``raise_label`` has to raise the background for ``network`` to be calibrated on ``valid``.
+
+    What else there is in the world is less like what was learned of it than a sport is like itself, which no
+    temperature mends: networks take too much of it for something they know. 0 where there is no background,
+    and for networks whose last layer has no bias.
+    """
+    if BACKGROUND not in valid.labels or getattr(network.layers[-1], "bias", None) is None:
+        return 0.0
+    return round(fit_offset(valid.pooled, valid.truth, valid.labels.index(BACKGROUND)), 4)
+
+
+def raise_label(network: Any, index: int, offset: float) -> None:
+    """Have ``network`` add ``offset`` to the logit of a label, by the bias of its last layer."""
+    bias = network.layers[-1].bias
+    values = np.array(bias.numpy())
+    values[index] += offset
+    bias.assign(values)
 
 
 def choose_views(
@@ -97,8 +127,7 @@ def export(
 ) -> Artifact:
     """Calibrate on ``valid``, then store the network with its figures on ``valid`` and ``test``."""
     judged = [("valid", valid)] + ([("test", test)] if test else [])
-    truth = valid.evaluation(1.0).truth
-    temperature = round(fit_temperature(valid.pooled, truth), 4)
+    temperature = round(fit_temperature(valid.pooled, valid.truth), 4)
     metrics: dict[str, Any] = {}
     for split, part in judged:
         evaluation = part.evaluation(temperature)

@@ -58,6 +58,11 @@ def joined(parts: Sequence[Features]) -> Features:
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
+def smoothed(targets: npt.NDArray[np.float32], smoothing: float) -> npt.NDArray[np.float32]:
+    """(N, classes) one-hot ``targets`` softened as those of ``Batches``."""
+    return np.asarray(targets * (1 - smoothing) + smoothing / targets.shape[1], np.float32)
+
+
 def fit_head(
     head: Any,
     views: Sequence[Features],

@@ -3,7 +3,7 @@
 The logarithmic opinion pool (Genest and Zidek, 1986): the geometric mean of the views' probabilities, made to
 sum to 1. It is the softmax of the mean of their logits, whatever the temperature, and it does not matter
 whether labels are left out before or after. On photographs it is right a little more often than the
-arithmetic mean, and surer where it is right; see ``models/README.md``.
+arithmetic mean, and surer where it is right; see ``models/artifacts/sports/README.md``.
 """
 
 from __future__ import annotations

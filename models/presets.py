@@ -32,7 +32,7 @@ PRESETS = {
 
 
 _OF_BOTH = ("optimizer", "learning_rate", "epochs")
-_OF_STAGE_TWO = ("schedule", "weight_average", "mix")
+_OF_STAGE_TWO = ("schedule", "weight_average", "mix", "inset")
 
 
 def with_overrides(
@@ -74,6 +74,7 @@ def with_overrides(
     classifies = network.kind is Kind.FRAME and network.embedding_loss is None
     for name, wanted in (
         ("mix", bool(given.get("mix"))),
+        ("inset", bool(given.get("inset"))),
         ("views", given.get("views", 1) > 1),
         ("precision", given.get("precision", "float32") != "float32"),
     ):
@@ -114,7 +115,9 @@ def _refuse_useless(network: Architecture, settings: TrainingSettings, given: Ma
     frames = network.kind is Kind.FRAME
     refits = frames and given.get("refit_epochs", settings.refit_epochs)
     if not frames:
-        _refuse(given, ("refit_epochs",), f"to {network.name}, which judges clips")
+        _refuse(given, ("refit_epochs", "learn_valid"), f"to {network.name}, which judges clips")
+    if not refits:
+        _refuse(given, ("learn_valid",), "without stage three; say refit_epochs in a file of parameters")
     if network.embedding_loss is not None:
         of_labels = () if refits else ("class_weights", "label_smoothing")
         _refuse(given, ("weight_average", *of_labels), f"to {network.name}, which learns distances")

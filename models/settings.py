@@ -36,7 +36,8 @@ class TrainingSettings:
     ``unfreeze`` names the first trainable stage of stage two, or is empty to skip it; the head learns
     ``head_factor`` times as fast as the stages below it. Batch normalisation stays as ImageNet left it.
     ``refit_epochs`` are those of stage three, which fits the head once more on the views that serving will
-    see (0 skips it).
+    see (0 skips it). With ``learn_valid`` the head that is stored was fitted to the validation images too:
+    all that is chosen and told by them is of the same head without, as nothing else is left to judge it.
 
     ``views`` is in how many ways, 1 or 2, a model of single frames is to see them: see ``Preprocessing``.
     Which, is chosen on the validation images.
@@ -44,7 +45,8 @@ class TrainingSettings:
     ``mix`` is the share of training batches whose images are mixed with one another (mixup or CutMix), and
     ``weight_average`` the momentum, for one batch, of a moving average of the weights, which is what is then
     validated and kept (0 keeps the weights themselves). Both belong to stage two and training from scratch;
-    only batches of single images can be mixed.
+    only batches of single images can be mixed. So is ``inset``, the share of training images that are shown
+    small in another one, of ``background`` or their own label: see ``models.augmentation.inset``.
 
     ``precision`` is what layers compute in while they are trained: ``float32``, or ``bfloat16`` (the weights
     themselves stay in single precision: Micikevicius et al., 2018), which is faster where the processor knows
@@ -60,6 +62,7 @@ class TrainingSettings:
     train_size: int = 160
     augmentation: Augmentation = "video"
     mix: float = 0.0
+    inset: float = 0.0
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     label_smoothing: float = 0.1
     class_weights: ClassWeights = "none"
@@ -78,6 +81,7 @@ class TrainingSettings:
     weight_average: float = 0.0
     precision: TrainingPrecision = "float32"
     refit_epochs: int = 10
+    learn_valid: bool = False
     views: int = 1
 
 

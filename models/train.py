@@ -33,7 +33,7 @@ from models.checkpoints import (
 from models.datasets import Sample, counts, division_of, of_split
 from models.epochs import fit_epochs
 from models.errors import DatasetError
-from models.frozen import Features, features_of, fit_head, joined, split, unfreeze
+from models.frozen import Features, features_of, fit_head, joined, smoothed, split, unfreeze
 from models.metric_learning import fit_embedding
 from models.metrics import CalibratedLoss
 from models.optimizers import class_weight, make_head_optimizer, make_optimizer
@@ -42,6 +42,9 @@ from models.progress import verbosity
 from models.report import make_folder
 from models.settings import TrainingSettings
 from models.views import plain_view, views
+
+REFIT, LAST_REFIT = "refit", "last_refit"
+"""Stage three without and with the validation images, which is done first: with the other all is."""
 
 
 @contextmanager
@@ -132,18 +135,22 @@ class Training:
         """Stage three: fit the head of ``network`` to the training images as serving will see them.
 
         Random views at another size, from which the stages below have learnt, are not quite what the
-        head gets in the end (Touvron et al., 2019, FixRes). Lies in ``refit.keras`` afterwards.
+        head gets in the end (Touvron et al., 2019, FixRes). Lies in ``refit.keras`` afterwards, and with
+        ``learn_valid`` what ``last`` returns lies in ``last_refit.keras``.
         """
-        done = self.folder / "refit.keras"
+        done = self.folder / f"{REFIT}.keras"
         if not self.settings.refit_epochs:
             return network
         if not done.is_file():
-            keras.utils.set_random_seed(self.settings.seed)
-            seed_layers(network, self.settings.seed)
             with self._noted():
                 self._refit_head(network, preprocessing)
-                save_whole(network, done)
         return load_network(done)
+
+    def last(self, refitted: Any) -> Any:
+        """The network to store: ``refitted``, or with ``learn_valid`` one that learned from all images."""
+        if not self.settings.learn_valid:
+            return refitted
+        return load_network(self.folder / f"{LAST_REFIT}.keras")
 
     def record(self) -> dict[str, Any]:
         """The training record: settings, data, versions, seconds of all sittings."""
@@ -257,6 +264,7 @@ class Training:
                 shuffle=True,
                 label_smoothing=settings.label_smoothing,
                 mix=settings.mix,
+                inset=settings.inset,
             ),
             self.batches(self.valid, self._valid_view),
             settings=settings,
@@ -281,14 +289,24 @@ class Training:
         smoothing = settings.label_smoothing
         train = [self._features(base, self.train, view, label_smoothing=smoothing) for view in views]
         valid = [self._features(base, self.valid, view) for view in views]
-        steps = settings.refit_epochs * -(-len(self.train) // settings.batch_size)
-        optimizer = keras.optimizers.AdamW(
-            keras.optimizers.schedules.CosineDecay(settings.head_learning_rate / 2, steps),
-            weight_decay=settings.weight_decay,
-        )
-        self._fit_on_features(
-            head, train, joined(valid), settings.refit_epochs, optimizer, "refit", to_the_end=True
-        )
+        fits = {REFIT: train}
+        if settings.learn_valid:
+            learnt = [(seen, smoothed(targets, smoothing)) for seen, targets in valid]
+            fits = {LAST_REFIT: [joined(both) for both in zip(train, learnt, strict=True)]} | fits
+        began = head.get_weights()
+        for name, seen in fits.items():
+            keras.utils.set_random_seed(settings.seed)
+            seed_layers(network, settings.seed)
+            head.set_weights(began)
+            steps = settings.refit_epochs * -(-len(seen[0][0]) // settings.batch_size)
+            optimizer = keras.optimizers.AdamW(
+                keras.optimizers.schedules.CosineDecay(settings.head_learning_rate / 2, steps),
+                weight_decay=settings.weight_decay,
+            )
+            self._fit_on_features(
+                head, seen, joined(valid), settings.refit_epochs, optimizer, name, to_the_end=True
+            )
+            save_whole(network, self.folder / f"{name}.keras")
 
     def _features(self, base: Any, samples: Sequence[Sample], view: MakeView, **options: Any) -> Features:
         batches = self.batches(samples, view, **options)

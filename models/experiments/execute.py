@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from models import architectures
-from models.artifact import load_artifact, round_weights
-from models.datasets import Sample, counts, of_split
+from models.artifact import load_artifact, origin_of, round_weights
+from models.datasets import BACKGROUND, Sample, counts, of_split
 from models.errors import ExperimentError, ModelError
 from models.experiments.execute_clips import execute_clips
 from models.experiments.experiment import Experiment
@@ -25,7 +25,7 @@ from models.experiments.samples import (
     tell_unread,
     without_copies,
 )
-from models.export import Judged, choose_views, judge
+from models.export import Judged, background_offset, choose_views, judge, raise_label
 from models.presets import with_overrides
 from models.settings import TrainingSettings
 from models.train import Training
@@ -74,13 +74,19 @@ def execute(
     round_weights(network)
     began = time.monotonic()
     chosen = {"valid": training.valid, "train": evenly(training.train, MOST_TRAIN_IMAGES)}
-    if experiment.judges_test:
-        chosen["test"] = test
     judged = {}
     for split, some in chosen.items():
         tell(f"judging {len(some)} images of {split}")
         judged[split] = judge(network, training.labels, some, preprocessing)
+    network = training.last(network)
+    round_weights(network)
+    if experiment.judges_test:
+        tell(f"judging {len(test)} images of test")
+        judged["test"] = judge(network, training.labels, test, preprocessing)
     judging += time.monotonic() - began
+    if offset := background_offset(network, judged["valid"]):
+        raise_label(network, training.labels.index(BACKGROUND), offset)
+        judged = {split: one.raised(BACKGROUND, offset) for split, one in judged.items()}
     groups = {"valid": experiment.valid_groups, "test": experiment.test_groups}
     return finish(
         training,
@@ -90,7 +96,13 @@ def execute(
         lambda split, one, temperature: part_of(one, temperature, counts(samples)[split]),
         settings=replace(settings, preprocessing=preprocessing),
         seconds={"training": training.record()["seconds"], "judging": judging},
-        record={"view_accuracy_on_valid": accuracies, "groups": groups, "division": training.division},
+        record={
+            "view_accuracy_on_valid": accuracies,
+            "background_offset": offset,
+            "before": origin_of(load_artifact(experiment.start_from)) if experiment.start_from else None,
+            "groups": groups,
+            "division": training.division,
+        },
         extra={"view_accuracy_on_valid": accuracies},
         tell=tell,
     )

@@ -19,9 +19,10 @@ from models.settings import Augmentation, ClassWeights, Optimizer, Schedule, Tra
 _PATHS = ("data", "splits", "background", "imagenet_weights", "features")
 _SETTINGS = (
     *("architecture", "weights", "height", "width", "train_size", "views", "batch_size", "seed"),
-    *("head_epochs", "head_views", "head_learning_rate", "epochs", "patience", "unfreeze", "refit_epochs"),
+    *("head_epochs", "head_views", "head_learning_rate", "epochs", "patience", "unfreeze"),
+    *("refit_epochs", "learn_valid"),
     *("optimizer", "learning_rate", "schedule", "weight_decay", "weight_average"),
-    *("label_smoothing", "class_weights", "augmentation", "mix", "precision"),
+    *("label_smoothing", "class_weights", "augmentation", "mix", "inset", "precision"),
 )
 _NAME: Final = re.compile(r"\w([\w .+-]{0,62}[\w.+-])?")
 """Of a model: it becomes part of addresses and of paths."""
@@ -66,6 +67,7 @@ class Experiment(BaseModel):
     patience: int | None = Field(None, ge=0)
     unfreeze: str | None = None
     refit_epochs: int | None = Field(None, ge=0)
+    learn_valid: bool | None = None
     optimizer: Optimizer | None = None
     learning_rate: float | None = Field(None, gt=0)
     schedule: Schedule | None = None
@@ -76,6 +78,7 @@ class Experiment(BaseModel):
     class_weights: ClassWeights | None = None
     augmentation: Augmentation | None = None
     mix: float | None = Field(None, ge=0, le=1)
+    inset: float | None = Field(None, ge=0, le=1)
     precision: TrainingPrecision | None = None
     batch_size: int | None = Field(None, ge=1)
     height: int | None = Field(None, ge=1)

@@ -132,7 +132,7 @@ def check_unseen(earlier: Artifact, samples: Iterable[Sample]) -> None:
     Models of early versions do not tell what they were trained on.
     """
     judges = [sample for sample in samples if sample.split in ("valid", "test")]
-    seen = datasets.trained_on(judges, earlier.record("training").get("division", {}))
+    seen = datasets.trained_on(judges, datasets.learnt_from(earlier.record("training")))
     if seen:
         raise ModelError(
             f"{earlier.name} was trained on {len(seen)} images that are to validate or test it now, "

@@ -58,7 +58,7 @@ def evaluate(
     from dataclasses import replace
 
     from models.artifact import load_artifact
-    from models.datasets import Collection, of_split
+    from models.datasets import Collection, learnt_from, of_split, trained_on
     from models.errors import ModelError
     from models.evaluate_clips import evaluate_clips, windows_of
     from models.extra import require_train_extra
@@ -82,7 +82,8 @@ def evaluate(
             clips = engine_of(open_model(artifact, engine, batch_size=1))
             evaluation = evaluate_clips(windows, artifact.labels, clips, progress=advance_to)
     else:
-        collection = Collection.divided_as(artifact.record("training"), data, splits, background)
+        training = artifact.record("training")
+        collection = Collection.divided_as(training, data, splits, background)
         if valid_groups:
             collection = replace(collection, valid_groups=names(valid_groups))
         if test_groups:
@@ -92,6 +93,10 @@ def evaluate(
         if not samples:
             there = ", ".join(sorted({sample.split for sample in found}))
             raise ModelError(f"{data} has no image in the split {split!r}; there are {there}: say --split")
+        if split != "train" and (seen := trained_on(samples, learnt_from(training))):
+            typer.echo(
+                f"video-events: {artifact.name} has learned from {len(seen)} of these images", err=True
+            )
         classifier = open_engine(artifact, engine, batch_size=16)
         evaluation = evaluate_shown(classifier, samples, "images")
         evaluation = evaluation.restricted(names(labels) or judged_labels(artifact.labels, samples))
@@ -204,7 +209,9 @@ def show_model(
         error = f"calibration error {figures['all']['calibration_error']:.4f}"
         typer.echo(f"{split:<12} {line}, {error}")
     took = f"{_duration(training['seconds'])}, " if "seconds" in training else ""
-    typer.echo(f"trained      preset {training['settings']['preset']}, {took}{training['backend']}")
+    before = training.get("before")
+    since = f", from {before['name']} {before['version']}" if before else ""  # the time is without that one's
+    typer.echo(f"trained      preset {training['settings']['preset']}, {took}{training['backend']}{since}")
 
 
 @models_app.command("average")

@@ -175,6 +175,10 @@ def train(
         float | None,
         typer.Option(help="Share of batches whose images are mixed (mixup, CutMix).", show_default="preset"),
     ] = None,
+    inset: Annotated[
+        float | None,
+        typer.Option(help="Share of images shown small in another one.", show_default="preset"),
+    ] = None,
     precision: Annotated[
         str | None,
         typer.Option(
@@ -201,6 +205,14 @@ def train(
             max=2,
             help="Ways in which a model sees frames in turn: 1, or 2, the second mirrored.",
             show_default="preset",
+        ),
+    ] = None,
+    learn_valid: Annotated[
+        bool | None,
+        typer.Option(
+            "--learn-valid/--no-learn-valid",
+            help="The head that is stored learns from validation images too; figures are of one without.",
+            show_default="no",
         ),
     ] = None,
     seed: Annotated[

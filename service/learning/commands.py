@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 from models.artifact import load_artifact
-from models.datasets import Collection, Sample, of_split, read_image, trained_on
+from models.datasets import Collection, Sample, learnt_from, of_split, read_image, trained_on
 from models.prototypes import Prototypes
 from service.engines import Engine
 from service.engines.stored import StoredModel
@@ -104,7 +104,7 @@ def evaluate_labels(choice: ModelChoice, data: Path, split: str, as_json: bool) 
     record = load_artifact(choice.model).record("training")
     samples = Collection.divided_as(record, data).load()
     if split == "all":
-        seen = set(trained_on(samples, record.get("division", {})))
+        seen = set(trained_on(samples, learnt_from(record)))
         samples = [sample for sample in samples if sample not in seen]
     else:
         samples = of_split(samples, split)

@@ -28,6 +28,25 @@ def test_the_image_on_disk_is_not_changed() -> None:
     np.testing.assert_array_equal(image, before)
 
 
+def test_an_inset_is_small_and_leaves_what_is_around_it() -> None:
+    """0.4 to 0.8 of the width; both images stay as they were."""
+    image, around = np.full((80, 80, 3), 250, np.uint8), np.full((80, 80, 3), 10, np.uint8)
+    soft = 0
+    for seed in range(60):
+        result = augmentation.inset(image, around, np.random.default_rng(seed))
+        assert result.dtype == np.uint8
+        changed = (result != 10).any(axis=2)
+        width, height = np.ptp(np.where(changed)[1]) + 1, np.ptp(np.where(changed)[0]) + 1
+        assert 0.38 * 80 <= width <= 0.8 * 80
+        assert 0.33 * 80 <= height <= 0.85 * 80
+        assert changed.sum() == width * height
+        assert result.max() == 250
+        soft += len(np.unique(result)) > 2
+    assert 20 < soft < 50
+    assert image.min() == 250
+    assert around.max() == 10
+
+
 def test_degrading_keeps_the_content() -> None:
     """Camera faults blur a picture but do not turn it into another."""
     image = np.zeros((96, 96, 3), np.uint8)

@@ -10,7 +10,7 @@ import pytest
 from models import architectures
 from models.artifact import Artifact, save_artifact
 from models.averaging import average, save_average
-from models.datasets import joint_division
+from models.datasets import joint_division, learnt_from
 from models.errors import ModelError
 
 LABELS = ("blue", "red")
@@ -52,6 +52,7 @@ def test_every_weight_is_the_mean(tmp_path: Path) -> None:
         (f"{i}", pytest.approx(1 / 3)) for i in (1, 2, 3)
     ]
     assert parts[1]["files"] == models[1].files
+    assert parts[1]["training"] == models[1].record("training")
     assert "seconds" not in mean.record("training")
 
 
@@ -85,3 +86,5 @@ def test_what_any_model_was_trained_on_is_known(tmp_path: Path) -> None:
     assert joint == {"train": "a b k c", "valid": "k", "test": "d e"}
     assert joint_division([first, first]) == first
     assert joint_division([first, {}]) == first
+    learnt = learnt_from({"division": first, "settings": {"learn_valid": True}})
+    assert joint_division([learnt, second]) == {"train": "a b k c", "valid": "", "test": "d e"}

@@ -271,6 +271,36 @@ def test_a_share_of_the_batches_is_mixed(color_folder: Path) -> None:
         np.testing.assert_allclose(some[number][1].sum(axis=1), 1, rtol=1e-6)
 
 
+def test_a_share_of_the_images_is_shown_small_in_another(color_folder: Path) -> None:
+    """In one of ``background`` or of its own label, whose target it keeps; in its own where there is none."""
+    labels = ("background", "green", "red")
+    samples = [
+        replace(sample, label=sample.label.replace("blue", "background"))
+        for sample in load_folder(color_folder)
+    ]
+
+    def shares(samples: list[Sample]) -> dict[str, list[list[float]]]:
+        """Of the pixels of each image that are blue, green and red, by label."""
+        batches = Batches(samples, labels, same, batch_size=10, inset=0.5)
+        found: dict[str, list[list[float]]] = {label: [] for label in labels}
+        for number in range(len(batches)):
+            for image, target in zip(*batches[number], strict=True):
+                brightest = np.bincount(image.argmax(axis=2).ravel(), minlength=3)
+                found[labels[target.argmax()]].append((brightest / brightest.sum()).tolist())
+        return found
+
+    by_label = shares(samples)
+    assert by_label == shares(samples)
+    assert min(blue for blue, _, _ in by_label["background"]) > 0.99
+    for label, channel in (("green", 1), ("red", 2)):
+        own = np.array(by_label[label])[:, channel]
+        assert (np.array(by_label[label])[:, 3 - channel] < 0.01).all()
+        assert ((own > 0.99) | ((own > 0.1) & (own < 0.7))).all()
+        assert 2 <= (own < 0.7).sum() <= 12
+    without = shares([sample for sample in samples if sample.label != "background"])
+    assert min(green for _, green, _ in without["green"]) > 0.99
+
+
 def test_frames_of_videos_have_the_labels_of_their_list(tmp_path: Path) -> None:
     """Not the names of the videos, whose frames would be divided at random besides."""
     rows = ["video,frame,label,split"]

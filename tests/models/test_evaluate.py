@@ -19,7 +19,7 @@ from models.charts import (
 )
 from models.datasets import Sample
 from models.errors import ModelError
-from models.evaluate import Evaluation, evaluate, fit_temperature, renormalise, softmax
+from models.evaluate import Evaluation, evaluate, fit_offset, fit_temperature, renormalise, softmax
 from models.experiments.results import Part, write_predictions
 from models.export import Judged, export
 from models.opinion_pool import log_opinion_pool
@@ -131,6 +131,24 @@ def test_temperature_is_found_again() -> None:
     probabilities = softmax(logits, 2.5)
     truth = (probabilities.cumsum(axis=1) < rng.random((20000, 1))).sum(axis=1).clip(0, 4)
     assert fit_temperature(logits, truth) == pytest.approx(2.5, rel=0.05)
+
+
+def test_an_offset_is_found_again_with_its_temperature() -> None:
+    """Labels drawn from softmax((logits + 3 for the second) / 2); none is asked for where nothing tells."""
+    rng = np.random.default_rng(4)
+    logits = rng.normal(0, 4, (20000, 5)).astype(np.float32)
+    raised = logits + np.array([0, 3, 0, 0, 0], np.float32)
+    truth = (softmax(raised, 2.0).cumsum(axis=1) < rng.random((20000, 1))).sum(axis=1).clip(0, 4)
+    assert fit_offset(logits, truth, 1) == pytest.approx(3, abs=0.15)
+    assert fit_offset(raised, truth, 1) == pytest.approx(0, abs=0.15)
+    for none in (truth[truth != 1], np.ones(50, np.int64)):
+        assert fit_offset(logits[: len(none)], none, 1) == 0
+
+
+def test_a_few_right_images_ask_for_no_great_offset() -> None:
+    """All right: without doubt the likelihood would grow for ever."""
+    logits = np.array([[4.0, 0.0], [0.0, 3.0]] * 10, np.float32)
+    assert abs(fit_offset(logits, np.array([0, 1] * 10), 0)) < 2
 
 
 def test_temperature_is_that_of_the_pool_of_the_views() -> None:

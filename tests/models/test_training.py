@@ -25,10 +25,11 @@ from models.charts import draw_learning_curves, read_history, save
 from models.checkpoints import Progress, averaged_weights
 from models.datasets import Sample, division_of, load_folder, of_labels, of_split
 from models.errors import ArtifactError, DatasetError, DivergedError, ModelError, WeightsError
+from models.evaluate import fit_temperature
 from models.experiments.results import count_parameters
 from models.experiments.samples import check_fed_alike, check_unseen
-from models.export import choose_views, export, judge
-from models.frozen import fit_head
+from models.export import background_offset, choose_views, export, judge, raise_label
+from models.frozen import Features, fit_head
 from models.imagenet import load_imagenet_weights, read_tensorflowjs
 from models.optimizers import LayeredAdamW, make_head_optimizer
 from models.preprocessing import Preprocessing
@@ -142,6 +143,54 @@ def test_refitting_changes_the_head_alone_and_only_once(run) -> None:
     assert not log.exists()
 
 
+def test_what_is_stored_may_learn_from_the_validation_images(run, color_folder: Path, tmp_path: Path) -> None:
+    """All that is told by them is of a head that did not, the very one of a run that never does."""
+    training, network, samples = run
+    both = Training(
+        samples, tmp_path, replace(SETTINGS, learn_valid=True), initialise=lambda model: None, verbose=0
+    )
+
+    def copied() -> Any:
+        copy = keras.models.clone_model(network)
+        copy.set_weights(network.get_weights())
+        return copy
+
+    plain = training.refit(copied(), SETTINGS.preprocessing)
+    assert training.last(plain) is plain
+    judged = both.refit(copied(), SETTINGS.preprocessing)
+    stored = both.last(judged)
+    for one, other in zip(plain.get_weights(), judged.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    changed = {
+        weight.path.partition("/")[0]
+        for weight, other in zip(stored.weights, judged.weights, strict=True)
+        if not np.array_equal(np.copy(weight.numpy()), np.copy(other.numpy()))
+    }
+    assert changed == {"head_dense", "head_logits"}
+
+
+def test_a_background_that_is_taken_for_something_is_raised(run, tmp_path: Path) -> None:
+    """By a bias in the network itself, with which it says what it was calibrated to say."""
+    training, network, samples = run
+    copy = keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    labels = ("background", "green", "red")
+    named = [replace(sample, label=sample.label.replace("blue", "background")) for sample in samples]
+    judged = judge(copy, labels, named, SETTINGS.preprocessing)
+    low = judged.raised("background", -2 - judged.logits[..., 0].max() + judged.logits.min())
+    raise_label(copy, 0, float((low.logits - judged.logits)[0, 0, 0]))
+    np.testing.assert_allclose(
+        judge(copy, labels, named, SETTINGS.preprocessing).logits, low.logits, atol=1e-3
+    )
+    offset = background_offset(copy, low)
+    assert offset > 1
+    raised = low.raised("background", offset)
+    assert raised.evaluation(fit_temperature(raised.pooled, raised.truth)).loss < (
+        low.evaluation(fit_temperature(low.pooled, low.truth)).loss - 0.01
+    )
+    assert background_offset(network, judge(network, training.labels, samples, SETTINGS.preprocessing)) == 0
+
+
 def test_the_head_learns_faster_than_the_base() -> None:
     """One step of Adam is as long as the rate, so the ratio of the steps is that of the rates."""
     model = architectures.build("resnet50", 3, Preprocessing(height=32, width=32), dense=4, dropout=0.0)
@@ -163,7 +212,13 @@ def test_the_average_of_the_weights_is_kept_and_survives_a_stop(color_folder: Pa
     """``best`` holds the moving average, ``last`` the weights themselves, from which a run goes on."""
     samples = load_folder(color_folder)
     settings = with_overrides(
-        architecture="small_cnn", epochs=2, weight_average=0.9, mix=0.5, learning_rate=1e-3, batch_size=8
+        architecture="small_cnn",
+        epochs=2,
+        weight_average=0.9,
+        mix=0.5,
+        inset=0.5,
+        learning_rate=1e-3,
+        batch_size=8,
     )
     for epochs in (1, 2):  # as if stopped after the first: the second sitting does one epoch more
         (tmp_path / "settings.json").unlink(missing_ok=True)
@@ -211,19 +266,32 @@ def test_the_refit_hangs_on_the_seed_alone(
     """However many stages were done before it in the same sitting, and whatever dropout drew before."""
     drawn = []
 
-    def refit_head(_training: Training, network: Any, _preprocessing: Preprocessing) -> None:
-        states = [variable.numpy().tolist() for variable in network.variables if "seed" in variable.path]
-        drawn.append((np.random.random(), *states))
+    def fit(_training: Training, head: Any, *_: Any, **__: Any) -> None:
+        states = [variable.numpy().tolist() for variable in head.variables if "seed" in variable.path]
+        drawn.append((np.random.random(), *states, *(weight.sum() for weight in head.get_weights())))
+        head.set_weights([weight + 1 for weight in head.get_weights()])
 
-    monkeypatch.setattr(Training, "_refit_head", refit_head)
-    for seed in (3, 4):
-        inputs = keras.Input((2,))
-        network = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Dropout(0.5, seed=seed)(inputs)))
-        settings = replace(with_overrides(architecture="small_cnn"), refit_epochs=1)
-        training = Training(load_folder(color_folder), tmp_path / str(seed), settings, verbose=0)
+    def features(training: Training, base: Any, samples: list[Sample], *_: Any, **__: Any) -> Features:
+        count = len(samples)
+        return (
+            np.zeros((count, base.output.shape[-1]), np.float32),
+            np.zeros((count, len(training.labels)), np.float32),
+        )
+
+    monkeypatch.setattr(Training, "_fit_on_features", fit)
+    monkeypatch.setattr(Training, "_features", features)
+    for learn_valid in (False, True):
+        settings = replace(SETTINGS, learn_valid=learn_valid)
+        folder = tmp_path / str(learn_valid)
+        training = Training(
+            load_folder(color_folder), folder, settings, initialise=lambda model: None, verbose=0
+        )
+        keras.utils.set_random_seed(7)
+        network = training.build()
+        np.random.random(1 + learn_valid)
         training.refit(network, settings.preprocessing)
-    assert len(drawn[0]) == 2
-    assert drawn[0] == drawn[1]
+    assert len(drawn) == 3
+    assert drawn[0] == drawn[1] == drawn[2]
 
 
 @pytest.mark.parametrize("staged", [True, False])
@@ -276,6 +344,8 @@ def test_only_batches_of_images_are_mixed() -> None:
     for architecture in ("siamese", "lrcn"):
         with pytest.raises(ModelError, match="mix is for networks that classify single images"):
             with_overrides(architecture=architecture, mix=0.5)
+        with pytest.raises(ModelError, match="inset is for networks that classify single images"):
+            with_overrides(architecture=architecture, inset=0.5)
         with pytest.raises(ModelError, match="views is for networks that classify single images"):
             with_overrides(architecture=architecture, views=2)
 
@@ -457,7 +527,7 @@ def test_what_is_said_of_the_training_is_the_heads_on_a_frozen_base() -> None:
     assert with_overrides(architecture="lrcn", head_learning_rate=0.1, **asked).head_learning_rate == 0.1
     thawed = with_overrides(architecture="lrcn", unfreeze="base", **asked)
     assert (thawed.optimizer, thawed.learning_rate, thawed.epochs) == ("sgd", 0.5, 3)
-    for useless in ({"schedule": "cosine"}, {"weight_average": 0.9}, {"mix": 0.5}):
+    for useless in ({"schedule": "cosine"}, {"weight_average": 0.9}, {"mix": 0.5}, {"inset": 0.3}):
         with pytest.raises(ModelError, match="of no use while the base stays frozen"):
             with_overrides(unfreeze="", **useless)
     for none in ({"architecture": "small_cnn", "epochs": 0}, {"architecture": "lrcn", "head_epochs": 0}):
@@ -552,6 +622,8 @@ def test_a_head_is_fitted_while_it_gets_better(
         ("small_cnn", {"head_learning_rate": 0.1}),
         ("small_cnn", {"weight_decay": 0.1}),
         ("small_c3d", {"refit_epochs": 2}),
+        ("small_c3d", {"learn_valid": True}),
+        ("small_cnn", {"learn_valid": True}),
         ("resnet50", {"weight_decay": 0.1, "optimizer": "adam", "unfreeze": "", "refit_epochs": 0}),
     ],
 )
@@ -608,6 +680,11 @@ def test_weights_go_on_with_unseen_images_fed_alike_alone(
     check_unseen(seen, samples)
     with pytest.raises(ModelError, match=r"was trained on \d+ images that are to validate or test"):
         check_unseen(seen, load_folder(color_folder, seed=9))
+    valid = of_split(samples, "valid")
+    record = {"division": division_of(samples), "settings": {"learn_valid": True}}
+    (tmp_path / "training.json").write_text(json.dumps(record))
+    with pytest.raises(ModelError, match=f"was trained on {len(valid)} images that are to validate or test"):
+        check_unseen(seen, samples)
 
 
 def test_tensorflowjs_weights_find_their_layers(tmp_path: Path) -> None:

@@ -49,6 +49,24 @@ def start_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_model_may_learn_from_the_validation_images_in_the_end(
+    pictures: Path, start_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its figures on them are of the head before; later nothing passes for a judgement by them."""
+    run = tmp_path / "run"
+    arguments = ["train", str(pictures), "-o", str(run), "--learn-valid", "--epochs", "0"]
+    arguments += ["--imagenet-weights", str(start_weights), "--head-epochs", "1", "--batch-size", "8"]
+    assert status_of(arguments) == 0
+    artifact = run / "artifact"
+    assert {"valid"} == json.loads((artifact / "metrics.json").read_text()).keys()
+    capsys.readouterr()
+    assert status_of(["evaluate", str(pictures), "--model", str(artifact), "--split", "valid"]) == 0
+    assert "model has learned from 2 of these images" in capsys.readouterr().err
+    again = ["train", str(pictures), "-o", str(tmp_path / "on"), "--start-from", str(artifact)]
+    assert status_of([*again, "--epochs", "0"]) == 2
+    assert "was trained on 2 images that are to validate or test" in capsys.readouterr().err
+
+
 def test_train_evaluate_show(
     pictures: Path, start_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,15 +121,20 @@ def test_a_mean_of_models_is_one_to_go_on_from(
 
     go_on = ["-o", str(tmp_path / "more"), "--start-from", str(mean), "--epochs", "0"]
     assert status_of([*train, *go_on]) == 0
-    more = load_artifact(tmp_path / "more" / "artifact").weights()
-    np.testing.assert_array_equal(more[kernel], now[kernel])
-    assert (more["head_logits/kernel"] != now["head_logits/kernel"]).any()
+    went_on = load_artifact(tmp_path / "more" / "artifact")
+    np.testing.assert_array_equal(went_on.weights()[kernel], now[kernel])
+    before = went_on.record("training")["before"]
+    assert before["files"] == load_artifact(mean).files
+    (part,) = before["training"]["average"]["models"]
+    assert part["training"]["settings"]["learning_rate"] == 0.01
+    assert "division" not in part["training"]
+    assert (went_on.weights()["head_logits/kernel"] != now["head_logits/kernel"]).any()
 
 
 def test_the_model_that_ships_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its record does not say how long the training took."""
+    """What it went on from is told beside the time, which is that of the last training alone."""
     assert status_of(["models", "show"]) == 0
-    assert "trained      preset video, tensorflow" in capsys.readouterr().out
+    assert "trained      preset video, 9 min, tensorflow, from sports mean" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("library", ["jinja2", "matplotlib", "scipy", "sklearn"])
