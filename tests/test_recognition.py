@@ -66,7 +66,7 @@ def test_the_same_clip_gives_the_same_bytes(tmp_path: Path) -> None:
         assert first == second
 
 
-@pytest.mark.xfail(strict=False, reason="sports 3 may take the volleyball hall of this clip for fencing")
+@pytest.mark.xfail(strict=False, reason="sports 4 takes the volleyball hall of this clip for fencing")
 def test_a_cut_through_four_sports(clips: Path, tmp_path: Path) -> None:
     """Six real segments one after another: each is found, in order, within a second, and nothing else."""
     clip = clips / "multi_sport" / "dev_bvf_6seg.mp4"
@@ -76,8 +76,8 @@ def test_a_cut_through_four_sports(clips: Path, tmp_path: Path) -> None:
 
 
 def test_real_clips(clips: Path, tmp_path: Path) -> None:
-    """How many real clips get their label, and others no event, does not fall below what sports 3 reached.
-    The gate, which keeps frames from the network that look like the last one, changes those of one at most.
+    """How many real clips get their label, and others no event, does not fall below what sports 4 reached,
+    but for what processors differ in. The gate keeps frames from the network that look like the last one.
 
     The aim is 0.85, 0.8 and a tenth of the raw changes; models/README.md has the measured figures.
     """
@@ -88,10 +88,10 @@ def test_real_clips(clips: Path, tmp_path: Path) -> None:
     print(json.dumps({name: value for name, value in report.items() if name != "rows"}))
     wrong = [(row["file"], row["events"]) for row in report["rows"] if row["counts"] and not row["right"]]
     assert report["clips_right"] >= 0.7, wrong
-    assert report["negative_without_event"] >= 0.4, wrong
+    assert report["negative_without_event"] >= 0.6, wrong
     changed = {row["file"] for row in report["rows"] if not row["same_with_gate"]}
-    assert changed <= {"negative/arm_wrestling.mp4"}  # on some processors not even that one
-    assert report["smoothed_changes_per_minute"] <= min(13, report["raw_changes_per_minute"] / 6)
+    assert len(changed) <= 1, changed
+    assert report["smoothed_changes_per_minute"] <= min(12, report["raw_changes_per_minute"] / 5.5)
 
 
 def robust_files() -> list[str]:
