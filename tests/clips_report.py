@@ -72,10 +72,18 @@ class Remembering(DelegatingClassifier):
         return np.stack([self._known[key] for key in keys])
 
 
+class OneView(DelegatingClassifier):
+    """A classifier that sees every frame in its first view, so that nothing of the frame before comes in."""
+
+    views = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """What came of one clip; ``counts`` tells whether it is part of the totals.
 
+    ``alone_changes`` is how often the label of a frame alone, seen in one view, differs from that before it,
+    ``raw_changes`` that of a frame pooled with the one before, ``smoothed_changes`` that of the average.
     ``reused`` is the share of frames that the gate keeps from the network, ``same_with_gate`` whether the
     events are the same with it, start and end up to ``SAME`` seconds.
     """
@@ -89,6 +97,7 @@ class Row:
     frames: int
     seconds: float
     raw_right: float
+    alone_changes: int
     raw_changes: int
     smoothed_changes: int
     reused: float
@@ -96,10 +105,12 @@ class Row:
 
 
 def report_clip(root: Path, file: str, label: str, counts: bool, classifier: Classifier) -> Row:
-    trace = LabelTrace(classifier.labels)
+    trace, alone = LabelTrace(classifier.labels), LabelTrace(classifier.labels)
     known = Remembering(classifier)
     with open_source(str(root / file)) as source:
         result = run(source, Path(file).stem, known, RunSettings(), [trace])
+    with open_source(str(root / file)) as source:
+        run(source, Path(file).stem, OneView(known), RunSettings(), [alone])
     with open_source(str(root / file)) as source:
         gated = run(source, Path(file).stem, known, RunSettings(gate=True))
     longest = max(result.events, key=_length).label if result.events else ""
@@ -114,6 +125,7 @@ def report_clip(root: Path, file: str, label: str, counts: bool, classifier: Cla
         frames=result.frames,
         seconds=round(result.duration, 3),
         raw_right=round(trace.raw.count(label) / len(trace.raw), 4),
+        alone_changes=_changes(alone.raw),
         raw_changes=_changes(trace.raw),
         smoothed_changes=_changes(trace.smoothed),
         reused=round(gated.reused / gated.frames, 4),
@@ -150,6 +162,7 @@ def totals(rows: list[Row]) -> dict[str, float]:
         "negative_without_event": sum(row.right for row in negative) / len(negative),
         "reused": sum(row.reused * row.frames for row in rows) / sum(row.frames for row in rows),
         "same_with_gate": sum(row.same_with_gate for row in rows) / len(rows),
+        "alone_changes_per_minute": sum(row.alone_changes for row in rows) / minutes,
         "raw_changes_per_minute": sum(row.raw_changes for row in rows) / minutes,
         "smoothed_changes_per_minute": sum(row.smoothed_changes for row in rows) / minutes,
     }
@@ -200,7 +213,7 @@ def main() -> None:
             mark = (
                 ("right" if row.right else "WRONG") if row.counts else ("(right)" if row.right else "(wrong)")
             )
-            changes = f"{row.raw_changes:4d} → {row.smoothed_changes:2d}"
+            changes = f"{row.alone_changes:4d} → {row.raw_changes:3d} → {row.smoothed_changes:2d}"
             gated = f"{row.reused:5.1%}{' ' if row.same_with_gate else '!'}"
             print(
                 f"{mark:8}{row.file:44}{row.raw_right:6.1%} {changes} {gated} {'; '.join(row.events)}",
