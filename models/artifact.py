@@ -222,7 +222,8 @@ def _read_card(folder: Path) -> Artifact:
 def origin_of(artifact: Artifact) -> dict[str, Any]:
     """Where weights came from, for the record of a model that goes on from them.
 
-    All that ``artifact`` tells of its training but which images it saw, which the new record tells itself.
+    All that ``artifact`` tells of its training but which images it saw, which the new record's own division
+    tells too (see ``datasets.gone_on`` and ``joint_division``).
     """
     training = artifact.record("training")
     training.pop("division", None)

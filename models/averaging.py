@@ -95,6 +95,8 @@ def save_average(
     parts = [{"share": share, **origin_of(model)} for model in models]
     training = {
         **{key: value for key, value in records[0].items() if key != "seconds"},
+        # which validation images a model learned from is said by ``division`` here
+        "settings": {**records[0].get("settings", {}), "learn_valid": False},
         "division": joint_division([learnt_from(record) for record in records]),
         "average": {"models": parts, "imagenet": imagenet},
     }

@@ -253,6 +253,17 @@ def learnt_from(training: Mapping[str, Any]) -> dict[str, str]:
     return division
 
 
+def gone_on(division: Mapping[str, str], earlier: Mapping[str, Any]) -> dict[str, str]:
+    """``division`` of a training that went on from a model, with what that had learned from in ``train`` too.
+
+    ``earlier`` is that model's training record. Images of ``division`` itself stay where they are.
+    """
+    known = {digest for digests in _digests_of(division).values() for digest in digests}
+    before = dict.fromkeys(_digests_of(learnt_from(earlier))["train"])
+    train = (division.get("train", ""), *(digest for digest in before if digest not in known))
+    return {**division, "train": " ".join(digests for digests in train if digests)}
+
+
 def trained_on(samples: Iterable[Sample], division: Mapping[str, str]) -> list[Sample]:
     """Those of ``samples`` that are in the split ``train`` of ``division``.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models import architectures
-from models.artifact import load_artifact, origin_of, round_weights
+from models.artifact import load_artifact, round_weights
 from models.datasets import BACKGROUND, Sample, counts, of_split
 from models.errors import ExperimentError, ModelError
 from models.experiments.execute_clips import execute_clips
@@ -17,6 +17,7 @@ from models.experiments.experiment import Experiment
 from models.experiments.finish import finish
 from models.experiments.results import Part
 from models.experiments.samples import (
+    before,
     check_fed_alike,
     check_readable,
     check_test,
@@ -99,9 +100,8 @@ def execute(
         record={
             "view_accuracy_on_valid": accuracies,
             "background_offset": offset,
-            "before": origin_of(load_artifact(experiment.start_from)) if experiment.start_from else None,
             "groups": groups,
-            "division": training.division,
+            **before(experiment, training.division),
         },
         extra={"view_accuracy_on_valid": accuracies},
         tell=tell,

@@ -14,7 +14,7 @@ from models.datasets import Sample, counts
 from models.experiments.experiment import Experiment
 from models.experiments.finish import finish
 from models.experiments.results import Part
-from models.experiments.samples import check_fed_alike, check_readable, check_test, check_unseen
+from models.experiments.samples import before, check_fed_alike, check_readable, check_test, check_unseen
 from models.export import Judged
 from models.flicker import flicker
 from models.sequences import VideoFrame, load_frames, of_split
@@ -78,7 +78,7 @@ def train_and_report(
         part_of,
         settings=settings,
         seconds=seconds,
-        record={"division": training.division},
+        record=before(experiment, training.division),
         extra={"stride": experiment.stride},
         tell=tell,
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from models import datasets
-from models.artifact import Artifact
+from models.artifact import Artifact, load_artifact, origin_of
 from models.data.listing import BACKGROUND, SPLITS, other_pictures_in
 from models.datasets import Collection, Sample
 from models.errors import DatasetError, ExperimentError, ModelError
@@ -138,6 +138,14 @@ def check_unseen(earlier: Artifact, samples: Iterable[Sample]) -> None:
             f"{earlier.name} was trained on {len(seen)} images that are to validate or test it now, "
             f"{seen[0].path} first; give the same splits or seed as then"
         )
+
+
+def before(experiment: Experiment, division: Mapping[str, str]) -> dict[str, Any]:
+    """For the record of a training on ``division``: what it went on from, and what either learned from."""
+    if experiment.start_from is None:
+        return {"before": None, "division": division}
+    earlier = load_artifact(experiment.start_from)
+    return {"before": origin_of(earlier), "division": datasets.gone_on(division, earlier.record("training"))}
 
 
 def check_fed_alike(earlier: Artifact, preprocessing: Preprocessing) -> None:

@@ -10,7 +10,7 @@ import pytest
 from models import architectures
 from models.artifact import Artifact, save_artifact
 from models.averaging import average, save_average
-from models.datasets import joint_division, learnt_from
+from models.datasets import gone_on, joint_division, learnt_from
 from models.errors import ModelError
 
 LABELS = ("blue", "red")
@@ -88,3 +88,14 @@ def test_what_any_model_was_trained_on_is_known(tmp_path: Path) -> None:
     assert joint_division([first, {}]) == first
     learnt = learnt_from({"division": first, "settings": {"learn_valid": True}})
     assert joint_division([learnt, second]) == {"train": "a b k c", "valid": "", "test": "d e"}
+    was = {"division": {"train": "a b", "valid": "f"}, "settings": {"learn_valid": True}}
+    assert gone_on(first, was) == {"train": "a b k f", "valid": "c k", "test": "d"}
+
+
+def test_a_mean_keeps_images_apart_that_no_model_learned_from(tmp_path: Path) -> None:
+    """Though the first of the models learned from its own validation images, not all that validate did."""
+    first = {"division": {"train": "a", "valid": "b"}, "settings": {"learn_valid": True}, "seconds": 1}
+    second = {"division": {"train": "a", "valid": "c"}, "settings": {}, "seconds": 1}
+    models = [stored(tmp_path / name, 1, training=each) for name, each in (("1", first), ("2", second))]
+    mean = save_average(models, tmp_path / "mean", name="colors", version="4")
+    assert learnt_from(mean.record("training")) == {"train": "a b", "valid": "c", "test": ""}

@@ -67,6 +67,37 @@ def test_a_model_may_learn_from_the_validation_images_in_the_end(
     assert "was trained on 2 images that are to validate or test" in capsys.readouterr().err
 
 
+def test_what_earlier_models_learned_from_is_known_to_those_that_go_on(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their images judge nothing that went on with others, nor a mean of it; its own are where they were."""
+    others = tmp_path / "others"
+    for path in pictures.rglob("*.png"):
+        (others / path.parent.name).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(others / path.parent.name / path.name), cv2.flip(cv2.imread(str(path)), 1))
+    once, on, mean = (tmp_path / name for name in ("once", "on", "mean"))
+    train = ["--architecture", "small_cnn", "--epochs", "1"]
+    assert status_of(["train", str(pictures), "-o", str(once), "--seed", "3", *train]) == 0
+    go_on = ["--start-from", str(once / "artifact")]
+    assert status_of(["train", str(others), "-o", str(on), *go_on, *train]) == 0
+    assert (
+        status_of(["models", "average", str(on / "artifact"), str(once / "artifact"), "-o", str(mean)]) == 0
+    )
+    then = load_artifact(once / "artifact").record("training")["division"]
+    for model in (on / "artifact", mean):
+        division = load_artifact(model).record("training")["division"]
+        assert set(then["train"].split()) < set(division["train"].split())
+    listed = "".join(f"{label}/{n:02}.png,{label},test\n" for label in ("blue", "red") for n in range(12))
+    (tmp_path / "test.csv").write_text(f"path,label,split\n{listed}")
+    splits = ["--splits", str(tmp_path / "test.csv"), "--json", "--model", str(on / "artifact")]
+    capsys.readouterr()
+    assert status_of(["evaluate", str(pictures), *splits]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 24 - len(then["train"].split())
+    own = load_artifact(on / "artifact").record("training")["division"]["test"].split()
+    assert status_of(["evaluate", str(others), *splits]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == len(own)
+
+
 def test_train_evaluate_show(
     pictures: Path, start_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
