@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +60,15 @@ def download_into(base: str, model: Any, folder: Path | None = None) -> None:
 
 
 def download(base: str) -> Any:
-    """A base of ``keras.applications`` with its ImageNet weights; raises WeightsError without internet."""
+    """A base of ``keras.applications`` with its ImageNet weights; raises WeightsError without internet.
+
+    How far the download is goes to stderr: what a command says on stdout is for programs to read.
+    """
     import keras
 
     try:
-        return getattr(keras.applications, base)(include_top=False, weights="imagenet")
+        with redirect_stdout(sys.stderr):
+            return getattr(keras.applications, base)(include_top=False, weights="imagenet")
     except Exception as error:
         raise WeightsError(
             f"the ImageNet weights of {base} could not be downloaded ({error}); for resnet50 give a folder "

@@ -12,6 +12,7 @@ from models.architectures import Kind
 from models.architectures.normalisation import finalize_normalization
 from models.artifact import Artifact, load_artifact, save_artifact, with_features
 from models.errors import ModelError
+from models.imagenet import download
 from models.preprocessing import Preprocessing
 from service.engines import Engine, open_engine
 
@@ -204,3 +205,13 @@ def test_mistakes_are_explained() -> None:
         architectures.build("small_cnn", 3, Preprocessing(height=16, width=16))
     with pytest.raises(ModelError, match="at most 3"):
         architectures.build("imagenet:MobileNetV2", 3, Preprocessing(height=32, width=32), dense=[1] * 4)
+
+
+def test_a_download_tells_how_far_it_is_on_stderr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Keras draws its bar on stdout, which is for what a command has found."""
+    monkeypatch.setattr(keras.applications, "ResNet50", lambda **_: print("94765736 of 94765736"))
+    download("ResNet50")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "94765736 of 94765736\n")
