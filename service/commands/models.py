@@ -6,6 +6,7 @@ Like ``cli``, this module imports nothing heavy until a command runs.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -252,7 +253,8 @@ def average_models(
             imagenet=imagenet,
             imagenet_weights=imagenet_weights,
         )
-    typer.echo(f"fit its head: video-events train DATA -o DIR --start-from {output} --epochs 0", err=True)
+    place = shlex.quote(str(output))
+    typer.echo(f"fit its head: video-events train DATA -o DIR --start-from {place} --epochs 0", err=True)
     typer.echo(f"model {average.folder}")
 
 

@@ -6,6 +6,7 @@ Like ``cli``, this module imports nothing heavy until the command runs.
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -280,10 +281,10 @@ def train(
         results = _run(planned, output)
     if judged(results) == "windows":
         return  # which only TensorFlow runs yet
-    named = {"--background": planned.background, "--splits": planned.splits}
-    hint = "".join(f" {option} {path}" for option, path in named.items() if path is not None)
-    artifact = f"{output / 'artifact'} --data {planned.data}"
-    typer.echo(f"faster on CPUs: video-events export {artifact}{hint}", err=True)
+    named = {"--data": planned.data, "--background": planned.background, "--splits": planned.splits}
+    options = [str(word) for pair in named.items() if pair[1] is not None for word in pair]
+    command = ["video-events", "export", str(output / "artifact"), *options]
+    typer.echo(f"faster on CPUs: {shlex.join(command)}", err=True)
 
 
 def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def test_what_earlier_models_learned_from_is_known_to_those_that_go_on(
     for path in pictures.rglob("*.png"):
         (others / path.parent.name).mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(others / path.parent.name / path.name), cv2.flip(cv2.imread(str(path)), 1))
-    once, on, mean = (tmp_path / name for name in ("once", "on", "mean"))
+    once, on, mean = (tmp_path / name for name in ("once", "and on", "mean"))
     train = ["--architecture", "small_cnn", "--epochs", "1"]
     assert status_of(["train", str(pictures), "-o", str(once), "--seed", "3", *train]) == 0
     go_on = ["--start-from", str(once / "artifact")]
@@ -83,6 +83,7 @@ def test_what_earlier_models_learned_from_is_known_to_those_that_go_on(
     assert (
         status_of(["models", "average", str(on / "artifact"), str(once / "artifact"), "-o", str(mean)]) == 0
     )
+    assert f"video-events export '{on / 'artifact'}' --data {others}" in capsys.readouterr().err
     then = load_artifact(once / "artifact").record("training")["division"]
     for model in (on / "artifact", mean):
         division = load_artifact(model).record("training")["division"]
