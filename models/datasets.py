@@ -13,6 +13,7 @@ from typing import Any, Self
 import cv2
 import numpy as np
 
+from models.counted import counted
 from models.data import images
 from models.data.listing import BACKGROUND as BACKGROUND
 from models.data.listing import (
@@ -300,7 +301,7 @@ def _read_splits(root: Path, splits: Path) -> list[Sample]:
     ]
     missing = [sample.path for sample in samples if not sample.path.is_file()]
     if missing:
-        raise DatasetError(f"{splits} lists {len(missing)} images that are not there, {missing[0]} first")
+        raise DatasetError(f"{splits} lists {counted(len(missing), 'image')} not there, {missing[0]} first")
     return samples
 
 

@@ -154,8 +154,8 @@ def evaluate(
     index_of = {label: index for index, label in enumerate(labels)}
     strangers = sorted({sample.label for sample in samples} - index_of.keys())
     if strangers or not samples:
-        what = f"labels that the model lacks: {', '.join(strangers)}" if strangers else "no image"
-        raise DatasetError(f"the images to evaluate on hold {what}")
+        lacking = f"labels that the model lacks: {', '.join(strangers)}; choose some with --labels"
+        raise DatasetError(f"the images to evaluate on hold {lacking if strangers else 'no image'}")
     rows = []
     for start in range(0, len(samples), batch_size):
         batch = samples[start : start + batch_size]

@@ -13,6 +13,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from statistics import median_low
 
+from models.counted import counted
 from models.data.check import number_of
 from models.data.listing import LABELS_FILE, SPLITS_FILE, Entry, read_listing
 from models.datasets import Sample
@@ -78,7 +79,7 @@ def load_frames(root: Path) -> list[VideoFrame]:
     ]
     missing = [frame.path for frame in frames if not frame.path.is_file()]
     if missing:
-        raise DatasetError(f"{path} lists {len(missing)} frames that are not there, {missing[0]} first")
+        raise DatasetError(f"{path} lists {counted(len(missing), 'frame')} not there, {missing[0]} first")
     frames.sort(key=lambda frame: (frame.video, frame.number))
     for one, other in pairwise(frames):
         if (one.video, one.number) == (other.video, other.number):

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from models.counted import counted
 from models.errors import DatasetError
 
 BACKGROUND = "background"
@@ -134,7 +135,7 @@ def has_splits(root: Path) -> bool:
 def no_images(root: Path, wanted: str = "<label>/<image>") -> DatasetError:
     """What is said of a folder without images, or with some that are in no folder of their own."""
     loose = sum(path.parent == root for path in images_in(root))
-    found = f"{loose} images, but none in a folder of its own" if loose else "no images"
+    found = f"{counted(loose, 'image')}, but none in a folder of its own" if loose else "no images"
     suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
     return DatasetError(f"{root} holds {found}; expected {wanted} with {suffixes}")
 

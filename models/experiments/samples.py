@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from models import datasets
 from models.artifact import Artifact, load_artifact, origin_of
+from models.counted import counted
 from models.data.listing import BACKGROUND, SPLITS, other_pictures_in
 from models.datasets import Collection, Sample
 from models.errors import DatasetError, ExperimentError, ModelError
@@ -65,7 +66,8 @@ def tell_unread(experiment: Experiment, samples: Iterable[Sample], tell: Callabl
     unread = [path for folder in folders if folder for path in other_pictures_in(folder) if path not in known]
     if unread:
         tell(
-            f"not read: {len(unread)} pictures of other formats, {unread[0]} first; make JPEG or PNG of them"
+            f"not read: {counted(len(unread), 'picture')} of other formats, {unread[0]} first; "
+            "make JPEG or PNG of them"
         )
 
 
@@ -77,7 +79,7 @@ def without_copies(samples: Sequence[Sample], tell: Callable[[str], None]) -> li
     kept, copies = datasets.divide_copies(samples)
     if copies:
         tell(
-            f"left out: {len(copies)} images of train or valid that are in valid or test too, "
+            f"left out: {counted(len(copies), 'image')} of train or valid, in valid or test too, "
             f"{copies[0].path} first ('video-events data check' names such images)"
         )
     return kept
@@ -135,7 +137,7 @@ def check_unseen(earlier: Artifact, samples: Iterable[Sample]) -> None:
     seen = datasets.trained_on(judges, datasets.learnt_from(earlier.record("training")))
     if seen:
         raise ModelError(
-            f"{earlier.name} was trained on {len(seen)} images that are to validate or test it now, "
+            f"{earlier.name} was trained on {counted(len(seen), 'image')} now to validate or test it, "
             f"{seen[0].path} first; give the same splits or seed as then"
         )
 

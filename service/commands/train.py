@@ -374,6 +374,7 @@ def _run_by_group(experiment: Experiment, output: Path) -> None:
 
     Raises ExperimentError where nothing can be begun and, in the end, for groups that could not be left out.
     """
+    from models.counted import counted
     from models.errors import ExperimentError
     from service.engines.quiet import native_stderr_held
 
@@ -385,7 +386,7 @@ def _run_by_group(experiment: Experiment, output: Path) -> None:
         cells = ("" if row[name] is None else f"{row[name]:.4f}" for name in MEANS)
         typer.echo(f"{group:<16} {row['n']!s:>6} " + " ".join(f"{cell:>22}" for cell in cells))
     if failed := summary.failed:
-        raise ExperimentError(f"{len(failed)} groups could not be left out: {', '.join(failed)}")
+        raise ExperimentError(f"{counted(len(failed), 'group')} could not be left out: {', '.join(failed)}")
 
 
 def parsed_options(texts: Sequence[str]) -> dict[str, Any]:

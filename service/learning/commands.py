@@ -12,6 +12,7 @@ import numpy as np
 import typer
 
 from models.artifact import load_artifact
+from models.counted import counted
 from models.datasets import Collection, Sample, learnt_from, of_split, read_image, trained_on
 from models.prototypes import Prototypes
 from service.engines import Engine
@@ -68,7 +69,9 @@ def learn_label(
     for warning in label.warnings:
         typer.echo(f"warning: {warning}", err=True)
     where = "on trial" if shadow else "learned"
-    typer.echo(f"{name} is {where} with {label.examples} examples ({model.name}, {model.store.folder})")
+    typer.echo(
+        f"{name} is {where} with {counted(label.examples, 'example')} ({model.name}, {model.store.folder})"
+    )
     if len(examples) > 1:
         typer.echo(f"each left out in turn, {found} of {label.examples} are recognised by the others{others}")
 
@@ -85,7 +88,9 @@ def list_labels(choice: ModelChoice, as_json: bool) -> None:
     for label in labels:
         day = datetime.fromtimestamp(label.created_at).strftime("%Y-%m-%d")
         state = "on trial" if label.state is LabelState.SHADOW else "served"
-        typer.echo(f"{label.name}: {state}, {label.examples} examples, {day}, features of {label.model}")
+        typer.echo(
+            f"{label.name}: {state}, {counted(label.examples, 'example')}, {day}, features of {label.model}"
+        )
 
 
 def remove_label(choice: ModelChoice, name: str, as_json: bool) -> None:
@@ -119,11 +124,12 @@ def evaluate_labels(choice: ModelChoice, data: Path, split: str, as_json: bool) 
         known = figures["known"]
         typer.echo(
             f"known labels: {known['before']:.4f} right before, {known['after']:.4f} with what was learned "
-            f"({known['n']} images)"
+            f"({counted(known['n'], 'image')})"
         )
     for name, row in figures["learned"].items():
         typer.echo(
-            f"{name}: {row['recall']:.4f} found ({row['n']} images), {row['false']} others taken for it"
+            f"{name}: {row['recall']:.4f} found ({counted(row['n'], 'image')}), "
+            f"{row['false']} others taken for it"
         )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from models.counted import counted
 from models.opinion_pool import log_opinion_pool
 from service.config import RunSettings
 from service.errors import LabelExistsError, LearningError
@@ -60,7 +61,7 @@ def check_count(count: int, force: bool) -> None:
         raise LearningError("there is not one example image")
     if count < FEWEST and not force:
         raise LearningError(
-            f"{count} examples are fewer than the {FEWEST} that a label should have; "
+            f"{counted(count, 'example')}, fewer than the {FEWEST} that a label should have; "
             "give more, or insist by force"
         )
     if count > MOST:

@@ -107,7 +107,7 @@ def test_images_in_no_folder_are_not_overlooked(tmp_path: Path) -> None:
     """Whoever looks into the folder sees them: the message says what is wrong with them."""
     (tmp_path / "1.png").touch()
     for read in (load_folder, open_listing):
-        with pytest.raises(DatasetError, match="holds 1 images, but none in a folder of its own; expected"):
+        with pytest.raises(DatasetError, match="holds 1 image, but none in a folder of its own; expected"):
             read(tmp_path)
 
 

@@ -111,7 +111,7 @@ def test_lists_are_read_as_the_data_tools_write_them(tmp_path: Path) -> None:
         ([], "video,frame,label,split", "lists no image"),
         ([["a", "f1.jpg", "x"]], "video,frame,split", "columns .* video, frame, label"),
         ([["f1.jpg", "x", "train"]], "path,label,split", "has no video"),
-        ([["a", "f9.jpg", "x", "train"]], "video,frame,label,split", "1 frames that are not there"),
+        ([["a", "f9.jpg", "x", "train"]], "video,frame,label,split", "lists 1 frame not there"),
         ([["a", "f.jpg", "x", "train"]], "video,frame,label,split", "'a/f.jpg' .* does not end in a number"),
         ([["a", "f1.jpg", "x", "train"]] * 2, "video,frame,label,split", "frame 1 of a twice"),
     ],

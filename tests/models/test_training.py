@@ -678,12 +678,12 @@ def test_weights_go_on_with_unseen_images_fed_alike_alone(
     seen = replace(artifact, folder=tmp_path)
     (tmp_path / "training.json").write_text(json.dumps({"division": division_of(samples)}))
     check_unseen(seen, samples)
-    with pytest.raises(ModelError, match=r"was trained on \d+ images that are to validate or test"):
+    with pytest.raises(ModelError, match=r"was trained on \d+ images now to validate or test"):
         check_unseen(seen, load_folder(color_folder, seed=9))
     valid = of_split(samples, "valid")
     record = {"division": division_of(samples), "settings": {"learn_valid": True}}
     (tmp_path / "training.json").write_text(json.dumps(record))
-    with pytest.raises(ModelError, match=f"was trained on {len(valid)} images that are to validate or test"):
+    with pytest.raises(ModelError, match=f"was trained on {len(valid)} images now to validate or test"):
         check_unseen(seen, samples)
 
 

@@ -223,7 +223,7 @@ def test_check_split_balance_and_sheets_work_on_what_frames_wrote(
         rows = list(csv.DictReader(lines))
     assert Counter(r["label"] for r in rows if r["split"] == "train") == {"background": 8, "bright": 8}
     assert len(list((tmp_path / "copy").rglob("*.jpg"))) == 25  # one of the 26 is not there
-    assert "1 images skipped" in capsys.readouterr().err
+    assert "1 image skipped" in capsys.readouterr().err
 
     assert status_of(["data", "sheet", data, "-o", str(tmp_path / "sheets"), "--tile", "40"]) == 0
     assert "4 pages" in capsys.readouterr().out

@@ -201,7 +201,7 @@ def test_all_images_are_made_sure_of_before_the_training(
     given = ["--architecture", "small_cnn", "--epochs", "1", "--test"]
     assert status_of(["train", str(data), "-o", str(tmp_path / "run"), *given]) == 0
     told = capsys.readouterr()
-    assert "left out: 1 images of train or valid" in told.err
+    assert "left out: 1 image of train or valid, in valid or test too" in told.err
     judged = json.loads((tmp_path / "run" / "results.json").read_text())
     assert judged["images"] == {"valid": 8, "train": 15, "test": 9}
     assert status_of(["evaluate", str(data), "--model", str(tmp_path / "run" / "artifact"), "--json"]) == 0
@@ -248,7 +248,7 @@ def test_a_group_that_cannot_be_left_out_stops_no_other(
     assert set(summary["groups"]) == {"camera0", "camera2", "camera3"}
     assert summary["failed"] == {"camera1": "no such luck"}
     assert summary["mean"]["accuracy"] == 0.5
-    assert "1 groups could not be left out: camera1" in capsys.readouterr().err
+    assert "1 group could not be left out: camera1" in capsys.readouterr().err
 
 
 def test_a_model_is_judged_on_the_images_that_its_run_kept_for_the_test(

@@ -64,7 +64,7 @@ def test_a_model_may_learn_from_the_validation_images_in_the_end(
     assert "model has learned from 2 of these images" in capsys.readouterr().err
     again = ["train", str(pictures), "-o", str(tmp_path / "on"), "--start-from", str(artifact)]
     assert status_of([*again, "--epochs", "0"]) == 2
-    assert "was trained on 2 images that are to validate or test" in capsys.readouterr().err
+    assert "was trained on 2 images now to validate or test" in capsys.readouterr().err
 
 
 def test_what_earlier_models_learned_from_is_known_to_those_that_go_on(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models.counted import counted
 from service.commands.data.options import (
     AsJson,
     Data,
@@ -78,7 +79,7 @@ def check(
             if counts[kind]:
                 typer.echo(f"video-events: {counts[kind]} {kind} ({meaning})", err=True)
         if not findings:
-            typer.echo(f"{len(listing.entries)} images, nothing wrong")
+            typer.echo(f"{counted(len(listing.entries), 'image')}, nothing wrong")
     if findings:
         raise typer.Exit(WRONG)
 

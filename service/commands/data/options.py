@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models.counted import counted
 from service.commands.options import names
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def show_counts(entries: Sequence[Entry], file: Path) -> None:
     for label in sorted({entry.label for entry in entries}):
         table.add_row(Text(label or "no label"), *(str(counts[label, split]) for split in splits))
     Console(stderr=True).print(table)
-    typer.echo(f"{len(entries)} images, {file}")
+    typer.echo(f"{counted(len(entries), 'image')}, {file}")
 
 
 def show_skipped(skipped: Sequence[Skipped]) -> None:
@@ -76,4 +77,4 @@ def show_skipped(skipped: Sequence[Skipped]) -> None:
     for one in skipped[:10]:
         typer.echo(f"video-events: {one.reason}", err=True)
     if skipped:
-        typer.echo(f"video-events: {len(skipped)} images skipped", err=True)
+        typer.echo(f"video-events: {counted(len(skipped), 'image')} skipped", err=True)
