@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import av
+import numpy as np
 from av.stream import Disposition
 
 _LOOKED_AT: Final = 10
@@ -25,12 +26,14 @@ _NEARLY: Final = 0.9
 @dataclass(frozen=True, slots=True)
 class Contents:
     """``is_sound``: it holds sound and at most a picture of its cover. ``is_interlaced``: its first pictures
-    are marked so, any of them. ``decodes``: there are such pictures. ``begins``: seconds that it counts
+    are marked so, any of them. ``decodes``: there are such pictures. ``mirrored_at``: where they are to be
+    shown mirrored, by how many degrees clockwise they are turned before. ``begins``: seconds that it counts
     before its first picture."""
 
     is_sound: bool = False
     is_interlaced: bool = False
     decodes: bool = False
+    mirrored_at: int | None = None
     begins: float = 0.0
 
 
@@ -42,8 +45,13 @@ def look_into(path: Path, options: Mapping[str, str]) -> Contents:
             if film is None:
                 return Contents(is_sound=bool(container.streams.audio))
             some = islice(pictures(container, film), _LOOKED_AT)
-            marks = [picture.interlaced_frame for picture in some]
-            return Contents(is_interlaced=any(marks), decodes=bool(marks), begins=_begins(container))
+            marks = [(picture.interlaced_frame, _mirrored_at(picture)) for picture in some]
+            return Contents(
+                is_interlaced=any(interlaced for interlaced, _ in marks),
+                decodes=bool(marks),
+                mirrored_at=marks[0][1] if marks else None,
+                begins=_begins(container),
+            )
     except av.FFmpegError:
         return Contents()
 
@@ -78,6 +86,15 @@ def is_whole(path: Path, options: Mapping[str, str], frames: int) -> bool:
 def _begins(container: Any) -> float:
     """Seconds that a container counts before its first picture: Matroska from 0 on."""
     return (container.start_time or 0) / av.time_base if "matroska" in container.format.name else 0.0
+
+
+def _mirrored_at(picture: Any) -> int | None:
+    """As in ``Contents``, by the matrix that comes with a picture (ISO/IEC 14496-12, 8.3.2.3)."""
+    matrix = picture.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return None
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].astype(float)
+    return -picture.rotation % 360 if a * d - b * c < 0 else None
 
 
 def film_of(container: Any) -> Any | None:

@@ -16,6 +16,7 @@ from service.sources.cameras import open_camera
 from service.sources.decoders import by_pyav, decoded
 from service.sources.ffmpeg import CONTAINERS, Opening, open_capture
 from service.sources.images import ImageSequence, find_images
+from service.sources.mirrored import MirroredCapture, turn_of
 from service.sources.names import check_letters
 from service.sources.probing import reason_of_file, refusal_of_file, sound_alone
 from service.sources.video import FALLBACK_FPS, Capture, VideoSource, first_frame
@@ -66,14 +67,18 @@ def open_path(
     def weave(capture: cv2.VideoCapture) -> Capture | None:
         return by_pyav(capture, opening) if contents.is_interlaced else None
 
-    start = partial(
-        first_frame,
-        name=name,
-        is_network=False,
-        read_timeout=0,
-        is_whole=partial(is_whole, path, _OPTIONS),
-        begins=contents.begins,
-    )
+    def start(capture: Capture) -> VideoSource:
+        if contents.mirrored_at == turn_of(capture):
+            capture = MirroredCapture(capture)
+        return first_frame(
+            capture,
+            name,
+            is_network=False,
+            read_timeout=0,
+            is_whole=partial(is_whole, path, _OPTIONS),
+            begins=contents.begins,
+        )
+
     try:
         return decoded(open_file, weave, start, hardware, enough)
     except NoFramesError:

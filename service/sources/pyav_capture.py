@@ -16,6 +16,7 @@ from service.errors import SourceError
 from service.sources.containers import film_of, pictures
 from service.sources.deinterlacing import deinterlaced
 from service.sources.ffmpeg import Opening
+from service.sources.mirrored import turn_of
 
 _TURNS: Final = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
@@ -28,9 +29,14 @@ class PyAvCapture:
 
         Raises SourceError.
         """
-        asked = (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FOURCC)
+        asked = (
+            cv2.CAP_PROP_FPS,
+            cv2.CAP_PROP_FRAME_COUNT,
+            cv2.CAP_PROP_FOURCC,
+            cv2.CAP_PROP_ORIENTATION_META,
+        )
         self._known = {property_id: capture.get(property_id) for property_id in asked}
-        self._turn = _TURNS.get(int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360)
+        self._turn = _TURNS.get(turn_of(capture))
         capture.release()  # first: some cameras talk to one at a time
         timeouts = opening.open_timeout, opening.read_timeout or None
         try:
