@@ -32,6 +32,7 @@ from service.sinks.event_files import EventReport, to_json
 from service.sinks.mjpg_file import MjpgFile
 from service.sources import open_source
 from service.summary import explain, show
+from service.terminals import leave_closed, open_terminals
 from service.types import Classifier
 
 
@@ -141,18 +142,27 @@ def run_source(options: RunOptions, load: Loader = load_model) -> RunResult:
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """Set the event at the first Ctrl-C or SIGTERM; a second one raises KeyboardInterrupt at once."""
-    stop = threading.Event()
+    """Set the event at the first Ctrl-C, SIGTERM or, where it is not ignored (``nohup``), SIGHUP.
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+    A second Ctrl-C or SIGTERM raises KeyboardInterrupt at once.
+    """
+    stop = threading.Event()
+    terminals = open_terminals()
+
+    def handle(received: int, _frame: FrameType | None) -> None:
+        if received == signal.SIGHUP:  # which comes from the kernel, and once more from the shell
+            leave_closed(terminals)
+        elif stop.is_set():
             raise KeyboardInterrupt
         stop.set()
 
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if number != signal.SIGHUP or handler != signal.SIG_IGN:
+            signal.signal(number, handle)
     try:
         yield stop
     finally:

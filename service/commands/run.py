@@ -92,9 +92,9 @@ def run(
 ) -> None:
     """Turn a video into an annotated video and a list of events.
 
-    Writes <name>_events.avi, <name>.events.json, <name>.events.csv and <name>.events.vtt. Ctrl-C
-    or SIGTERM finishes them with what has been seen so far. Exit status: 0 done, 1 a fault of this program,
-    2 bad arguments or input, 3 the source could be decoded, or the video written, only in part,
+    Writes <name>_events.avi, <name>.events.json, <name>.events.csv and <name>.events.vtt. Ctrl-C,
+    SIGTERM or SIGHUP finishes them with what has been seen so far. Exit status: 0 done, 1 a fault of this
+    program, 2 bad arguments or input, 3 the source could be decoded, or the video written, only in part,
     130 interrupted, 141 what is printed is read no further.
     """
     if window is not None and window_seconds is not None:

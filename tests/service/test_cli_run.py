@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -439,7 +440,7 @@ def test_whole_program(model: Path, tmp_path: Path) -> None:
     assert len(names(tmp_path / "out")) == 4
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_program_finishes_its_files(model: Path, tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C, or a polite kill, leaves a playable video and an event list, and status 130."""
     make_clip(tmp_path / "long.avi", ["red"], repeat=20_000)
@@ -460,5 +461,30 @@ def test_interrupted_program_finishes_its_files(model: Path, tmp_path: Path, num
     document = json.loads((tmp_path / "out" / "long.events.json").read_text())
     assert [event["end_reason"] for event in document["events"]] == ["end_of_stream"]
     assert 0 < document["frames"] < 20_000
+    assert len(read_video(tmp_path / "out" / "long_events.avi")[0]) == document["frames"]
+    assert len(names(tmp_path / "out")) == 4
+
+
+def test_a_terminal_that_is_closed_costs_no_result(model: Path, tmp_path: Path) -> None:
+    """A connection that breaks takes the bar away and sends SIGHUP, twice with a shell; files are whole."""
+    make_clip(tmp_path / "long.avi", ["red"], repeat=20_000)
+    ours, terminal = pty.openpty()
+    with subprocess.Popen(
+        [*PROGRAM, "run", "long.avi", "--model", str(model), "-o", "out"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "TERM": "xterm"},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    ) as program:
+        os.close(terminal)
+        part = tmp_path / "out" / "long_events.avi.part"
+        while not (part.exists() and part.stat().st_size > 100_000):
+            assert os.read(ours, 1000)  # the bar moves; it fails once the program has ended
+        os.close(ours)
+        program.send_signal(signal.SIGHUP)
+        program.send_signal(signal.SIGHUP)
+        assert program.wait(60) == 130
+    document = json.loads((tmp_path / "out" / "long.events.json").read_text())
     assert len(read_video(tmp_path / "out" / "long_events.avi")[0]) == document["frames"]
     assert len(names(tmp_path / "out")) == 4
