@@ -86,7 +86,10 @@ class Outputs:
 
 def display_name(source: str) -> str:
     """The file's name without its folders, or the address without credentials."""
-    return redact(source) if "://" in source else Path(source).name or source
+    path = local_path(source)
+    if path is None and "://" in source:
+        return redact(source)
+    return (path or Path(source)).name or source
 
 
 def output_stem(source: str) -> str:
@@ -96,19 +99,21 @@ def output_stem(source: str) -> str:
 
     >>> output_stem("a/match.final.mp4"), output_stem("rtsp://me:secret@cam:554/hall/1"), output_stem("0")
     ('match.final', 'cam_hall_1', 'camera0')
-    >>> output_stem("http://cam/live.mjpg?camera=2&token=secret")
-    'cam_live_0e2015'
+    >>> output_stem("http://cam/live.mjpg?camera=2&token=secret"), output_stem("file:///a/my%20match.mp4")
+    ('cam_live_0e2015', 'my match')
     """
-    if "://" in source and not exists(Path(source)):
+    file = local_path(source)
+    if file is None and "://" in source:
         parts = urlsplit(source)
         path = PurePosixPath(parts.path)
         place = f"{parts.hostname or ''}{path.parent / path.stem}"
         stem = re.sub(r"[^\w.-]+", "_", place).strip("_.") or "stream"
         query = blake2b(parts.query.encode(), digest_size=3).hexdigest()
         return f"{stem}_{query}" if parts.query else stem
-    if source.isdigit() and not exists(Path(source)):
+    if file is None and source.isdigit():
         return f"camera{source}"
-    return Path(source).stem or Path(source).resolve().name or "video"
+    file = file or Path(source)
+    return file.stem or file.resolve().name or "video"
 
 
 def source_digest(path: Path | None) -> str | None:

@@ -11,6 +11,7 @@ from service.outputs import display_name, output_stem
         ("a/match.final.mp4", "match.final", "match.final.mp4"),
         ("-dash-.mp4", "-dash-", "-dash-.mp4"),
         ("0", "camera0", "0"),
+        ("file:///home/me/%D0%BC%D0%B0%D1%82%D1%87%201.mp4", "матч 1", "матч 1.mp4"),
         ("rtsp://me:secret@cam:554/hall/1", "cam_hall_1", "rtsp://***@cam:554/hall/1"),
         ("http://cam/live.mjpg", "cam_live", "http://cam/live.mjpg"),
         ("http://cam/?action=stream", "cam_103c27", "http://cam/?***"),
