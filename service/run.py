@@ -111,7 +111,11 @@ def run_source(options: RunOptions, load: Loader = load_model) -> RunResult:
         if options.video:
             outputs.make_directory()
             video = MjpgFile(
-                outputs.video, source.properties.fps, annotator=Annotator(), depth=flow.sink_depth
+                outputs.video,
+                source.properties.fps,
+                pixel_aspect=source.properties.pixel_aspect,
+                annotator=Annotator(),
+                depth=flow.sink_depth,
             )
         with progress_bar(outputs.name, source.properties.frame_count, interactive) as advance:
             result = run(

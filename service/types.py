@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
@@ -24,12 +25,16 @@ CLIP_PREFIX: Final = "clip_"
 """Begins the stream of every uploaded clip in the event log, which is also its id; no other stream's name."""
 
 
+SQUARE: Final = Fraction(1)
+"""The shape of most pixels."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceProperties:
     """What is known of a source once its first frame has been decoded.
 
     ``frame_count`` is the container's claim, or ``None`` where it is missing or absurd: a hint for a
-    progress bar, never a promise.
+    progress bar, never a promise. ``pixel_aspect`` is how wide a pixel is to be shown for its height.
     """
 
     width: int
@@ -37,6 +42,7 @@ class SourceProperties:
     fps: float
     frame_count: int | None
     is_live: bool
+    pixel_aspect: Fraction = SQUARE
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,11 @@ def _run(task: ClipTask, provider: ModelProvider, tell: Callable[[Report], None]
     _limit(task.memory, task.file_bytes)
     with open_source(str(task.source), source_id=task.name, allow_network=False) as source:
         annotated = MjpgFile(
-            task.folder / VIDEO, source.properties.fps, annotator=Annotator(), depth=flow.sink_depth
+            task.folder / VIDEO,
+            source.properties.fps,
+            pixel_aspect=source.properties.pixel_aspect,
+            annotator=Annotator(),
+            depth=flow.sink_depth,
         )
         result = run(
             source,

@@ -16,6 +16,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from service.types import SQUARE
+
 SEGMENT_BYTES: Final = 1 << 30
 MAX_SEGMENTS: Final = 256
 _CHUNK: Final = b"00dc"
@@ -34,8 +36,9 @@ class AviTooLongError(ValueError):
 class AviWriter:
     """Writes JPEG images of one size as one video stream into a seekable binary file.
 
-    ``rate`` is in frames per second. ``close`` writes the last index and headers but leaves the file
-    open; a writer that is never closed leaves a playable file without an index for its last segment.
+    ``rate`` is in frames per second, ``pixel_aspect`` how wide a pixel is to be shown for its height.
+    ``close`` writes the last index and headers but leaves the file open; a writer that is never closed leaves
+    a playable file without an index for its last segment.
     """
 
     def __init__(
@@ -45,12 +48,14 @@ class AviWriter:
         height: int,
         rate: Fraction,
         *,
+        pixel_aspect: Fraction = SQUARE,
         segment_bytes: int = SEGMENT_BYTES,
         max_segments: int = MAX_SEGMENTS,
     ) -> None:
         self._file = file
         self._size = (width, height)
         self._rate = rate
+        self._properties = _video_properties(width, height, pixel_aspect)
         self._segment_bytes = segment_bytes
         self._max_segments = max_segments
         self._largest = 0
@@ -171,7 +176,13 @@ class AviWriter:
         entries = b"".join(struct.pack("<QII", *index) for index in self._indexes)
         indx = struct.pack("<HBBI4s12x", 4, 0, 0, len(self._indexes), _CHUNK)
         indx += entries.ljust(16 * MAX_SEGMENTS, b"\0")
-        strl = _list(b"strl", _chunk(b"strh", strh), _chunk(b"strf", strf), _chunk(b"indx", indx))
+        strl = _list(
+            b"strl",
+            _chunk(b"strh", strh),
+            _chunk(b"strf", strf),
+            _chunk(b"indx", indx),
+            self._properties,
+        )
         odml = _list(b"odml", _chunk(b"dmlh", struct.pack("<I244x", self.frames)))
         hdrl = _list(b"hdrl", _chunk(b"avih", avih), strl, odml)
         room = _HEADER_SIZE - 12 - len(hdrl) - 8 - 12
@@ -189,6 +200,15 @@ def count_frames(path: Path) -> int:
     if len(head) < _FRAMES_AT + 4 or not head.startswith(b"RIFF"):
         return 0
     return int(struct.unpack_from("<I", head, _FRAMES_AT)[0])
+
+
+def _video_properties(width: int, height: int, pixel_aspect: Fraction) -> bytes:
+    """The ``vprp`` chunk of OpenDML for pixels that are not square; those that are need none."""
+    shape = (pixel_aspect * width / height).limit_denominator(1001)
+    if pixel_aspect == SQUARE or not 0 < shape.numerator < 1 << 16:
+        return b""
+    picture = struct.pack("<5I2H3I", 0, 0, 0, 0, 0, shape.denominator, shape.numerator, width, height, 1)
+    return _chunk(b"vprp", picture + struct.pack("<8I", height, width, height, width, 0, 0, 0, 0))
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:

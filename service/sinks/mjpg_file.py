@@ -23,7 +23,7 @@ from service.errors import SinkError
 from service.sinks import Step
 from service.sinks.avi import AviTooLongError, count_frames
 from service.sinks.timeline import Timeline
-from service.types import EventMessage, Image
+from service.types import SQUARE, EventMessage, Image
 
 DEFAULT_QUALITY: Final = 90
 MAX_SIDE: Final = 65500
@@ -45,7 +45,8 @@ class MjpgFile:
     whole; a process that was killed leaves a ``.part`` file that plays. The file takes the size of the
     first frame; frames of another size are fitted into it between black borders.
 
-    ``fps`` is frames per second, ``quality`` that of JPEG (1..100). With an ``annotator`` frames are drawn
+    ``fps`` is frames per second, ``pixel_aspect`` how wide a pixel is to be shown for its height, ``quality``
+    that of JPEG (1..100). With an ``annotator`` frames are drawn
     on, in place, before they are encoded. Raises ``SinkError`` when the file
     cannot be written, from the next call after the failure. ``is_kept`` says, after ``close``, whether
     there is a video.
@@ -56,6 +57,7 @@ class MjpgFile:
         path: Path,
         fps: float,
         *,
+        pixel_aspect: Fraction = SQUARE,
         annotator: Annotator | None = None,
         quality: int = DEFAULT_QUALITY,
         depth: int = 8,
@@ -63,6 +65,7 @@ class MjpgFile:
         self.path = path
         self._part = path.with_name(path.name + ".part")
         self._rate = exact_rate(fps)
+        self._pixel_aspect = pixel_aspect
         self._annotator = annotator
         self._quality = quality
         self._queue: queue.Queue[Step | None] = queue.Queue(depth)
@@ -182,7 +185,9 @@ class MjpgFile:
                 height, width = image.shape[:2]
                 if max(width, height) > MAX_SIDE:
                     raise ValueError(f"frames of {width}×{height} pixels are too large for JPEG")
-                self._timeline = Timeline(self._file, width, height, self._rate, slack=SLACK)
+                self._timeline = Timeline(
+                    self._file, width, height, self._rate, pixel_aspect=self._pixel_aspect, slack=SLACK
+                )
             elif image.shape[:2] != (height, width):
                 image = letterbox(image, width, height)
             dropped = max(0, frame.index - expected)

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import BinaryIO, Final
 
 from service.sinks.avi import AviWriter
+from service.types import SQUARE
 
 LONGEST_HOLE: Final = 60.0
 """Seconds that one picture is repeated at most: a clock that jumps must not fill the disk."""
@@ -28,10 +29,11 @@ class Timeline:
         height: int,
         rate: Fraction,
         *,
+        pixel_aspect: Fraction = SQUARE,
         origin: float = 0.0,
         slack: float = 0.0,
     ) -> None:
-        self.writer = AviWriter(file, width, height, rate)
+        self.writer = AviWriter(file, width, height, rate, pixel_aspect=pixel_aspect)
         self._rate = float(rate)
         self._origin = origin
         self._slack = slack * self._rate

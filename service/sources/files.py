@@ -16,10 +16,10 @@ from service.sources.cameras import open_camera
 from service.sources.decoders import by_pyav, decoded
 from service.sources.ffmpeg import CONTAINERS, Opening, open_capture
 from service.sources.images import ImageSequence, find_images
-from service.sources.mirrored import MirroredCapture, turn_of
+from service.sources.mirrored import MirroredCapture
 from service.sources.names import check_letters
 from service.sources.probing import reason_of_file, refusal_of_file, sound_alone
-from service.sources.video import FALLBACK_FPS, Capture, VideoSource, first_frame
+from service.sources.video import FALLBACK_FPS, Capture, VideoSource, first_frame, turn_of
 
 _OPTIONS: Final = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
 _THREADS: Final = 4

@@ -6,7 +6,7 @@ from typing import Any
 
 import cv2
 
-from service.sources.video import Capture
+from service.sources.video import Capture, turn_of
 
 
 class MirroredCapture:
@@ -28,8 +28,3 @@ class MirroredCapture:
 
     def release(self) -> None:
         self._capture.release()
-
-
-def turn_of(capture: Capture) -> int:
-    """By how many degrees clockwise ``capture`` turns its pictures: 0 to 359."""
-    return int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360

@@ -16,7 +16,7 @@ from service.errors import SourceError
 from service.sources.containers import film_of, pictures
 from service.sources.deinterlacing import deinterlaced
 from service.sources.ffmpeg import Opening
-from service.sources.mirrored import turn_of
+from service.sources.video import turn_of
 
 _TURNS: Final = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
@@ -34,6 +34,8 @@ class PyAvCapture:
             cv2.CAP_PROP_FRAME_COUNT,
             cv2.CAP_PROP_FOURCC,
             cv2.CAP_PROP_ORIENTATION_META,
+            cv2.CAP_PROP_SAR_NUM,
+            cv2.CAP_PROP_SAR_DEN,
         )
         self._known = {property_id: capture.get(property_id) for property_id in asked}
         self._turn = _TURNS.get(turn_of(capture))

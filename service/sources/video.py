@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from fractions import Fraction
 from itertools import pairwise
 from statistics import fmean, median
 from typing import Any, Protocol, Self
@@ -16,7 +17,7 @@ import cv2
 import numpy as np
 
 from service.errors import NoFramesError, SourceError, SourceTimeoutError
-from service.types import Frame, Image, SourceProperties
+from service.types import SQUARE, Frame, Image, SourceProperties
 
 FALLBACK_FPS = 25.0
 """Frames per second where a container states none or an absurd one, and its times tell none either."""
@@ -32,6 +33,7 @@ _MEASURED_BYTES = 64 << 20
 _LONGEST_DAMAGE = 1000
 """Pictures in a row of a file that may fail to decode; after more of them nothing is thought to follow."""
 
+_FLATTEST = 10.0  # Times; a pixel that is said to be flatter, or as much taller, is an error.
 _LONGEST_STEP = 60.0  # Seconds; a longer gap between two frames is a broken clock, not a still picture.
 _LONGEST_SOURCE = 30 * 86400.0
 _LARGEST_REORDERING = 1.0  # Seconds; a step further back is a clock that began again.
@@ -107,7 +109,7 @@ class VideoSource:
             before = max(0, round(begins * fps))
             count -= before if before < count else 0
         height, width = first.image.shape[:2]
-        self.properties = SourceProperties(width, height, fps, count, is_live)
+        self.properties = SourceProperties(width, height, fps, count, is_live, _pixel_aspect(capture))
 
     def read(self) -> Frame | None:
         """Return the next frame, or None at the end. Raises SourceError and SourceTimeoutError."""
@@ -236,6 +238,19 @@ def first_frame(
     except BaseException:
         capture.release()
         raise
+
+
+def turn_of(capture: Capture) -> int:
+    """By how many degrees clockwise ``capture`` turns its pictures: 0 to 359."""
+    return int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
+
+
+def _pixel_aspect(capture: Capture) -> Fraction:
+    """How wide for their height pixels are to be shown, once turned: those of DVDs, of DV, of broadcasts."""
+    width, height = (int(capture.get(side)) for side in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
+    if not (width > 0 and height > 0 and 1 / _FLATTEST <= width / height <= _FLATTEST):
+        return SQUARE
+    return Fraction(height, width) if turn_of(capture) in (90, 270) else Fraction(width, height)
 
 
 def _codec(capture: Capture) -> str:

@@ -110,6 +110,22 @@ def test_one_thread_of_opencv(options: RunOptions) -> None:
     assert cv2.getNumThreads() == 1
 
 
+@pytest.mark.parametrize(("aspect", "shown"), [(Fraction(64, 45), (64, 45)), (Fraction(1), (1, 1))])
+def test_the_video_has_the_shape_of_the_source(tmp_path: Path, aspect: Fraction, shown: object) -> None:
+    """The pixels of a DVD are not square: what was wide is not shown squeezed; others need no such note."""
+    with (tmp_path / "disc.avi").open("wb") as file:
+        writer = AviWriter(file, 360, 288, Fraction(25), pixel_aspect=aspect)
+        for _ in range(3):
+            writer.write(cv2.imencode(".jpg", scene("red", 360, 288))[1].tobytes())
+        writer.close()
+    source = str(tmp_path / "disc.avi")
+    run_source(RunOptions(source=source, directory=tmp_path, settings=RunSettings()), fake_model)
+    capture = cv2.VideoCapture(str(tmp_path / "disc_events.avi"))
+    assert (capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)) == shown
+    assert (b"vprp" in (tmp_path / "disc_events.avi").read_bytes()) == (aspect != 1)
+    assert len(read_video(tmp_path / "disc_events.avi")[0]) == 3
+
+
 def test_no_video(options: RunOptions) -> None:
     """Who wants only the events is spared the video."""
     run_source(replace(options, video=False), fake_model)

@@ -1,8 +1,9 @@
-"""Files that say to turn and mirror their pictures, as front cameras of telephones write them."""
+"""Files that say to turn, mirror or widen their pictures, as front cameras of telephones write them."""
 
 from __future__ import annotations
 
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from service.sources import open_source
-from service.types import Image
+from service.types import SQUARE, Image
 
 ONE = 1 << 16
 SHOWN = {
@@ -34,7 +35,7 @@ def with_matrix(path: Path, matrix: tuple[int, int, int, int]) -> Path:
     return path
 
 
-def film(path: Path, codec: str, flags: str) -> Path:
+def film(path: Path, codec: str, flags: str, aspect: Fraction = SQUARE) -> Path:
     """Write three frames of 96×64 whose corners are black, red, green and blue."""
     image = np.zeros((64, 96, 3), np.uint8)
     image[:32, 48:, 0] = image[32:, :48, 1] = image[32:, 48:, 2] = 200
@@ -42,6 +43,7 @@ def film(path: Path, codec: str, flags: str) -> Path:
         stream = container.add_stream(codec, rate=25, options={"flags": flags} if flags else {})
         stream.width, stream.height, stream.bit_rate = 96, 64, 4_000_000
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.codec_context.sample_aspect_ratio = aspect
         for _ in range(3):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
@@ -72,6 +74,24 @@ def test_pictures_are_as_a_player_shows_them(tmp_path: Path, codec: str, flags: 
     matrix, as_shown = SHOWN[shown]
     image = first(with_matrix(path, matrix))
     np.testing.assert_allclose(corners(image), corners(as_shown(stored)), atol=12)
+
+
+@pytest.mark.parametrize(
+    ("codec", "flags", "shown", "aspect"),
+    [
+        ("mpeg4", "", "as stored", Fraction(4, 3)),
+        ("mpeg4", "", "turned", Fraction(3, 4)),
+        ("mpeg4", "", "transposed", Fraction(3, 4)),
+        ("mpeg2video", "+ilme+ildct", "turned", Fraction(3, 4)),
+    ],
+)
+def test_wide_pixels_are_turned_too(
+    tmp_path: Path, codec: str, flags: str, shown: str, aspect: Fraction
+) -> None:
+    """Pixels that are wider than high are higher than wide once a picture was turned."""
+    path = with_matrix(film(tmp_path / "clip.mp4", codec, flags, Fraction(4, 3)), SHOWN[shown][0])
+    with open_source(str(path)) as source:
+        assert source.properties.pixel_aspect == aspect
 
 
 def test_motion_jpeg_of_less_size_is_mirrored_too(tmp_path: Path) -> None:
