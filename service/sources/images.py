@@ -54,11 +54,14 @@ class ImageSequence:
         self._name = name
         self._position = 0
         self._ended = False
+        self._refusal = ""
         self.frames_read = 0
         self._fps = fps
         self._first = self._decode()
         if self._first is None:
-            raise NoFramesError(f"{name}: not one of {len(paths)} images can be decoded; are they complete?")
+            raise NoFramesError(
+                f"{name}: not one of {len(paths)} images can be decoded{self._refusal}; are they complete?"
+            )
         height, width = self._first.shape[:2]
         self.properties = SourceProperties(width, height, fps, len(paths), is_live=False)
 
@@ -84,7 +87,8 @@ class ImageSequence:
         """Say how many images were left out, or None."""
         if not self.ended_early:
             return None
-        return f"{self._name}: only {self.frames_read} of {len(self._paths)} images could be decoded"
+        decoded = f"only {self.frames_read} of {len(self._paths)} images could be decoded"
+        return f"{self._name}: {decoded}{self._refusal}"
 
     def close(self) -> None:
         """Read no more."""
@@ -109,8 +113,9 @@ class ImageSequence:
                 image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
             except OSError:
                 continue
-            except cv2.error as error:
-                raise SourceError(f"{self._name}: {path.name} cannot be decoded ({error.err})") from error
+            except cv2.error as error:  # more pixels than OpenCV takes, or a damaged header that says so
+                self._refusal = f" ({path.name}: {error.err})"
+                continue
             if image is not None:
                 return np.asarray(image, np.uint8)
         return None

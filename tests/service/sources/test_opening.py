@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import socketserver
+import struct
 import subprocess
 import sys
 import threading
@@ -330,6 +332,20 @@ def test_image_sequences_come_in_the_order_of_their_numbers(tmp_path: Path) -> N
             assert "3 of 4" in str(source.ending)
     with pytest.raises(NoFramesError):
         open_source(str(tmp_path / "f3.png"))
+
+
+def test_an_image_of_too_many_pixels_costs_no_other(tmp_path: Path) -> None:
+    """A header that tells of 65,000 × 65,000 pixels, damaged or not: that image is left out and named."""
+    for number in range(4):
+        cv2.imwrite(str(tmp_path / f"{number}.bmp"), np.full((6, 8, 3), number * 20, np.uint8))
+    huge = bytearray((tmp_path / "1.bmp").read_bytes())
+    huge[18:26] = struct.pack("<ii", 65_000, 65_000)
+    (tmp_path / "1.bmp").write_bytes(huge)
+    with open_source(str(tmp_path)) as source:
+        assert [int(frame.image[0, 0, 0]) for frame in read_to_end(source)] == [0, 40, 60]
+        assert re.search(r"only 3 of 4 images .*1\.bmp", str(source.ending))
+    with pytest.raises(NoFramesError, match=r"not one of 1 images .*1\.bmp"):
+        open_source(str(tmp_path / "1.bmp"))
 
 
 def test_any_image_becomes_bgr(tmp_path: Path) -> None:
