@@ -1,4 +1,4 @@
-"""One process at a time in a folder: the kernel holds the lock, and lets go when that process ends."""
+"""One process at a time in a folder or file: the kernel holds the lock and lets go when that process ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ def only_one(folder: Path, otherwise: Exception) -> Iterator[IO[str]]:
 
     A child process that is handed the file descriptor of the result holds the lock too.
     """
-    with (folder / LOCK).open("a") as lock:
+    with alone(folder / LOCK, otherwise) as lock:
+        yield lock
+
+
+@contextmanager
+def alone(file: Path, otherwise: Exception) -> Iterator[IO[str]]:
+    """Hold the lock of ``file``, which is made where it is not there; raises as ``only_one``."""
+    with file.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

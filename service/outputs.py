@@ -54,6 +54,10 @@ class Outputs:
         suffixes = (*SUFFIXES, VIDEO_SUFFIX) if with_video else SUFFIXES
         existing = [path for suffix in suffixes if (path := self._path(suffix)).exists()]
         for path in existing:
+            if path.is_dir():
+                raise ConfigurationError(
+                    f"{path} is a directory; choose another place for results with --output"
+                )
             if self.file and exists(self.file) and path.samefile(self.file):
                 raise ConfigurationError(
                     f"{path} is the source itself; choose another directory with --output"

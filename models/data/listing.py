@@ -21,7 +21,7 @@ SPLITS = ("train", "valid", "test")
 EXCLUDED = "excluded"
 """The split of what is left out of all of them."""
 _SPLIT_OF = {split: split for split in SPLITS} | {"val": "valid", "validation": "valid"}
-"""By the name of a folder."""
+"""By what people call it, in small letters."""
 
 SPLITS_FILE = "splits.csv"
 """Columns path, label and, where there are such, split and group."""
@@ -143,9 +143,9 @@ def no_images(root: Path, wanted: str = "<label>/<image>") -> DatasetError:
 def read_listing(file: Path, root: Path, *, group_column: str = GROUP) -> Listing:
     """Read a CSV of columns path, label[, split][, group], or video, frame, label[, split].
 
-    Of the second form the group is the video. Any other ``group_column`` than ``group`` has to be there.
-    Paths may not lead out of ``root``. The images themselves need not be there. Raises DatasetError with the
-    number of the line.
+    Splits may be called ``val`` or ``validation`` too, in letters of any case. Of the second form the group
+    is the video. Any other ``group_column`` than ``group`` has to be there. Paths may not lead out of
+    ``root``. The images themselves need not be there. Raises DatasetError with the number of the line.
     """
     entries = []
     for number, row in read_rows(file, ("path", "label"), ("video", "frame", "label")):
@@ -158,7 +158,7 @@ def read_listing(file: Path, root: Path, *, group_column: str = GROUP) -> Listin
                 Entry(
                     inside(path),
                     as_label(row["label"]),
-                    row.get("split", ""),
+                    _SPLIT_OF.get(row.get("split", "").lower(), row.get("split", "")),
                     row["video"] if of_video else row.get(group_column, ""),
                 )
             )

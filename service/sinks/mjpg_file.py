@@ -10,7 +10,7 @@ import os
 import queue
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -20,6 +20,7 @@ import numpy as np
 
 from service.annotate import Annotator
 from service.errors import SinkError
+from service.lock import alone
 from service.sinks import Step
 from service.sinks.avi import AviTooLongError, count_frames
 from service.sinks.timeline import Timeline
@@ -73,7 +74,9 @@ class MjpgFile:
         self._stopping = False
         self._timeline: Timeline | None = None
         self.is_kept = False
+        self._lock = ExitStack()
         try:
+            self._lock.enter_context(alone(self._part, SinkError(f"another run writes {path} at this time")))
             self._file: BinaryIO = self._part.open("wb")
         except OSError as error:
             raise self._error(error) from error
@@ -120,7 +123,8 @@ class MjpgFile:
             self._thread.join(JOIN_SECONDS)
         with suppress(OSError):  # of a full disk, once more when the buffer is flushed
             self._file.close()
-        self._part.unlink(missing_ok=True)
+        with self._lock:
+            self._part.unlink(missing_ok=True)
 
     def _put(self, step: Step) -> None:
         while True:
@@ -141,21 +145,22 @@ class MjpgFile:
 
     def _keep(self) -> None:
         """Give the file its name if it has a frame; after a failure finish it first, as far as it goes."""
-        try:
-            self._file.close()
-        except OSError as error:  # of a full disk, once more when the buffer is flushed
-            self._failure = self._failure or self._error(error)
-        if self._failure is not None and self._timeline is not None:
-            with suppress(OSError), self._part.open("r+b") as file:  # else it ends with the last flush
-                self._timeline.writer.salvage(file, SPARE_BYTES)
-        try:
-            if count_frames(self._part):
-                os.replace(self._part, self.path)
-                self.is_kept = True
-            else:
-                self._part.unlink()
-        except OSError as error:
-            raise self._error(error) from error
+        with self._lock:
+            try:
+                self._file.close()
+            except OSError as error:  # of a full disk, once more when the buffer is flushed
+                self._failure = self._failure or self._error(error)
+            if self._failure is not None and self._timeline is not None:
+                with suppress(OSError), self._part.open("r+b") as file:  # else it ends with the last flush
+                    self._timeline.writer.salvage(file, SPARE_BYTES)
+            try:
+                if count_frames(self._part):
+                    os.replace(self._part, self.path)
+                    self.is_kept = True
+                else:
+                    self._part.unlink()
+            except OSError as error:
+                raise self._error(error) from error
 
     def _drain(self) -> None:
         with suppress(queue.Empty):

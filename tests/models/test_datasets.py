@@ -64,6 +64,16 @@ def test_splits_file_is_binding(color_folder: Path, tmp_path: Path) -> None:
     assert [len(of_split(samples, name)) for name in ("train", "valid", "test")] == [1, 0, 1]
 
 
+def test_the_validation_split_may_be_called_as_elsewhere(color_folder: Path, tmp_path: Path) -> None:
+    """Whole lists are called so by other tools; none of their images is left out without a word."""
+    splits = tmp_path / "splits.csv"
+    splits.write_text(
+        "path,label,split\nred/00.png,red,Train\nred/01.png,red,val\nblue/02.png,blue,validation\n"
+    )
+    samples = load_folder(color_folder, splits)
+    assert [len(of_split(samples, name)) for name in ("train", "valid", "test")] == [1, 2, 0]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

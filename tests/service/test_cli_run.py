@@ -266,6 +266,14 @@ def test_source_is_never_overwritten(clip: Path, options: RunOptions) -> None:
     assert len(read_video(clip)[0]) == 70
 
 
+def test_a_directory_in_the_way_is_told_at_once(options: RunOptions) -> None:
+    """Not after the whole run, when the video cannot get its name."""
+    (options.directory / "clip_events.avi").mkdir(parents=True)
+    with pytest.raises(ConfigurationError, match="is a directory; choose another place"):
+        run_source(replace(options, overwrite=True), fake_model)
+    assert names(options.directory) == ["clip_events.avi"]
+
+
 def test_failed_source_leaves_nothing(tmp_path: Path) -> None:
     """Without a source there is no output directory either."""
     broken = tmp_path / "broken.mp4"

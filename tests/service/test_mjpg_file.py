@@ -190,6 +190,18 @@ def test_unwritable_place_is_told(tmp_path: Path) -> None:
         MjpgFile(tmp_path / "nowhere" / "a.avi", 25)
 
 
+def test_two_do_not_write_one_file(tmp_path: Path) -> None:
+    """Another run of the same clip is refused; neither mixes into the video of the first."""
+    first = MjpgFile(tmp_path / "a.avi", 25)
+    first.write(step(0, shade(0)))
+    with pytest.raises(SinkError, match=r"another run writes .*a\.avi"):
+        MjpgFile(tmp_path / "a.avi", 25)
+    first.close()
+    second = MjpgFile(tmp_path / "a.avi", 25)
+    second.abort()
+    assert len(read_video(tmp_path / "a.avi")[0]) == 1
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_full_disk_is_told(tmp_path: Path) -> None:
     """A full disk stops the run with its reason; a file without one whole frame is not left behind."""
