@@ -173,19 +173,28 @@ def load_artifact(name_or_path: str | Path) -> Artifact:
     Raises ArtifactError where it is missing, damaged or of a format that this version does not know.
     """
     folder = Path(name_or_path)
-    if not (folder / CARD).is_file():
+    if not _has_card(folder):
         folder = ARTIFACTS / str(name_or_path)
-    if not (folder / CARD).is_file() or Path(name_or_path).name in ("", ".."):
+    if not _has_card(folder) or Path(name_or_path).name in ("", ".."):
         names = ", ".join(list_artifacts()) or "none"
         of_run = Path(name_or_path) / "artifact"
-        hint = f", such as {of_run}" if (of_run / CARD).is_file() else ""
+        hint = f", such as {of_run}" if _has_card(of_run) else ""
         raise ArtifactError(
-            f"no model {str(name_or_path)!r}: there ship {names}; or give a folder that holds {CARD}{hint}"
+            f"no model {str(name_or_path)!r}: there ship {names}; "
+            f"or give a folder that you may read and that holds {CARD}{hint}"
         )
     artifact = _read_card(folder)
     for file, expected in artifact.files.items():
         _verify(folder / file, expected)
     return artifact
+
+
+def _has_card(folder: Path) -> bool:
+    """Not that may be seen, where this user may not look into the folder, or into the one he is in."""
+    try:
+        return (folder / CARD).is_file()
+    except OSError:
+        return False
 
 
 def _read_card(folder: Path) -> Artifact:

@@ -493,6 +493,21 @@ def test_unknown_models_are_told_with_those_there_are() -> None:
     assert list_artifacts() == sorted(list_artifacts())
 
 
+def test_a_folder_that_cannot_be_looked_into_holds_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one of another user: a model that ships is found from there, and any other is told in a line."""
+    looked = Path.is_file
+
+    def refused(path: Path) -> bool:
+        if path.parts[0] in ("sports", "closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return looked(path)
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    assert load_artifact("sports").name == "sports"
+    with pytest.raises(ArtifactError, match=r"no model 'closed/mine'.* that you may read"):
+        load_artifact("closed/mine")
+
+
 def test_a_run_is_not_its_model(tmp_path: Path) -> None:
     """Whoever names the folder of a run instead is told which folder is meant."""
     (tmp_path / "artifact").mkdir()
