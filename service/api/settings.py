@@ -364,9 +364,9 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Serve
                 return init_settings, environment
             return init_settings, environment, TomlConfigSettingsSource(settings_cls, config)
 
-    if config is not None and not config.is_file():
-        raise ConfigurationError(f"--config {config}: there is no such file")
     try:
+        if config is not None and not config.is_file():
+            raise ConfigurationError(f"--config {config}: there is no such file")
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
@@ -376,7 +376,9 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Serve
             message = "there is no such setting"
         raise ConfigurationError(f"{where}: {message}" if where else message) from None
     except (SettingsError, OSError, ValueError) as error:
-        raise ConfigurationError(f"the settings cannot be read: {error}") from None
+        what = "the settings" if config is None else f"--config {config}"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ConfigurationError(f"{what} cannot be read: {reason}") from None
 
 
 def is_loopback(host: str) -> bool:

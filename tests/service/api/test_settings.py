@@ -89,6 +89,15 @@ def test_a_mistake_is_told_with_its_entry(tmp_path: Path, text: str, where: str)
     assert str(refused.value).startswith(where)
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """Neither one that is no TOML, nor one that the system refuses to look for, is a program's fault."""
+    torn = tmp_path / "serve.toml"
+    torn.write_text("port = [")
+    for path in (torn, tmp_path / ("a" * 300)):
+        with pytest.raises(ConfigurationError, match=f"--config {path} cannot be read: "):
+            load_settings({}, path)
+
+
 @pytest.mark.parametrize(
     ("name", "given", "kept"),
     [
