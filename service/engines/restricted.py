@@ -81,5 +81,5 @@ def check_labels(labels: Sequence[str], available: Sequence[str]) -> None:
     for label in labels:
         if label not in available:
             near = difflib.get_close_matches(label.lower(), choice, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ";"
-            raise ConfigurationError(f"unknown label {label!r}{hint} The model has: {', '.join(choice)}")
+            hint = f"; did you mean {near[0]!r}? The" if near else "; the"
+            raise ConfigurationError(f"unknown label {label!r}{hint} model has: {', '.join(choice)}")

@@ -510,6 +510,8 @@ def test_unknown_label_is_told_with_the_nearest() -> None:
     """A slip in a label's name is answered with the name that was meant, and with all there are."""
     with pytest.raises(ConfigurationError, match=r"'gren'.*'green'.*blue, green, red"):
         RestrictedClassifier(ColourClassifier(), ["red", "gren"])
+    with pytest.raises(ConfigurationError, match="unknown label 'xyz'; the model has: blue"):
+        RestrictedClassifier(ColourClassifier(), ["xyz"])
     for nothing, reason in (([], "no label given"), (["background"], "background is no label to choose")):
         with pytest.raises(ConfigurationError, match=reason):
             RestrictedClassifier(ColourClassifier(), nothing)
