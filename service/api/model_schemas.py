@@ -62,8 +62,8 @@ class ComparisonOut(Wire):
 class LearnedLabelOut(Wire):
     """``state`` is ``shadow`` while the label is on trial, ``served`` afterwards.
 
-    ``learned_with`` is the model that its features are of, name and version; ``warnings`` are those given
-    when it was learned.
+    ``learned_with`` is the model that its features are of: name, version and what tells its weights from
+    others. ``warnings`` are those given when it was learned.
     """
 
     name: str
@@ -76,7 +76,7 @@ class LearnedLabelOut(Wire):
     comparison: ComparisonOut | None = None
 
     @classmethod
-    def of(cls, label: LearnedLabel, model: str, comparison: Comparison | None = None) -> Self:
+    def of(cls, label: LearnedLabel, model: str, comparison: ComparisonOut | None = None) -> Self:
         return cls(
             name=label.name,
             state=label.state,
@@ -85,7 +85,7 @@ class LearnedLabelOut(Wire):
             learned_with=label.model,
             warnings=list(label.warnings),
             links=LabelLinks.of(model, label.name),
-            comparison=None if comparison is None else ComparisonOut.of(comparison, label.model),
+            comparison=comparison,
         )
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from service.api import example_form
 from service.api.auth import requires
-from service.api.model_schemas import LabelList, LearnedLabelOut, ModelList, ModelOut
+from service.api.model_schemas import ComparisonOut, LabelList, LearnedLabelOut, ModelList, ModelOut
 from service.api.settings import Scope
 from service.api.state import Services, services
 from service.errors import LabelNotFoundError, StreamNotFoundError
@@ -68,8 +68,9 @@ async def learn(name: str, request: Request, serving: Serving, response: Respons
 @router.get("/{name}/labels/{label}", dependencies=[View])
 async def show(name: str, label: str, serving: Serving) -> LearnedLabelOut:
     """A learned label, with the comparison: how often it would have fired, where, at whose cost."""
-    found, comparison = await asyncio.to_thread(_trainer(serving, name).compare, label)
-    return LearnedLabelOut.of(found, name, comparison)
+    trainer = _trainer(serving, name)
+    found, comparison = await asyncio.to_thread(trainer.compare, label)
+    return LearnedLabelOut.of(found, name, ComparisonOut.of(comparison, trainer.model.name))
 
 
 @router.post("/{name}/labels/{label}/promote", dependencies=[Manage])

@@ -9,7 +9,7 @@ from typing import Self
 from models.artifact import Artifact, load_artifact
 from models.preprocessing import Preprocessing
 from models.prototypes import Reference
-from models.references import load_reference
+from models.references import load_reference, network_of
 from service.engines import Engine, choose_engine, open_engine
 from service.engines.devices import has_gpu
 from service.errors import ConfigurationError
@@ -53,6 +53,7 @@ class StoredModel:
     model: str
     engine: Engine
     name: str
+    network: str
     labels: tuple[str, ...]
     preprocessing: Preprocessing
 
@@ -65,18 +66,22 @@ class StoredModel:
         engine that cannot run it.
         """
         artifact = load_artifact(model)
-        name = f"{artifact.name} {artifact.version}"
         chosen = settle_engine(artifact, engine)
         if chosen is Engine.TENSORFLOW and has_gpu() and not artifact.judges_clips:
             chosen = engine
-        return cls(model, chosen, name, tuple(artifact.labels), artifact.preprocessing)
+        return cls._of(artifact, model, chosen)
 
     @classmethod
     def read(cls, model: str, engine: Engine) -> Self:
         """As ``find``, with ``engine`` settled when the model is opened, without a word."""
         artifact = load_artifact(model)
+        return cls._of(artifact, model, engine)
+
+    @classmethod
+    def _of(cls, artifact: Artifact, model: str, engine: Engine) -> Self:
         name = f"{artifact.name} {artifact.version}"
-        return cls(model, engine, name, tuple(artifact.labels), artifact.preprocessing)
+        network = f"{name} {network_of(artifact)[:8]}"
+        return cls(model, engine, name, network, tuple(artifact.labels), artifact.preprocessing)
 
     @property
     def views(self) -> int:

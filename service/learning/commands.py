@@ -59,7 +59,7 @@ def learn_label(
     classifier = choice.open(model)
     lesson = study(examples, model.classes, model, classifier.embed)
     state = LabelState.SHADOW if shadow else LabelState.SERVED
-    label = learn(lesson, name, state, model.name, model.store)
+    label = learn(lesson, name, state, model.network, model.store)
     found, others = _left_out(classifier, name, lesson.known, lesson.features)
     if as_json:
         document = {"label": name, "state": state, "examples": label.examples, "model": model.name}

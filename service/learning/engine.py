@@ -145,6 +145,11 @@ class LearnedClassifier(WindowedClassifier):
 class Referenced(Protocol):
     """A model that ships with statistics of its known labels."""
 
+    @property
+    def network(self) -> str:
+        """Name, version and what tells its weights from all others."""
+        ...
+
     def reference(self) -> Reference | None: ...
 
 
@@ -165,6 +170,11 @@ class LearnedModel:
         return self.base.name
 
     @property
+    def network(self) -> str:
+        """What stored features are of: two trainings may have one name and version."""
+        return self.base.network if isinstance(self.base, Referenced) else self.name
+
+    @property
     def short_name(self) -> str:
         return self.base.name.rpartition(" ")[0] or self.base.name
 
@@ -182,7 +192,7 @@ class LearnedModel:
         """All labels as of now, or as of when what was learned could last be read."""
         served = self._store.newest().of_state(LabelState.SERVED)
         own = self.base.labels
-        return own + tuple(one.name for one in served if one.model == self.name and one.name not in own)
+        return own + tuple(one.name for one in served if one.model == self.network and one.name not in own)
 
     @property
     def reference(self) -> Reference | None:
@@ -216,5 +226,5 @@ class LearnedModel:
         reference = self.reference
         if reference is None or not isinstance(classifier, Embedder):
             return classifier
-        engine = LearnedEngine(classifier, self._store, self.name, reference)
+        engine = LearnedEngine(classifier, self._store, self.network, reference)
         return LearnedClassifier(engine, classifier)

@@ -103,7 +103,7 @@ def up_to_date(model: LearnedModel, classifier: Classifier) -> Classifier:
         raise LearningError(f"model {model.name} judges clips, not single frames: it cannot learn labels")
     model.check_reference()
     embedder = classifier
-    model.store.renew(model.name, lambda paths: embed_files(paths, embedder, embedder.embed))
+    model.store.renew(model.network, lambda paths: embed_files(paths, embedder, embedder.embed))
     return model.teach(classifier)
 
 

@@ -54,7 +54,7 @@ class LabelState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnedLabel:
-    """``model`` is name and version of the model whose features are stored, in the file ``features``."""
+    """``model`` is what the features in the file ``features`` are of: see ``LearnedModel.network``."""
 
     id: str
     name: str

@@ -93,7 +93,7 @@ class Trainer:
                 lesson = study(examples, self.model.classes, self.model, _with_features(source))
             finally:
                 source.close()
-            return learn(lesson, name, LabelState.SHADOW, self.model.name, self.model.store)
+            return learn(lesson, name, LabelState.SHADOW, self.model.network, self.model.store)
 
     def promote(self, name: str) -> LearnedLabel:
         """Announce the events of a label from now on. Raises LabelNotFoundError, StorageError."""
@@ -129,9 +129,9 @@ class Trainer:
         store, model, told = self.model.store, self.model, ""
         while not self._closing.is_set():
             try:
-                if any(label.model != model.name for label in store.load().labels):
+                if any(label.model != model.network for label in store.load().labels):
                     names = self._embed_anew()
-                    logger.info("learned labels follow to %s: %s", model.name, ", ".join(names) or "none")
+                    logger.info("learned labels follow to %s: %s", model.network, ", ".join(names) or "none")
                 return
             except LearningError as error:
                 logger.error("learned labels of another version are not served: %s", error)
@@ -150,7 +150,7 @@ class Trainer:
         embed = _with_features(source)
         try:
             return self.model.store.renew(
-                self.model.name, lambda paths: embed_files(paths, self.model, embed)
+                self.model.network, lambda paths: embed_files(paths, self.model, embed)
             )
         finally:
             source.close()

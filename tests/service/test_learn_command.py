@@ -25,14 +25,18 @@ LABELS = ("background", "red")
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained network; the features of this seed tell violet from yellow."""
+    return make_model(tmp_path_factory.mktemp("model"), seed=1)
+
+
+def make_model(place: Path, seed: int) -> Path:
     import keras
 
     from models import architectures
 
-    keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(seed)
     preprocessing = Preprocessing(height=32, width=32, mean=(0.0, 0.0, 0.0), scale=1 / 255)
     network = architectures.build("small_cnn", len(LABELS), preprocessing)
-    folder = tmp_path_factory.mktemp("model") / "tiny"
+    folder = place / "tiny"
     save_artifact(
         folder,
         network,
@@ -105,6 +109,22 @@ def test_learn_run_list_evaluate_remove(
     assert {path: path.stat().st_mtime_ns for path in model.iterdir()} == before
 
 
+def test_examples_follow_to_another_network_of_the_same_version(
+    model: Path, learned: Path, tmp_path: Path
+) -> None:
+    """Whoever trains twice under one name has two networks: the features of one mean nothing to the other."""
+    other = make_model(tmp_path / "other", seed=2)
+    folder = pictures(tmp_path / "yellow", "yellow", 6)
+    store = LabelStore(learned, "tiny")
+    engine = ["--engine", "tensorflow"]
+    assert status_of(["learn", "yellow", "--examples", str(folder), "--model", str(model), *engine]) == 0
+    before = store.features(store.load().find("yellow"))
+    assert status_of(["learn", "--evaluate", str(other.parent / "data"), "--model", str(other), *engine]) == 0
+    after = store.features(store.load().find("yellow"))
+    assert before.shape == after.shape
+    assert np.abs(before - after).max() > 0.01
+
+
 def test_examples_follow_to_a_new_version(model: Path, learned: Path, tmp_path: Path) -> None:
     """What was learned with an earlier version is embedded anew before it is used."""
     store = LabelStore(learned, "tiny")
@@ -114,7 +134,7 @@ def test_examples_follow_to_a_new_version(model: Path, learned: Path, tmp_path: 
     run = ["run", str(clip), "-o", str(tmp_path / "out"), "--no-video", "--engine", "tensorflow"]
     assert status_of([*run, "--model", str(model), "--labels", "yellow"]) == 0
     (label,) = store.load().labels
-    assert label.model == "tiny 1"
+    assert label.model == StoredModel.read(str(model), Engine.TENSORFLOW).network
     assert store.features(label).shape == (5, 64)
 
 

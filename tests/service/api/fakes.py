@@ -34,6 +34,10 @@ class ColourProvider:
         return "colours 1"
 
     @property
+    def network(self) -> str:
+        return self.name
+
+    @property
     def labels(self) -> tuple[str, ...]:
         return tuple(COLOURS)
 
