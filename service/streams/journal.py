@@ -82,27 +82,32 @@ class Journal:
     def _run(self, before: threading.Thread | None) -> None:
         if before:
             before.join()
+        lost: list[StorageError] = []
         while (entry := self._entries.get()) is not None:
-            self._store(entry)
+            lost += self._store(entry)
             self._room.release()
+        if lost:
+            logger.error("stream %s: %s; entries lost: %d", self._stream, lost[-1], len(lost))
         self._room.release(MOST_WAITING)  # who brings something even now need not wait in vain
 
-    def _store(self, entry: Entry) -> None:
+    def _store(self, entry: Entry) -> list[StorageError]:
+        """Returns why the entry is lost: what the disk said when the journal was closed already."""
         complained: float | None = None
         while True:
             try:
                 if (stored := entry()) is not None:
                     stored.result()
             except StorageError as error:
-                if complained is None or time.monotonic() - complained > REMIND:
+                is_last = self._closing.is_set()
+                if not is_last and (complained is None or time.monotonic() - complained > REMIND):
                     complained = time.monotonic()
                     logger.error("stream %s: %s; trying again", self._stream, error)
-                if self._closing.wait(STORE_AGAIN):
-                    return
+                if is_last or self._closing.wait(STORE_AGAIN):
+                    return [error]
             except Exception:  # of this entry: the next ones are to be stored
                 logger.exception("stream %s: an entry can never be stored", self._stream)
-                return
+                return []
             else:
                 if complained is not None:
                     logger.warning("stream %s: the database can be written again", self._stream)
-                return
+                return []

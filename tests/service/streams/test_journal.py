@@ -20,6 +20,7 @@ from service.event_log import EventLog, EventQuery
 from service.streams import journal
 from service.streams.journal import Entry, Journal
 from service.types import EndReason, Event, EventMessage, EventPhase
+from tests.service.streams.cameras import wait_until
 
 EVENT = Event("door.abc-000001", "door", "red", 1.0, 3.0, 0.9, 0.8, 0.5, EndReason.EXIT)
 MESSAGE = EventMessage(1, EventPhase.ENDED, EVENT)
@@ -138,3 +139,22 @@ def test_a_disk_that_stays_full_does_not_hold_up_the_end(
     assert tried.wait(10)
     entries.close(3.0)
     assert len(log.query(EventQuery()).result().messages) == 1
+
+
+def test_what_is_lost_at_the_end_is_counted_once(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that refuses to the end costs one line of the log, which does not promise another try."""
+    entries = Journal("door", EventLog(database), "model 1")
+
+    def refused() -> Future[Any] | None:
+        raise StorageError("the disk is full")
+
+    for _ in range(5):
+        entries.enter(refused)
+    wait_until(lambda: caplog.records)
+    entries.close(10.0)
+    assert [record.getMessage() for record in caplog.records] == [
+        "stream door: the disk is full; trying again",
+        "stream door: the disk is full; entries lost: 5",
+    ]
